@@ -1,0 +1,1 @@
+"""Checks that the neighbours' tables are what this service reads."""

@@ -1,0 +1,5 @@
+"""Wiring only: settings, URLs, Celery, health, metrics, logging. Imported by nobody below it."""
+
+from .celery import app as celery_app
+
+__all__ = ["celery_app"]
