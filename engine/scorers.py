@@ -1,0 +1,382 @@
+"""Scores of all songs for one member: each scorer knows one thing, none knows the others.
+
+Shapes: n songs of the catalog, k songs known of the member, m members of the training data.
+A score of 0 means "says nothing"; only the order within one scorer means anything, `engine.blend`
+makes them comparable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_matrix
+
+Floats = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int32]
+
+
+def _no_rows() -> Rows:
+    return np.empty(0, np.int32)
+
+
+def _no_floats() -> Floats:
+    return np.empty(0, np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Events:
+    """Dated interactions, one element per event and in time order; what sequences are learned from."""
+
+    member: Rows
+    row: Rows
+    #: Days since any fixed day.
+    day: Floats
+    #: Which sitting it belongs to: events of one member with the same number are one session.
+    session: Rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """What training and scoring see. Row i everywhere is `song_ids[i]`."""
+
+    #: (n,) int64
+    song_ids: npt.NDArray[np.int64]
+    #: (m, n) positive weights: likes with age decay, plays …; may have no rows in a serving process.
+    interactions: csr_matrix
+    #: (n, f) TF-IDF content, rows of length 1 (or 0 where a song has no text at all).
+    features: csr_matrix
+    #: (n,) decayed number of likes.
+    popularity: Floats
+    #: (n,) growth of a recent window over a longer one; 0 = as always.
+    trend: Floats
+    #: (n,) 0..1, 1 = added today.
+    recency: Floats
+    #: (n,) number of the artist, -1 = not known; empty = not known of any song.
+    artist_code: Rows = field(default_factory=_no_rows)
+    events: Events | None = None
+
+    @property
+    def n_songs(self) -> int:
+        return len(self.song_ids)
+
+    @cached_property
+    def log_popularity(self) -> Floats:
+        return np.log1p(np.maximum(self.popularity, 0)).astype(np.float32)
+
+    @cached_property
+    def liked_binary(self) -> csr_matrix:
+        """(m, n) 1 where there is any positive interaction."""
+        return binary(self.interactions)
+
+    @cached_property
+    def liked_by(self) -> csr_matrix:
+        """(n, m), the transpose, to walk from a song to its members."""
+        return self.liked_binary.T.tocsr()
+
+    @cached_property
+    def postings(self) -> csr_matrix:
+        """(f, n), to walk from a feature to its songs."""
+        return self.features.T.tocsr()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What is known of a member at the moment of the request."""
+
+    #: (k,) distinct catalog rows, newest first.
+    rows: Rows
+    #: (k,) positive: strength of the signal, age decay included.
+    weights: Floats
+    #: Rows with a negative signal, and how strong (positive numbers).
+    disliked: Rows = field(default_factory=_no_rows)
+    disliked_weights: Floats = field(default_factory=_no_floats)
+    #: (k,) how often each was sung or played; empty = once each.
+    counts: Floats = field(default_factory=_no_floats)
+    #: (k,) days since the last time; empty = not known.
+    age_days: Floats = field(default_factory=_no_floats)
+    #: Rows of the sitting that is going on (sung or played in the last hours), oldest first.
+    session: Rows = field(default_factory=_no_rows)
+
+    @classmethod
+    def nothing(cls) -> Known:
+        return cls(rows=_no_rows(), weights=_no_floats())
+
+    @classmethod
+    def liked(cls, rows: Sequence[int]) -> Known:
+        """Plain likes of equal strength."""
+        array = np.asarray(rows, np.int32)
+        return cls(rows=array, weights=np.ones(len(array), np.float32))
+
+    @property
+    def count(self) -> int:
+        return len(self.rows)
+
+    def vector(self, n_songs: int) -> csr_matrix:
+        """(1, n) weights of the known songs."""
+        return csr_matrix((self.weights, self.rows, [0, self.count]), shape=(1, n_songs))
+
+
+class Scorer(Protocol):
+    """One opinion about all songs. Implementations hold arrays and no state of a request."""
+
+    @property
+    def name(self) -> str:
+        """How weights, traces and figures call it."""
+
+    @property
+    def additive(self) -> bool:
+        """True when a score is a sum over known songs, so that reasons are exact."""
+
+    def scores(self, known: Known) -> Floats:
+        """(n,) higher is better, 0 where it says nothing."""
+
+    def scores_many(self, knowns: Sequence[Known]) -> Floats:
+        """(len(knowns), n), row by row what `scores` gives."""
+
+    def contributions(self, known: Known, row: int) -> Floats:
+        """(k,) share of each known song in the score of `row`; they add up to it."""
+
+
+@dataclass(frozen=True)
+class _OneByOne:
+    """Batch scoring for scorers that gain nothing from it, and no shares."""
+
+    def scores(self, known: Known) -> Floats:
+        raise NotImplementedError
+
+    def scores_many(self, knowns: Sequence[Known]) -> Floats:
+        return np.stack([self.scores(known) for known in knowns])
+
+    def contributions(self, known: Known, row: int) -> Floats:
+        return np.zeros(known.count, np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbours:
+    """Sum over known songs of a pruned song-to-song matrix: EASE, RP3β and their kin.
+
+    matrix: (n, n) CSR, row j holds what song j says for others; nothing on the diagonal.
+    """
+
+    name: str
+    matrix: csr_matrix
+    additive: bool = True
+
+    def scores(self, known: Known) -> Floats:
+        return _dense_row(known.vector(self.matrix.shape[0]) @ self.matrix)
+
+    def scores_many(self, knowns: Sequence[Known]) -> Floats:
+        return np.asarray((stack(knowns, self.matrix.shape[0]) @ self.matrix).todense(), np.float32)
+
+    def contributions(self, known: Known, row: int) -> Floats:
+        said = np.asarray(self.matrix[known.rows, row].todense(), np.float32).ravel()
+        return said * known.weights
+
+    def covered(self) -> int:
+        """Songs that can get a score."""
+        return len(np.unique(self.matrix.indices))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Walk:
+    """RP3β without training: known song → its members → their songs, when the request comes.
+
+    At most `members_per_song` members of a song are walked (evenly spread, so the same each time):
+    a request stays cheap whatever the number of likes.
+    Source: Paudel et al., "Updatable, accurate, diverse, and scalable recommendations" (TiiS 2017).
+    """
+
+    corpus: Corpus
+    alpha: float = 0.8
+    beta: float = 0.4
+    members_per_song: int = 200
+    name: str = "rp3"
+    additive: bool = True
+
+    def _said_by(self, row: int) -> csr_matrix:
+        """(1, n) what one known song says."""
+        likes = self.corpus.liked_by
+        members = likes.indices[likes.indptr[row] : likes.indptr[row + 1]]
+        reach = max(len(members), 1)
+        if reach > self.members_per_song:
+            members = members[np.linspace(0, reach - 1, self.members_per_song).astype(int)]
+        step = _lowered(self.corpus.liked_binary, members, self.alpha) * np.float32(
+            reach ** (1 - self.alpha) / max(len(members), 1)
+        )
+        walk = csr_matrix(
+            (step, members, [0, len(members)]), shape=(1, self.corpus.liked_binary.shape[0])
+        )
+        said = (walk @ self.corpus.liked_binary).tocsr()
+        said.data *= _lowered(likes, said.indices, self.beta)
+        said.data[said.indices == row] = 0
+        return said
+
+    def scores(self, known: Known) -> Floats:
+        total = np.zeros(self.corpus.n_songs, np.float32)
+        for row, weight in zip(known.rows.tolist(), known.weights.tolist(), strict=True):
+            said = self._said_by(row)
+            total[said.indices] += np.float32(weight) * said.data
+        return total
+
+    def scores_many(self, knowns: Sequence[Known]) -> Floats:
+        return np.stack([self.scores(known) for known in knowns])
+
+    def contributions(self, known: Known, row: int) -> Floats:
+        said = [float(self._said_by(int(liked))[0, row]) for liked in known.rows]
+        return np.asarray(said, np.float32) * known.weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Factors:
+    """ALS: the member is folded in from what is known, so nobody has to be in the training data.
+
+    songs: (n, d) factors, rows of zeros for songs it was not fitted on. gram: (d, d) songsᵀ·songs.
+    Source: Hu, Koren, Volinsky, "Collaborative filtering for implicit feedback datasets" (2008), eq. 4.
+    """
+
+    songs: Floats
+    gram: Floats
+    regularization: float
+    alpha: float
+    name: str = "als"
+    additive: bool = True
+
+    def _solver(self, known: Known) -> tuple[Floats, Floats]:
+        """The known songs' factors (k, d) by confidence 1 + αw, and the matrix (d, d) that is solved."""
+        chosen = self.songs[known.rows]
+        confidence = (self.alpha * known.weights)[:, None]
+        ridge = np.float32(self.regularization) * np.eye(chosen.shape[1], dtype=np.float32)
+        return (confidence + 1) * chosen, self.gram + chosen.T @ (confidence * chosen) + ridge
+
+    def member(self, known: Known) -> Floats:
+        """(d,) the member's factors."""
+        if not known.count:
+            return np.zeros(self.songs.shape[1], np.float32)
+        weighted, matrix = self._solver(known)
+        return np.linalg.solve(matrix, weighted.sum(axis=0)).astype(np.float32)
+
+    def scores(self, known: Known) -> Floats:
+        scores: Floats = self.songs @ self.member(known)
+        return scores
+
+    def scores_many(self, knowns: Sequence[Known]) -> Floats:
+        members = np.stack([self.member(known) for known in knowns])
+        scores: Floats = members @ self.songs.T
+        return scores
+
+    def contributions(self, known: Known, row: int) -> Floats:
+        """Hu et al., section 5: the fold-in is linear in the known songs once the matrix is fixed."""
+        if not known.count:
+            return np.zeros(0, np.float32)
+        weighted, matrix = self._solver(known)
+        return np.asarray(weighted @ np.linalg.solve(matrix, self.songs[row]), np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """Likeness of artist, anime, genre, mood, language and words to the known songs."""
+
+    corpus: Corpus
+    name: str = "content"
+    additive: bool = True
+
+    def scores(self, known: Known) -> Floats:
+        wanted = known.vector(self.corpus.n_songs) @ self.corpus.features
+        return _dense_row(wanted @ self.corpus.postings)
+
+    def scores_many(self, knowns: Sequence[Known]) -> Floats:
+        wanted = stack(knowns, self.corpus.n_songs) @ self.corpus.features
+        return np.asarray((wanted @ self.corpus.postings).todense(), np.float32)
+
+    def contributions(self, known: Known, row: int) -> Floats:
+        alike = self.corpus.features[known.rows] @ self.corpus.features[[row]].T
+        return np.asarray(alike.todense(), np.float32).ravel() * known.weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dislike(_OneByOne):
+    """Minus the content likeness to what the member turned down."""
+
+    corpus: Corpus
+    name: str = "dislike"
+    additive: bool = False
+
+    def scores(self, known: Known) -> Floats:
+        against = Known(rows=known.disliked, weights=known.disliked_weights)
+        return -Content(corpus=self.corpus).scores(against)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Same(_OneByOne):
+    """The same for every member: popularity, trend, recency."""
+
+    name: str
+    values: Floats
+    additive: bool = False
+
+    def scores(self, known: Known) -> Floats:
+        return self.values
+
+    def scores_many(self, knowns: Sequence[Known]) -> Floats:
+        return np.broadcast_to(self.values, (len(knowns), len(self.values)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repeat(_OneByOne):
+    """What the member sings again and again; only of use where known songs may be recommended."""
+
+    n_songs: int
+    half_life_days: float = 90.0
+    name: str = "repeat"
+    additive: bool = True
+
+    def _strength(self, known: Known) -> Floats:
+        counts = known.counts if len(known.counts) else np.ones(known.count, np.float32)
+        strength = np.log1p(counts)
+        if len(known.age_days):
+            strength = strength * np.exp2(-known.age_days / self.half_life_days)
+        return np.asarray(strength, np.float32)
+
+    def scores(self, known: Known) -> Floats:
+        total = np.zeros(self.n_songs, np.float32)
+        total[known.rows] = self._strength(known)
+        return total
+
+    def contributions(self, known: Known, row: int) -> Floats:
+        return np.where(known.rows == row, self._strength(known), 0).astype(np.float32)
+
+
+def binary(matrix: csr_matrix) -> csr_matrix:
+    """The same places with 1 in them; zeros and negative weights are no interaction."""
+    kept = matrix.copy()
+    kept.data = (kept.data > 0).astype(np.float32)
+    kept.eliminate_zeros()
+    return kept
+
+
+def stack(knowns: Sequence[Known], n_songs: int) -> csr_matrix:
+    """(len(knowns), n) weights of what is known of each."""
+    if not knowns:
+        return csr_matrix((0, n_songs), dtype=np.float32)
+    ends = np.cumsum([0, *(known.count for known in knowns)])
+    data = np.concatenate([known.weights for known in knowns])
+    rows = np.concatenate([known.rows for known in knowns])
+    return csr_matrix((data, rows, ends), shape=(len(knowns), n_songs), dtype=np.float32)
+
+
+def _dense_row(sparse: csr_matrix) -> Floats:
+    dense = np.zeros(sparse.shape[1], np.float32)
+    dense[sparse.indices] = sparse.data
+    return dense
+
+
+def _lowered(matrix: csr_matrix, rows: Rows, power: float) -> Floats:
+    """Number of entries of each of `rows`, to the minus `power`."""
+    degree = (matrix.indptr[rows + 1] - matrix.indptr[rows]).astype(np.float32)
+    lowered: Floats = np.maximum(degree, 1) ** np.float32(-power)
+    return lowered
