@@ -1,0 +1,125 @@
+"""What was answered: a row per computed answer, and the answer that is in force for each member."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Self
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from .fields import CompressedJSONField
+
+
+class Trigger(models.TextChoices):
+    """Who asked for a run."""
+
+    API = "api", _("API 요청")
+    FAVORITES = "favorites", _("좋아요 변경")
+    QUEUE = "queue", _("대기열 작업")
+    SCHEDULE = "schedule", _("예약 작업")
+    WARM = "warm", _("캐시 예열")
+    REPLAY = "replay", _("재실행")
+    ADMIN = "admin", _("관리자")
+
+
+class Source(models.TextChoices):
+    """How an answer was made."""
+
+    CACHE = "cache", _("캐시")
+    LOCAL = "local", _("로컬 엔진")
+    MODEL = "model", _("언어 모델")
+
+
+class RunQuerySet(models.QuerySet["Run"]):
+    def for_member(self, member_key: str) -> Self:
+        return self.filter(member_key=member_key)
+
+    def older_than(self, moment: datetime) -> Self:
+        return self.filter(created_at__lt=moment)
+
+
+class Run(models.Model):
+    """One answer that was computed: what went in, the funnel, what came out, and which versions made it."""
+
+    uuid = models.UUIDField(_("실행 ID"), primary_key=True, default=uuid.uuid4, editable=False)
+    member_key = models.CharField(_("회원"), max_length=64)
+    trigger = models.CharField(_("계기"), max_length=12, choices=Trigger.choices)
+    strategy = models.CharField(_("전략"), max_length=8)
+    locale = models.CharField(_("언어"), max_length=2)
+    source = models.CharField(_("생성 방식"), max_length=8, choices=Source.choices)
+    degraded = models.CharField(_("저하 사유"), max_length=32, blank=True)
+    count = models.PositiveSmallIntegerField(_("곡 수"))
+    fingerprint = models.CharField(_("지문"), max_length=64)
+    seed = models.BigIntegerField(_("시드"))
+    favorites = models.PositiveIntegerField(_("좋아요 수"), default=0)
+    versions = models.JSONField(_("버전"), default=dict)
+    prompt_versions = models.JSONField(_("프롬프트 버전"), default=dict)
+    trace = models.JSONField(_("단계"), default=list)
+    timings = models.JSONField(_("소요 시간(ms)"), default=dict)
+    #: {"candidates": [{song_id, score, …}], "shown": [song_id], "picks": [song_id], "final": [song_id], "repairs": {…}}
+    snapshot = CompressedJSONField(_("후보 스냅샷"), null=True)
+    #: [{"label", "tagline", "kind", "song_ids"}] in the order served.
+    groups = CompressedJSONField(_("그룹"), null=True)
+    #: The engine's query and `Slate.why`, for "why" and for replay; compressed.
+    query = CompressedJSONField(_("질의"), null=True)
+    why = CompressedJSONField(_("근거"), null=True)
+    #: How the candidate arm of a rollout was chosen: {"curation": 17}.
+    rollout_buckets = models.JSONField(_("점진 배포 구간"), default=dict)
+    job_uuid = models.UUIDField(_("작업"), null=True, blank=True, db_index=True)
+    replay_of = models.UUIDField(_("원본 실행"), null=True, blank=True)
+    #: Songs of this run that the member liked within 14 days; filled by a scheduled job.
+    liked_at_14d = models.PositiveSmallIntegerField(_("14일 내 좋아요"), null=True, blank=True)
+    created_at = models.DateTimeField(_("생성"), db_index=True)
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("추천 실행")
+        verbose_name_plural = _("추천 실행")
+        ordering = ("-created_at",)
+        indexes = (models.Index(fields=("member_key", "-created_at"), name="run_member_newest"),)
+        permissions = (
+            ("view_member_data", _("회원 데이터를 볼 수 있음")),
+            ("replay_run", _("실행을 다시 돌릴 수 있음")),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.uuid} · {self.member_key}"
+
+
+class StoredAnswer(models.Model):
+    """The plain answer in force for a member. The truth that Redis' `recommend:{member}` is rebuilt from."""
+
+    member_key = models.CharField(_("회원"), max_length=64, primary_key=True)
+    #: The JSON of `recommend:{member}`, as text, zlib-compressed.
+    body = models.BinaryField()
+    meta = models.JSONField(default=dict)
+    run_uuid = models.UUIDField(_("실행"))
+    generated_at = models.DateTimeField(_("생성"))
+    expires_at = models.DateTimeField(_("만료"), db_index=True)
+    #: Written while Redis was away: to be sent there when it returns.
+    redis_pending = models.BooleanField(_("Redis 대기"), default=False, db_index=True)
+
+    class Meta:
+        verbose_name = _("저장된 추천")
+        verbose_name_plural = _("저장된 추천")
+
+    def __str__(self) -> str:
+        return self.member_key
+
+
+class Lease(models.Model):
+    """Who may do a piece of work just now, where no Redis can say so."""
+
+    key = models.CharField(max_length=190, primary_key=True)
+    token = models.CharField(max_length=32)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("작업 임대")
+        verbose_name_plural = _("작업 임대")
+
+    def __str__(self) -> str:
+        return self.key
