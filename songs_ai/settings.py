@@ -51,6 +51,13 @@ DATA_DIR.mkdir(parents=True, exist_ok=True)
 EMBEDDED = not (DATABASE_URL or REDIS_URL or RABBITMQ_URL)
 
 PORT = env.integer("PORT", 8000, least=1, most=65535, help="Port of the web server.")
+WEB_THREADS = env.integer(
+    "WEB_THREADS",
+    32,
+    least=2,
+    most=256,
+    help="Threads of a web process; half of them may wait for the model.",
+)
 DEBUG = env.flag("DEBUG", False, help="Django's debug pages. Never in production.")
 SONGS_AI_ADMIN_PASSWORD = env.text(
     "SONGS_AI_ADMIN_PASSWORD",

@@ -1,0 +1,339 @@
+"""Makes an answer: the local engine first, the language model within its deadline, then the records of it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import DatabaseError, connections
+
+from engine import recommend as engine
+from engine.types import Group, Slate, Strategy
+from profiles import services as profiles
+
+from . import curation, store
+from .models import Run, Source
+from .requests import Answer, Request
+from .wire import WireGroup, candidate_song, group_song
+from .work import SEOUL, Work
+
+log = logging.getLogger(__name__)
+#: Candidates that a run keeps for replay, evaluation and the admin.
+SNAPSHOT_SONGS = 100
+
+
+def deadline_s(strategy: Strategy) -> float:
+    """How long the model may take, absolutely."""
+    return settings.LLM_DEADLINE_DEEP_S if strategy == Strategy.DEEP else settings.LLM_DEADLINE_S
+
+
+def wants_model(request: Request) -> bool:
+    """Whether the model is to be asked for this request, if it has to be computed."""
+    return settings.LLM_ENABLED and request.ask_model and request.strategy != Strategy.FAST
+
+
+def computed(work: Work, *, kept: store.Meta | None = None, because: str = "") -> Answer:
+    """Compute an answer, store it and keep the run.
+
+    kept: an earlier answer whose picks and taglines still hold; the model is not asked then.
+    because: why the model is not asked although it was wanted ("busy").
+    """
+    tell = work.request.progress or _nobody
+    tell(20)
+    with work.clock.part("engine"):
+        slate = engine.recommend(
+            work.query(),
+            catalog=work.state.snapshot.catalog,
+            model=work.state.model,
+            settings=work.state.settings,
+        )
+    tell(40)
+    if kept is not None:
+        curated = _kept(slate, kept)
+    elif because or not wants_model(work.request):
+        curated = curation.Curated(degraded=because or _without_model(work.request))
+    else:
+        curated = _asked(work, slate)
+    tell(80)
+    made = _Made.of(work, slate, curated, kept=kept)
+    made.keep()
+    tell(95)
+    return made.answer()
+
+
+def _nobody(progress: int) -> None:
+    """Nobody watches this request."""
+
+
+def _without_model(request: Request) -> str:
+    """No model is a degradation where one was to be expected, and none where the caller wants none."""
+    expected = request.ask_model and request.strategy != Strategy.FAST
+    return "no_model" if expected and not settings.LLM_ENABLED else ""
+
+
+def _kept(slate: Slate, meta: store.Meta) -> curation.Curated:
+    """The model's earlier words and picks, as far as they fit the new slate."""
+    place = {candidate.song.song_id: index for index, candidate in enumerate(slate.shortlist)}
+    labels = {group.label for group in slate.groups}
+    return curation.Curated(
+        picks=tuple(place[song_id] for song_id in meta.picks if song_id in place),
+        taglines={label: line for label, line in meta.taglines.items() if label in labels},
+        degraded=meta.degraded,
+    )
+
+
+def _asked(work: Work, slate: Slate) -> curation.Curated:
+    request, picture = work.request, work.picture
+    _let_connections_go()
+    with work.clock.part("model"):
+        return curation.ask_model(
+            slate,
+            member_key=request.member_key,
+            run_id=work.run_id,
+            locale=request.locale,
+            strategy=request.strategy,
+            taste_text=picture.taste_text or curation.favorites_summary(slate),
+            situation=_situation(request),
+            deadline_s=deadline_s(request.strategy),
+            seed=work.seed,
+            interactive=request.trigger == "api",
+        )
+
+
+def _let_connections_go() -> None:
+    """A thread that waits for the model holds no database connection."""
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()
+
+
+def _situation(request: Request) -> str:
+    context = request.context
+    parts = (context.time_of_day, context.mood, context.activity)
+    return ", ".join(str(part) for part in parts if part)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    """A slate with the model's part in it, ready to be written down and answered."""
+
+    work: Work
+    slate: Slate
+    curated: curation.Curated
+    #: Indices of the shortlist in the order served.
+    order: tuple[int, ...]
+    groups: list[Group]
+    #: Whether an earlier answer's picks were kept; then that answer's source stays true for the member.
+    kept: store.Meta | None
+
+    @classmethod
+    def of(
+        cls, work: Work, slate: Slate, curated: curation.Curated, *, kept: store.Meta | None
+    ) -> _Made:
+        order = curation.final_order(slate, curated.picks)
+        groups = curation.arranged(slate.groups, order)
+        return cls(work=work, slate=slate, curated=curated, order=order, groups=groups, kept=kept)
+
+    # -- what it says --
+    @property
+    def source(self) -> Source:
+        return Source.MODEL if self.curated.by_model and self.kept is None else Source.LOCAL
+
+    @property
+    def degraded(self) -> str:
+        if not self.work.picture.database_ok:
+            return "database"
+        if self.curated.degraded:
+            return self.curated.degraded
+        return "redis" if store.gate.configured and not store.gate.up else ""
+
+    @property
+    def generated_date(self) -> str:
+        return self.work.now.astimezone(SEOUL).date().isoformat()
+
+    def wire_groups(self) -> list[WireGroup]:
+        shortlist = self.slate.shortlist
+        return [
+            WireGroup(
+                label=group.label,
+                tagline=self.curated.taglines.get(group.label, group.tagline),
+                songs=[group_song(shortlist[index].song) for index in group.members],
+            )
+            for group in self.groups
+        ]
+
+    def wire_candidates(self) -> list[Any]:
+        wanted = self.order[: self.work.request.stored_count]
+        return [candidate_song(self.slate.shortlist[index]) for index in wanted]
+
+    def song_ids(self, indices: tuple[int, ...]) -> list[int]:
+        return [self.slate.shortlist[index].song.song_id for index in indices]
+
+    def answer(self) -> Answer:
+        work = self.work
+        return Answer(
+            run_id=work.run_id,
+            source=self.source,
+            degraded=self.degraded,
+            favorite_song_ids=list(work.picture.favorite_ids),
+            groups=self.wire_groups(),
+            candidates=self.wire_candidates()[: work.request.count],
+            generated_date=self.generated_date,
+            unresolved=[item.to_wire() for item in work.unresolved],
+            locale=work.request.locale,
+        )
+
+    # -- what is kept of it --
+    def keep(self) -> None:
+        """Write the run, then the answer; a database that is away costs the record, not the answer."""
+        with self.work.clock.part("store"):
+            self._store_answer()
+        try:
+            self._keep_taste()
+            self._keep_run()
+        except DatabaseError as error:
+            log.warning("A run could not be recorded: %s", type(error).__name__)
+
+    def _store_answer(self) -> None:
+        work, request = self.work, self.work.request
+        body = store.encoded_answer(
+            favorite_song_ids=list(work.picture.favorite_ids),
+            groups=self.wire_groups(),
+            candidates=self.wire_candidates(),
+            generated_date=self.generated_date,
+        )
+        if not request.is_plain:
+            store.save_variant(request.member_key, request.variant, body, self._meta())
+            return
+        store.save(request.member_key, body, self._meta(), now=work.now)
+        store.save_preference(
+            request.member_key,
+            favorite_song_ids=list(work.picture.favorite_ids),
+            preference=self._preference(),
+            generated_date=self.generated_date,
+        )
+
+    def _meta(self) -> store.Meta:
+        work, curated = self.work, self.curated
+        return store.Meta(
+            run_id=work.run_id,
+            fingerprint=work.fingerprint,
+            favorites_sha=work.picture.favorites_sha,
+            source=self.kept.source if self.kept else self.source,
+            degraded=self.curated.degraded,
+            count=work.request.stored_count,
+            generated_at=work.now.isoformat(),
+            versions=work.state.versions,
+            picks=self.song_ids(curated.picks),
+            taglines=curated.taglines,
+            locale=work.request.locale,
+        )
+
+    def _preference(self) -> dict[str, Any]:
+        """What `preference:{member}` holds: the model's reading or the counted mix, under staff's overrides."""
+        taste, picture = self.curated.taste, self.work.picture
+        said = {
+            "genre": list(taste.genres) if taste else picture.taste_names("genre"),
+            "mood": list(taste.moods) if taste else picture.taste_names("mood"),
+            "artist": list(taste.artists) if taste else picture.taste_names("artist"),
+        }
+        names = {
+            kind: picture.with_overrides(kind, said[kind] or self._counted(kind)) for kind in said
+        }
+        text = picture.taste_text_override or (taste.text if taste else picture.taste_text)
+        return {
+            "preferred_genres": names["genre"],
+            "preferred_moods": names["mood"],
+            "overall_taste": text or curation.favorites_summary(self.slate),
+            "favorite_artists": names["artist"],
+        }
+
+    def _counted(self, kind: str) -> list[str]:
+        return [name for name, _ in self.slate.taste.get(kind, [])[:5]]
+
+    def _keep_taste(self) -> None:
+        """The model's reading; without one the counted mix, so that staff see a profile of everybody."""
+        work, taste = self.work, self.curated.taste
+        known = work.picture.taste
+        if (
+            taste is None
+            and known is not None
+            and known.favorites_sha == work.picture.favorites_sha
+        ):
+            return
+        profiles.store_taste(
+            work.request.member_key,
+            text=taste.text if taste else curation.favorites_summary(self.slate),
+            genres=taste.genres if taste else tuple(self._counted("genre")),
+            moods=taste.moods if taste else tuple(self._counted("mood")),
+            artists=taste.artists if taste else tuple(self._counted("artist")),
+            favorites_sha=work.picture.favorites_sha,
+            source="model" if taste else "local",
+            now=work.now,
+        )
+
+    def _keep_run(self) -> None:
+        work, request, curated = self.work, self.work.request, self.curated
+        Run.objects.create(
+            uuid=UUID(work.run_id),
+            member_key=request.member_key,
+            trigger=request.trigger,
+            strategy=request.strategy,
+            locale=request.locale,
+            source=self.source,
+            degraded=self.degraded,
+            count=request.count,
+            fingerprint=work.fingerprint,
+            seed=work.seed,
+            favorites=len(work.picture.favorite_ids),
+            versions=work.state.versions,
+            prompt_versions=curated.prompt_versions,
+            trace=[vars(step) for step in self.slate.trace],
+            timings=work.clock.parts | {"total": round(work.clock.total_s * 1000, 2)},
+            snapshot=self._snapshot(),
+            groups=self._kept_groups(),
+            query=work.query_record(),
+            why=self.slate.why,
+            rollout_buckets=curated.buckets,
+            job_uuid=request.job_uuid,
+            created_at=work.now,
+        )
+
+    def _snapshot(self) -> dict[str, Any]:
+        shortlist = self.slate.shortlist[:SNAPSHOT_SONGS]
+        return {
+            "candidates": [
+                {
+                    "song_id": candidate.song.song_id,
+                    "match_score": round(float(candidate.match_score), 4),
+                    "type": candidate.recommendation_type,
+                    "reason": candidate.reason,
+                    "scores": {
+                        name: round(float(value), 3) for name, value in candidate.scores.items()
+                    },
+                    "evidence": [
+                        [item.song_id, round(item.share, 3)] for item in candidate.evidence
+                    ],
+                }
+                for candidate in shortlist
+            ],
+            "shown": self.song_ids(self.curated.shown),
+            "picks": self.song_ids(self.curated.picks),
+            "final": self.song_ids(self.order)[:SNAPSHOT_SONGS],
+            "repairs": self.curated.repairs,
+            "taste_text": self.work.picture.taste_text,
+        }
+
+    def _kept_groups(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "kind": group.kind,
+                "label": group.label,
+                "tagline": self.curated.taglines.get(group.label, group.tagline),
+                "song_ids": self.song_ids(group.members),
+            }
+            for group in self.groups
+        ]

@@ -1,0 +1,245 @@
+"""Recommends: the one door for every edge (HTTP, queue, schedules, admin, commands)."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+from enum import Enum, auto
+from typing import Any, Literal
+from uuid import UUID
+
+import orjson
+from django.conf import settings
+from django.db import DatabaseError
+from django.utils import timezone
+
+from engine import recommend as engine
+from profiles import services as profiles
+
+from . import engine_state, impressions, instruments, records, store
+from .errors import RunNotFound
+from .lease import single_flight
+from .making import computed, deadline_s, wants_model
+from .models import Run, Source, Trigger
+from .requests import Answer, NamedSong, Request
+from .work import Work, resolved
+
+log = logging.getLogger(__name__)
+#: A member whose last answer had to do without the model is not asked for again at once.
+ASK_AGAIN_AFTER_S = 30
+#: Longest wait for somebody else who computes the same answer, beyond the model's deadline.
+GRACE_S = 1.0
+
+
+class Freshness(Enum):
+    """What a stored answer is still good for."""
+
+    FRESH = auto()  #: serve it
+    REMAKE = auto()  #: engine or catalog changed: compute locally, keep picks and taglines
+    ASK = auto()  #: what is known of the member changed, or staff say so
+
+
+def recommend(request: Request) -> Answer:
+    """Answer with the stored recommendation where it is fresh, else compute one.
+
+    Raises CatalogUnavailable only when this installation never saw a catalog. Whatever happens to
+    the model, Redis, the broker or the database, an answer comes and says how it degraded.
+    """
+    with instruments.recommendation(strategy=request.strategy) as seen:
+        work = Work(request, now=timezone.now())
+        answer = _stored_answer(work) or _computed_once(work)
+        seen(source=answer.source, degraded=answer.degraded)
+    if request.trigger == Trigger.API:
+        impressions.served(request.member_key)
+    return answer
+
+
+def _stored_answer(work: Work) -> Answer | None:
+    stored = None if work.request.refresh else _read(work)
+    if stored is None or freshness(stored, work) is not Freshness.FRESH:
+        return None
+    instruments.count_lookup(hit=True)
+    return _from_store(stored, work)
+
+
+def _read(work: Work) -> store.Stored | None:
+    request = work.request
+    if request.is_plain:
+        return store.read(request.member_key)
+    return store.read_variant(request.member_key, request.variant)
+
+
+def freshness(stored: store.Stored | None, work: Work) -> Freshness:
+    """Decide what a stored answer is good for."""
+    if stored is None or work.request.refresh or stored.meta.fingerprint != work.fingerprint:
+        return Freshness.ASK
+    meta = stored.meta
+    if wants_model(work.request) and meta.source != Source.MODEL:
+        return Freshness.FRESH if _asked_lately(meta, work.now) else Freshness.ASK
+    if meta.versions != work.state.versions or meta.count < work.request.stored_count:
+        return Freshness.REMAKE
+    return Freshness.FRESH
+
+
+def _asked_lately(meta: store.Meta, now: datetime) -> bool:
+    age = now - datetime.fromisoformat(meta.generated_at)
+    return bool(meta.degraded) and age < timedelta(seconds=ASK_AGAIN_AFTER_S)
+
+
+def _from_store(stored: store.Stored, work: Work) -> Answer:
+    body, meta = orjson.loads(stored.body), stored.meta
+    return Answer(
+        run_id=meta.run_id,
+        source=Source.CACHE,
+        degraded=meta.degraded if work.picture.database_ok else "database",
+        favorite_song_ids=body["favorite_song_ids"],
+        groups=body["groups"],
+        candidates=body["candidates"][: work.request.count],
+        generated_date=body["generated_date"],
+        unresolved=[item.to_wire() for item in work.unresolved],
+        locale=work.request.locale,
+    )
+
+
+# --- One computation per key, and nobody waits for long -------------------------------------------
+def _computed_once(work: Work) -> Answer:
+    """One computation per key at a time; who waited takes the other's result when it is fresh."""
+    instruments.count_lookup(hit=False)
+    asks = wants_model(work.request)
+    with _patience.place(limited=asks and work.request.trigger == Trigger.API) as may_wait:
+        if not may_wait:
+            return _busy_answer(work)
+        wait_s = GRACE_S + (deadline_s(work.request.strategy) if asks else 0)
+        key = f"{work.request.member_key}:{work.fingerprint}"
+        with single_flight(key, wait_s=wait_s, ttl_s=wait_s + GRACE_S) as first:
+            if not first and (answer := _stored_answer(work)) is not None:
+                return answer
+            return _remade_or_new(work)
+
+
+def _remade_or_new(work: Work) -> Answer:
+    stored = _read(work)
+    if stored is not None and freshness(stored, work) is Freshness.REMAKE:
+        return computed(work, kept=stored.meta)
+    return computed(work)
+
+
+class _Patience:
+    """Keeps requests that wait for the model to half of a process's threads; the rest is served at once."""
+
+    def __init__(self) -> None:
+        self._places = threading.BoundedSemaphore(max(1, settings.WEB_THREADS // 2))
+
+    @contextmanager
+    def place(self, *, limited: bool) -> Iterator[bool]:
+        """Yields whether the caller may wait; always, when he is not limited."""
+        taken = not limited or self._places.acquire(blocking=False)
+        try:
+            yield taken
+        finally:
+            if limited and taken:
+                self._places.release()
+
+
+_patience = _Patience()
+
+
+def _busy_answer(work: Work) -> Answer:
+    """What is stored, else the local engine; the edge has the model's version made later."""
+    stored = _read(work)
+    if stored is not None and stored.meta.fingerprint == work.fingerprint:
+        return replace(_from_store(stored, work), degraded="busy", wants_refresh=True)
+    return replace(computed(work, because="busy"), wants_refresh=True)
+
+
+# --- Changes of favourites ------------------------------------------------------------------------
+def favorites_updated(
+    member_key: str,
+    *,
+    action: Literal["add", "remove", "list"],
+    song_ids: Sequence[int] = (),
+    songs: Sequence[NamedSong] = (),
+) -> Answer:
+    """Take note of a change of favourites and store the local answer before returning.
+
+    songs named by text are resolved first; what is not found stands in the answer's `unresolved`.
+    The model's version is made later (`wants_refresh`).
+    """
+    now = timezone.now()
+    found, missing = resolved(songs, engine_state.current())
+    ids = tuple(dict.fromkeys((*song_ids, *found)))
+    noted = True
+    if ids or action == "list":
+        noted = _note_favorites(member_key, action, ids, now=now)
+    store.forget_variants(member_key)
+    answer = recommend(Request(member_key=member_key, ask_model=False, trigger=Trigger.FAVORITES))
+    return replace(
+        answer,
+        unresolved=[item.to_wire() for item in missing] + answer.unresolved,
+        degraded=answer.degraded if noted else "database",
+        wants_refresh=settings.LLM_ENABLED,
+    )
+
+
+def _note_favorites(
+    member_key: str,
+    action: Literal["add", "remove", "list"],
+    ids: tuple[int, ...],
+    *,
+    now: datetime,
+) -> bool:
+    try:
+        profiles.record_favorites_update(member_key, action=action, song_ids=ids, now=now)
+    except DatabaseError as error:
+        log.warning("A change of favourites could not be stored: %s", type(error).__name__)
+        return False
+    return True
+
+
+# --- Cached reads ---------------------------------------------------------------------------------
+def cached(member_key: str) -> store.Served | None:
+    """The stored answer as bytes, whatever its age; None when there is none."""
+    served = store.served(member_key)
+    instruments.count_lookup(hit=served is not None)
+    if served is not None:
+        impressions.served(member_key)
+    return served
+
+
+# --- Why ------------------------------------------------------------------------------------------
+def why(run_id: UUID, song_id: int) -> dict[str, Any]:
+    """Why a song is in the answer of a run, or why it is not. Raises RunNotFound."""
+    run = Run.objects.filter(pk=run_id).first()
+    if run is None:
+        raise RunNotFound
+    state = engine_state.current()
+    told = engine.explain(
+        records.query_from_json(run.query),
+        song_id,
+        why=run.why,
+        catalog=state.snapshot.catalog,
+        model=state.model,
+        settings=state.settings,
+    )
+    return {
+        "run_id": str(run.uuid),
+        "song_id": song_id,
+        "same_versions": run.versions == state.versions,
+        "served_in": _places(run, song_id),
+        **told,
+    }
+
+
+def _places(run: Run, song_id: int) -> list[dict[str, Any]]:
+    """Where in the answer the song stood: quick picks and shelves, places from 1."""
+    final = (run.snapshot or {}).get("final", [])[: run.count]
+    places = [{"list": "candidates", "place": final.index(song_id) + 1}] if song_id in final else []
+    return places + [
+        {"list": group["label"], "place": group["song_ids"].index(song_id) + 1}
+        for group in run.groups or []
+        if song_id in group["song_ids"]
+    ]
