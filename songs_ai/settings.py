@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import sys
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,11 @@ SONGS_AI_TRUSTED_PROXIES = env.networks(
     help="Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.",
 )
 # Callers reach us by address or Docker name; access is decided by address and key, not by the Host header.
+HOST = env.text(
+    "HOST",
+    "0.0.0.0" if SONGS_AI_API_KEYS or SONGS_AI_TRUSTED_NETWORKS else "127.0.0.1",
+    help="Address that make run listens on. Unset: 127.0.0.1 until keys or trusted networks are configured, then all.",
+)
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", ("*",), help="Host names answered to.")
 CSRF_TRUSTED_ORIGINS = env.words(
     "CSRF_TRUSTED_ORIGINS",
@@ -336,12 +342,23 @@ if RABBITMQ_URL:
 else:
     for folder in ("queue", "control"):
         (BROKER_DIR / folder).mkdir(parents=True, exist_ok=True)
-    CELERY_BROKER_URL = "filesystem://"
+    CELERY_BROKER_URL = (
+        "filesystem://localhost//"  # a host only so that Celery does not warn of none
+    )
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         "data_folder_in": str(BROKER_DIR / "queue"),
         "data_folder_out": str(BROKER_DIR / "queue"),
         "control_folder": str(BROKER_DIR / "control"),
     }
+SONGS_AI_CONSUME_QUEUE = env.flag(
+    "SONGS_AI_CONSUME_QUEUE",
+    False,
+    help="Take jobs from the backend's queue rec.recommendation.q (needs RABBITMQ_URL).",
+)
+if SONGS_AI_CONSUME_QUEUE and not RABBITMQ_URL:
+    raise ImproperlyConfigured(
+        "SONGS_AI_CONSUME_QUEUE=1 needs the broker that holds rec.recommendation.q: set RABBITMQ_URL."
+    )
 CELERY_BROKER_CONNECTION_TIMEOUT = 1.0
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_RESULT_BACKEND = "django-db"
@@ -365,6 +382,7 @@ CELERY_TASK_PUBLISH_RETRY_POLICY = {
 }
 CELERY_WORKER_DEDUPLICATE_SUCCESSFUL_TASKS = True
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False  # one format everywhere: LOGGING below
 CELERY_TIMEZONE = "Asia/Seoul"
 DJANGO_CELERY_BEAT_TZ_AWARE = True
 
@@ -412,6 +430,8 @@ TIME_ZONE = "Asia/Seoul"
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "static-collected"
 WHITENOISE_USE_FINDERS = not STATIC_ROOT.exists()
+if WHITENOISE_USE_FINDERS:  # nothing was collected, on purpose
+    warnings.filterwarnings("ignore", message="No directory at", category=UserWarning)
 LOGIN_REDIRECT_URL = "/admin/"
 LOGIN_URL = "/admin/login/"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

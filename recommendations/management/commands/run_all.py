@@ -1,0 +1,256 @@
+"""`make run`: prepares the installation, runs web, worker and scheduler, and shows a real recommendation."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import secrets
+import shutil
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import BaseCommand, CommandError, call_command, get_commands
+from django.core.management.base import SystemCheckError
+from django.db import DatabaseError, connection
+
+from catalog.models import SongLike
+from recommendations.supervisor import Child, Supervisor
+
+#: A cold start on a slow machine imports SciPy and builds the first snapshot.
+START_TIMEOUT_S = 90.0
+#: Enough of the answer to judge it by, and no more than a screen.
+SHOWN_GROUPS = 3
+SHOWN_SONGS = 3
+#: A member with so many likes has a taste worth showing.
+LIKES_OF_A_TASTE = 8
+
+
+class Command(BaseCommand):
+    help = "Prepare everything, run web, worker and scheduler, and print a real recommendation."
+    requires_system_checks = ()  # run below, where a failure can be told in one sentence
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        began = time.monotonic()
+        self._refuse_busy_port()
+        self._prepare()
+        children = _children()
+        self._say(f"Starting {', '.join(child.name for child in children)} …")
+        supervisor = Supervisor(children, _environment(), self._say)
+        supervisor.catch_signals()
+        supervisor.start()
+        try:
+            if self._wait_for_web(supervisor):
+                self._show(time.monotonic() - began)
+            supervisor.run()
+        finally:
+            self._say("\nStopping …")
+            supervisor.stop()
+            self._say("Stopped.")
+
+    # --- before the start -------------------------------------------------------------------------
+    def _refuse_busy_port(self) -> None:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((settings.HOST, settings.PORT))
+            except OSError as error:
+                raise CommandError(
+                    f"Port {settings.PORT} can't be used ({error.strerror}). Stop what uses it, "
+                    f"or choose another one: PORT={settings.PORT + 1} make run"
+                ) from None
+
+    def _prepare(self) -> None:
+        self._say(f"Database: {_database_name()} …")
+        try:
+            connection.ensure_connection()
+        except DatabaseError as error:
+            raise CommandError(
+                f"The database of DATABASE_URL can't be reached ({error.args[-1]}). "
+                "Start it or correct DATABASE_URL; without it, make run uses SQLite."
+            ) from None
+        call_command("migrate", interactive=False, verbosity=0)
+        try:
+            self.check(databases=list(settings.DATABASES))
+        except SystemCheckError as error:
+            raise CommandError(str(error)) from None
+        if settings.CATALOG_OWNED and "load_demo" in get_commands():
+            self._say("Demo songs and members …")
+            call_command("load_demo", stdout=self.stdout)
+        self._ensure_admin()
+        if "setup_schedules" in get_commands():
+            call_command("setup_schedules", verbosity=0)
+
+    def _ensure_admin(self) -> None:
+        users = get_user_model()
+        if users.objects.filter(is_superuser=True).exists():
+            return
+        password = settings.SONGS_AI_ADMIN_PASSWORD or secrets.token_urlsafe(12)
+        users.objects.create_superuser("admin", password=password)
+        shown = "from SONGS_AI_ADMIN_PASSWORD" if settings.SONGS_AI_ADMIN_PASSWORD else password
+        self._say(f"Admin account: admin, password: {shown}  (shown this once)")
+
+    # --- after the start --------------------------------------------------------------------------
+    def _wait_for_web(self, supervisor: Supervisor) -> bool:
+        """True once the server answers; False when stopped meanwhile."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not supervisor.stopping:
+            supervisor.tick()
+            if _answers("/health"):
+                return True
+            if time.monotonic() > deadline:
+                self._say(f"The web server does not answer on port {settings.PORT} yet; see above.")
+                return False
+            time.sleep(0.2)
+        return False
+
+    def _show(self, seconds: float) -> None:
+        base = f"http://127.0.0.1:{settings.PORT}"
+        self._say(f"\nSongs AI is running (ready after {seconds:.1f} s). Ctrl-C stops it.")
+        self._say(f"  API docs  {base}/docs")
+        self._say(f"  Admin     {base}/admin/")
+        try:
+            member_id = _demo_member()
+            if member_id is None:
+                self._say("  No member has liked songs yet, so there is nothing to show here.")
+                return
+            answer, milliseconds = _recommendation(member_id)
+        except (OSError, ValueError, DatabaseError) as error:
+            self._say(f"  The first recommendation failed: {error}")
+            return
+        self._say(_readable(answer, member_id=member_id, milliseconds=milliseconds))
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(text)
+        self.stdout.flush()
+
+
+# --- What is started ------------------------------------------------------------------------------
+def _children() -> list[Child]:
+    children = [Child(name="web", command=_web()), Child(name="scheduler", command=_celery("beat"))]
+    if not settings.RABBITMQ_URL:
+        # One process with threads: small, and files need no heartbeats between workers.
+        quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+        worker = _worker("worker", "songs_ai.default,songs_ai.nightly", "-P", "threads", *quiet)
+        return [*children, Child(name="worker", command=worker)]
+    children.append(Child(name="worker", command=_worker("worker", "songs_ai.default")))
+    nightly = _worker("nightly", "songs_ai.nightly")
+    children.append(Child(name="nightly worker", command=nightly, nice=10))
+    if settings.SONGS_AI_CONSUME_QUEUE:
+        consumer = (sys.executable, "manage.py", "consume")
+        children.append(Child(name="queue consumer", command=consumer))
+    return children
+
+
+def _web() -> tuple[str, ...]:
+    workers = "1" if settings.EMBEDDED else str(max(2, os.cpu_count() or 2))
+    return (
+        *(sys.executable, "-m", "granian", "--interface", "wsgi", "songs_ai.wsgi:application"),
+        *("--host", settings.HOST, "--port", str(settings.PORT), "--workers", workers),
+        # Requests that wait for the model hold a thread each.
+        *("--blocking-threads", "32", "--no-ws", "--respawn-failed-workers"),
+        *("--workers-kill-timeout", "3", "--log-level", "error"),
+    )
+
+
+def _celery(*arguments: str) -> tuple[str, ...]:
+    return (
+        *(sys.executable, "-m", "celery", "-A", "songs_ai", "-q", "--skip-checks", *arguments),
+        *("--loglevel", "WARNING"),
+    )
+
+
+def _worker(name: str, queues: str, *more: str) -> tuple[str, ...]:
+    concurrency = "4" if settings.EMBEDDED else "2"
+    return _celery("worker", "-n", f"{name}@%h", "-Q", queues, "-c", concurrency, *more)
+
+
+def _environment() -> dict[str, str]:
+    """The children's environment: one fresh folder for the counters that all of them share."""
+    folder = Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR") or settings.DATA_DIR / "metrics")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(folder)}
+
+
+# --- What is shown --------------------------------------------------------------------------------
+def _database_name() -> str:
+    database = settings.DATABASES["default"]
+    if connection.vendor == "sqlite":
+        return f"SQLite, {Path(database['NAME']).name}"
+    driver = f", {settings.MYSQL_DRIVER}" if settings.MYSQL_DRIVER else ""
+    return f"{database['HOST']}/{database['NAME']} ({connection.vendor}{driver})"
+
+
+def _call(method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+    # http.client, not urllib: a proxy of the environment must not come between.
+    host = "127.0.0.1" if settings.HOST == "0.0.0.0" else settings.HOST
+    connection_ = http.client.HTTPConnection(host, settings.PORT, timeout=30)
+    try:
+        connection_.request(method, path, body, {"Content-Type": "application/json"})
+        response = connection_.getresponse()
+        return response.status, response.read()
+    finally:
+        connection_.close()
+
+
+def _answers(path: str) -> bool:
+    try:
+        return _call("GET", path)[0] < 500
+    except OSError:
+        return False
+
+
+def _demo_member() -> int | None:
+    """A member with enough likes to show a taste."""
+    likes: dict[int, int] = {}
+    for member_id in SongLike.objects.order_by("-pk").values_list("member_id", flat=True)[:2_000]:
+        likes[member_id] = likes.get(member_id, 0) + 1
+    tasteful = sorted(m for m, count in likes.items() if count >= LIKES_OF_A_TASTE)
+    return next(iter(tasteful or sorted(likes)), None)
+
+
+def _recommendation(member_id: int) -> tuple[dict[str, Any], float]:
+    began = time.monotonic()
+    status, body = _call("POST", "/recommend", json.dumps({"memberId": str(member_id)}).encode())
+    milliseconds = (time.monotonic() - began) * 1000
+    if status != 200:
+        raise ValueError(f"/recommend answered {status}: {body[:200].decode('utf-8', 'replace')}")
+    return json.loads(body), milliseconds
+
+
+def _numbers(song: dict[str, Any]) -> str:
+    shown = [
+        f"{vendor} {song[key]}"
+        for vendor, key in (("TJ", "tj_number"), ("KY", "ky_number"))
+        if song.get(key)
+    ]
+    return " · ".join(shown)
+
+
+def _readable(answer: dict[str, Any], *, member_id: int, milliseconds: float) -> str:
+    """The answer as a person reads it: groups with taglines, then quick picks with their reasons."""
+    lines = [
+        f"\nRecommendation for demo member {member_id} ({milliseconds:.0f} ms, POST /recommend):"
+    ]
+    reasons = {song["song_id"]: song["reason"] for song in answer["candidates"]}
+    for group in answer["groups"][:SHOWN_GROUPS]:
+        lines.append(f"\n  ♪ {group['tagline']}   [{group['label']}]")
+        lines += [_song_line(song, reasons) for song in group["songs"][:SHOWN_SONGS]]
+    lines.append("\n  빠른 선곡")
+    lines += [_song_line(song, reasons) for song in answer["candidates"][:SHOWN_SONGS]]
+    command = f"""curl -s 127.0.0.1:{settings.PORT}/recommend -H 'Content-Type: application/json' -d '{{"memberId": "{member_id}"}}'"""
+    return "\n".join([*lines, f"\nAsk it yourself:\n  {command}\n"])
+
+
+def _song_line(song: dict[str, Any], reasons: dict[int, str]) -> str:
+    title = song["title_jp"] or song["title_en"]
+    artist = song["artist"] or song["artist_kr"]
+    reason = song.get("reason") or reasons.get(song.get("song_id", 0), "")
+    parts = [f"    {title} – {artist}", f"({_numbers(song)})" if _numbers(song) else "", reason]
+    return "  ".join(part for part in parts if part)

@@ -1,0 +1,134 @@
+"""Keeps the processes of one installation running: starts them, restarts those that die, stops all of them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from django.conf import settings
+
+#: A child that lived this long is restarted at once; one that dies sooner waits longer each time.
+HEALTHY_AFTER_S = 30.0
+LONGEST_WAIT_S = 30.0
+#: What a graceful stop may take; then the rest is killed. Jobs cut off are done again after the next start.
+GRACE_S = 4.0
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """In the child, before exec: be told when the supervisor dies, even by SIGKILL (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@dataclass(kw_only=True)
+class Child:
+    """One process that has to be there."""
+
+    name: str
+    command: Sequence[str]
+    #: Lets interactive work go first on a busy machine.
+    nice: int = 0
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    started_at: float = field(default=0.0, init=False)
+    failures: int = field(default=0, init=False)
+    not_before: float = field(default=0.0, init=False)
+
+    def start(self, environment: Mapping[str, str]) -> None:
+        # Its own process group: Ctrl-C reaches the supervisor only, which then stops the others in order.
+        self.process = subprocess.Popen(
+            self.command,
+            env=dict(environment),
+            cwd=settings.BASE_DIR,
+            preexec_fn=self._prepare,
+            process_group=0,
+        )
+        self.started_at = time.monotonic()
+
+    def _prepare(self) -> None:
+        die_with_parent()
+        if self.nice:
+            os.nice(self.nice)
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def note_death(self) -> float:
+        """Decide when to start it again; returns the seconds until then."""
+        lived_s = time.monotonic() - self.started_at
+        self.failures = 0 if lived_s > HEALTHY_AFTER_S else self.failures + 1
+        wait_s = min(LONGEST_WAIT_S, 2.0**self.failures / 2)
+        self.not_before = time.monotonic() + wait_s
+        return wait_s
+
+    def signal_group(self, number: signal.Signals) -> None:
+        if self.process is None:
+            return
+        try:
+            os.killpg(self.process.pid, number)
+        except ProcessLookupError:
+            return
+
+
+class Supervisor:
+    """Runs children until told to stop."""
+
+    def __init__(
+        self, children: Sequence[Child], environment: Mapping[str, str], say: Callable[[str], None]
+    ) -> None:
+        self.children = children
+        self.environment = environment
+        self.say = say
+        self.stopping = False
+
+    def catch_signals(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, *_: object) -> None:
+        self.stopping = True
+
+    def start(self) -> None:
+        for child in self.children:
+            child.start(self.environment)
+
+    def tick(self) -> None:
+        """Restart what died; called a few times a second."""
+        for child in self.children:
+            if child.running or self.stopping:
+                continue
+            if child.process is not None:
+                code = child.process.returncode
+                child.process = None
+                wait_s = child.note_death()
+                self.say(
+                    f"{child.name} ended (exit code {code}); starting it again in {wait_s:g} s"
+                )
+            elif time.monotonic() >= child.not_before:
+                child.start(self.environment)
+
+    def run(self) -> None:
+        while not self.stopping:
+            self.tick()
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """SIGTERM to all, and SIGKILL to what is still there after the grace time."""
+        self.stopping = True
+        for child in self.children:
+            if child.running:
+                child.process.terminate()  # type: ignore[union-attr]
+        deadline = time.monotonic() + GRACE_S
+        while any(child.running for child in self.children) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for child in self.children:
+            child.signal_group(signal.SIGKILL)
+            if child.process is not None:
+                child.process.wait()
