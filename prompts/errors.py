@@ -1,0 +1,61 @@
+"""Names what can go wrong between staff, a prompt and a model, by what the caller will do about it."""
+
+from __future__ import annotations
+
+import inspect
+
+
+class PromptError(Exception):
+    """Something went wrong with a prompt that the caller can act on."""
+
+    code = "PROMPT_ERROR"
+    retryable = False
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail or inspect.getdoc(self))
+
+
+class MissingVariables(PromptError):
+    """A prompt was rendered without all of its variables."""
+
+    code = "MISSING_VARIABLES"
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+        super().__init__(f"Missing variables: {', '.join(names)}.")
+
+
+class UnknownContract(PromptError):
+    """No contract of this name is registered. Contracts are code: prompts/contracts.py."""
+
+    code = "UNKNOWN_CONTRACT"
+
+
+class TemplatePaused(PromptError):
+    """Staff switched this prompt off; answer locally."""
+
+    code = "PROMPT_PAUSED"
+
+
+class VersionIsFrozen(PromptError):
+    """A submitted version never changes. Make a new draft from it."""
+
+    code = "VERSION_IS_FROZEN"
+
+
+class StaleEdit(PromptError):
+    """Someone else changed this in the meantime. Reload the page and look at the difference."""
+
+    code = "STALE_EDIT"
+
+
+class NotAllowed(PromptError):
+    """This account may not do that."""
+
+    code = "NOT_ALLOWED"
+
+
+class GuardFailed(PromptError):
+    """The change is refused until what the message names is put right."""
+
+    code = "GUARD_FAILED"
