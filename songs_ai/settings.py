@@ -333,6 +333,12 @@ PROMPTS_REQUIRE_REVIEW = env.flag(
     False,
     help="A prompt version goes live only after a second person approved it.",
 )
+PROMPTS_POLL_S = env.number(
+    "PROMPTS_POLL_S",
+    0 if TESTING else 0.5,
+    most=30,
+    help="How often a process looks whether staff published something. 0: at every use (tests).",
+)
 
 # --- Celery ---------------------------------------------------------------------------------------
 BROKER_DIR = DATA_DIR / "broker"

@@ -1,0 +1,120 @@
+"""Keeps what staff and the system did: rows are added, never changed, never taken away."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class AppendOnlyError(TypeError):
+    """Rows of this table are added, never changed or deleted."""
+
+    def __init__(self, model: type[models.Model]) -> None:
+        super().__init__(f"{model.__name__} is append-only: add a row that says what changed.")
+
+
+class AppendOnlyQuerySet(models.QuerySet[Any]):
+    """Refuses what would change or remove rows."""
+
+    def update(self, **values: Any) -> NoReturn:
+        raise AppendOnlyError(self.model)
+
+    def delete(self) -> NoReturn:
+        raise AppendOnlyError(self.model)
+
+    def bulk_update(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise AppendOnlyError(self.model)
+
+
+class AppendOnly(models.Model):
+    """A row that is written once."""
+
+    created_at = models.DateTimeField(_("언제"), auto_now_add=True, db_index=True)
+
+    objects = AppendOnlyQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise AppendOnlyError(type(self))
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise AppendOnlyError(type(self))
+
+
+class AuditEvent(AppendOnly):
+    """Who did what to which row, with what before and after, and why."""
+
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("누가"),
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+    )
+    #: Kept when the account is gone; "시스템" for what nobody did by hand.
+    actor_name = models.CharField(_("이름"), max_length=150)
+    verb = models.CharField(_("무엇을"), max_length=60, db_index=True)
+    object_type = models.CharField(_("대상 종류"), max_length=60)
+    object_id = models.CharField(_("대상 번호"), max_length=100)
+    object_label = models.CharField(_("대상"), max_length=200)
+    before = models.JSONField(_("이전"), null=True, blank=True, encoder=DjangoJSONEncoder)
+    after = models.JSONField(_("이후"), null=True, blank=True, encoder=DjangoJSONEncoder)
+    reason = models.TextField(_("이유"), blank=True)
+    request_id = models.CharField(_("요청 번호"), max_length=64, blank=True)
+    ip = models.GenericIPAddressField(_("주소"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("감사 기록")
+        verbose_name_plural = _("감사 기록")
+        ordering = ["-id"]
+        default_permissions = ("view",)
+        indexes = [models.Index(fields=["object_type", "object_id"], name="audit_object")]
+
+    def __str__(self) -> str:
+        return f"{self.actor_name}: {self.verb} {self.object_label}"
+
+    @classmethod
+    def record(
+        cls,
+        *,
+        actor: Any,
+        verb: str,
+        object: models.Model | str,
+        before: Any = None,
+        after: Any = None,
+        reason: str = "",
+        request_id: str = "",
+        ip: str | None = None,
+    ) -> AuditEvent:
+        """Add one row. `actor` None means the system; `object` is a row or "kind:id" of something without one."""
+        kind, key, label = _named(object)
+        return cls.objects.create(
+            actor=actor,
+            actor_name=actor.get_username() if actor is not None else "시스템",
+            verb=verb,
+            object_type=kind,
+            object_id=key,
+            object_label=label[:200],
+            before=before,
+            after=after,
+            reason=reason,
+            request_id=request_id[:64],
+            ip=ip or None,
+        )
+
+
+def _named(target: models.Model | str) -> tuple[str, str, str]:
+    """(kind, id, label) of a row, or of "kind:id"."""
+    if isinstance(target, str):
+        kind, _colon, key = target.partition(":")
+        return kind, key, key or kind
+    return target._meta.label_lower, str(target.pk), str(target)

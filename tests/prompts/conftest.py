@@ -1,0 +1,88 @@
+"""The staff and the prompts that the studio's tests work with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.contrib.auth.models import Group, User
+
+from prompts import publishing, resolution
+from prompts.models import PromptTemplate, PromptVersion
+from prompts.publishing import Body, By
+from prompts.staff import EDITOR, INSPECTOR, OPERATOR, PUBLISHER
+
+
+@pytest.fixture(autouse=True)
+def fresh_snapshot() -> Iterator[None]:
+    """Every test starts as a new process would."""
+    resolution._watch = resolution.Watch()
+    yield
+    resolution._watch = resolution.Watch()
+
+
+def staff(name: str, *groups: str, superuser: bool = False) -> User:
+    user = User.objects.create_user(
+        name, password="long enough to pass", is_staff=True, is_superuser=superuser
+    )
+    user.groups.set(Group.objects.filter(name__in=groups))
+    return user
+
+
+@pytest.fixture
+def editor(db: None) -> User:
+    return staff("editor", EDITOR)
+
+
+@pytest.fixture
+def publisher(db: None) -> User:
+    return staff("publisher", PUBLISHER)
+
+
+@pytest.fixture
+def inspector(db: None) -> User:
+    return staff("inspector", INSPECTOR)
+
+
+@pytest.fixture
+def operator(db: None) -> User:
+    return staff("operator", OPERATOR)
+
+
+@pytest.fixture
+def boss(db: None) -> User:
+    return staff("boss", superuser=True)
+
+
+@pytest.fixture
+def curation(db: None) -> PromptTemplate:
+    return PromptTemplate.objects.get(slug="curation")
+
+
+def live_of(template: PromptTemplate) -> PromptVersion | None:
+    return PromptTemplate.objects.get(pk=template.pk).live_version
+
+
+def lock_of(template: PromptTemplate) -> int:
+    return PromptTemplate.objects.get(pk=template.pk).lock_version
+
+
+def draft(template: PromptTemplate, user: User, *, extra: str = "밝은 곡을 먼저.") -> PromptVersion:
+    """A draft that differs from what is live by one sentence."""
+    live = PromptTemplate.objects.get(pk=template.pk).live_version
+    assert live is not None
+    body = Body(
+        system_text=f"{live.system_text}\n{extra}",
+        user_text=live.user_text,
+        params=live.params,
+        note="한 문장 더",
+    )
+    return publishing.create_draft(template, body, by=By(actor=user), parent=live)
+
+
+def approved(
+    template: PromptTemplate, user: User, *, extra: str = "밝은 곡을 먼저."
+) -> PromptVersion:
+    version = draft(template, user, extra=extra)
+    publishing.submit(version, by=By(actor=user))
+    return version

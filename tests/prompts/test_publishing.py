@@ -1,0 +1,417 @@
+"""Who may move a prompt where, and what is left behind."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.utils import timezone
+
+from prompts import publishing, seeding
+from prompts.errors import GuardFailed, NotAllowed, StaleEdit, VersionIsFrozen
+from prompts.models import (
+    AuditEvent,
+    EvalRun,
+    EvalSet,
+    ModelProfile,
+    PromptTemplate,
+    PromptVersion,
+    Release,
+    State,
+    Verdict,
+)
+from prompts.models.audit import AppendOnlyError
+from prompts.publishing import Body, By
+
+from .conftest import approved, draft, live_of, lock_of
+
+
+def body_of(version: PromptVersion, **changes: str) -> Body:
+    values = {
+        "system_text": version.system_text,
+        "user_text": version.user_text,
+        "params": version.params,
+        "note": version.note,
+    }
+    return Body(**(values | changes))
+
+
+def publish(version: PromptVersion, user: User, reason: str = "더 밝게", **kwargs: bool):
+    return publishing.publish(
+        version, seen_lock=lock_of(version.template), by=By(actor=user, reason=reason), **kwargs
+    )
+
+
+# --- a new installation --------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_a_new_installation_has_the_repositorys_texts_live() -> None:
+    live = {row.slug: row.live_version.label for row in PromptTemplate.objects.all()}
+    assert live == {"curation": "curation@1", "taste_and_taglines": "taste_and_taglines@1"}
+    assert seeding.load_defaults() == []
+
+
+def test_a_newer_repository_text_never_replaces_what_staff_published(
+    curation: PromptTemplate, publisher: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = approved(curation, publisher)
+    publish(mine, publisher)
+    texts = dict(seeding.default_texts())
+    newer = type(texts["curation"])(**{**vars(texts["curation"]), "system_text": "새 기본 문구"})
+    monkeypatch.setattr(seeding, "default_texts", lambda: {"curation": newer})
+    assert seeding.load_defaults() == ["curation@3"]  # there to be looked at …
+    assert live_of(curation) == mine  # … and not live
+
+
+# --- drafts --------------------------------------------------------------------------------------
+
+
+def test_two_people_editing_the_same_draft_do_not_overwrite_each_other(
+    curation: PromptTemplate, editor: User, publisher: User
+) -> None:
+    version = draft(curation, editor)
+    seen = version.lock_version
+    publishing.save_draft(
+        version, body_of(version, note="첫째"), seen_lock=seen, by=By(actor=editor)
+    )
+    with pytest.raises(StaleEdit):
+        publishing.save_draft(
+            version, body_of(version, note="둘째"), seen_lock=seen, by=By(actor=publisher)
+        )
+    version.refresh_from_db()
+    assert version.note == "첫째"
+
+
+def test_a_browsers_line_ends_do_not_reach_the_model(
+    curation: PromptTemplate, editor: User
+) -> None:
+    version = draft(curation, editor)
+    changed = body_of(version, system_text="하나\r\n둘")
+    publishing.save_draft(version, changed, seen_lock=0, by=By(actor=editor))
+    assert version.system_text == "하나\n둘"
+    assert version.lint == []
+
+
+def test_a_submitted_version_never_changes(curation: PromptTemplate, editor: User) -> None:
+    version = approved(curation, editor)
+    sha = version.body_sha256
+    with pytest.raises(StaleEdit):
+        publishing.save_draft(
+            version, body_of(version), seen_lock=version.lock_version, by=By(actor=editor)
+        )
+    version.system_text = "다른 글"
+    with pytest.raises(VersionIsFrozen):
+        version.save()
+    with pytest.raises(VersionIsFrozen):
+        PromptVersion.objects.filter(pk=version.pk).update(system_text="다른 글")
+    with pytest.raises(VersionIsFrozen), transaction.atomic():
+        PromptVersion.objects.bulk_update([version], ["system_text"])
+    with pytest.raises(VersionIsFrozen):
+        version.delete()
+    with pytest.raises(VersionIsFrozen):
+        PromptVersion.objects.filter(pk=version.pk).delete()
+    version.refresh_from_db()
+    assert version.content_sha() == sha
+
+
+def test_a_fork_says_the_same_and_is_a_draft(curation: PromptTemplate, editor: User) -> None:
+    source = approved(curation, editor)
+    copy = publishing.fork(source, by=By(actor=editor))
+    assert copy.state == State.DRAFT
+    assert copy.parent == source
+    assert copy.body_sha256 == source.body_sha256
+    assert copy.number == source.number + 1
+
+
+def test_lint_errors_stop_a_submission(curation: PromptTemplate, editor: User) -> None:
+    version = draft(curation, editor, extra="{{ nobody }}")
+    with pytest.raises(GuardFailed, match="nobody"):
+        publishing.submit(version, by=By(actor=editor))
+    version.refresh_from_db()
+    assert version.state == State.DRAFT
+
+
+# --- review --------------------------------------------------------------------------------------
+
+
+def test_with_review_on_a_second_person_has_to_approve(
+    curation: PromptTemplate, editor: User, publisher: User, settings
+) -> None:
+    settings.PROMPTS_REQUIRE_REVIEW = True
+    version = approved(curation, editor)
+    assert version.state == State.IN_REVIEW
+    with pytest.raises(GuardFailed):
+        publish(version, publisher)
+    publishing.approve(version, seen_sha=version.body_sha256, by=By(actor=publisher))
+    publish(version, publisher)
+    assert live_of(curation) == version
+
+
+def test_nobody_approves_his_own_version(
+    curation: PromptTemplate, publisher: User, settings
+) -> None:
+    settings.PROMPTS_REQUIRE_REVIEW = True
+    version = approved(curation, publisher)
+    with pytest.raises(NotAllowed):
+        publishing.approve(version, seen_sha=version.body_sha256, by=By(actor=publisher))
+
+
+def test_what_is_approved_is_what_was_seen(
+    curation: PromptTemplate, editor: User, publisher: User, settings
+) -> None:
+    settings.PROMPTS_REQUIRE_REVIEW = True
+    version = approved(curation, editor)
+    with pytest.raises(StaleEdit):
+        publishing.approve(version, seen_sha="0" * 64, by=By(actor=publisher))
+
+
+def test_requested_changes_leave_the_author_a_draft_copy(
+    curation: PromptTemplate, editor: User, publisher: User, settings
+) -> None:
+    settings.PROMPTS_REQUIRE_REVIEW = True
+    version = approved(curation, editor)
+    copy = publishing.request_changes(version, by=By(actor=publisher, reason="너무 김"))
+    assert version.state == State.CHANGES_REQUESTED
+    assert version.decision_note == "너무 김"
+    assert (copy.parent, copy.state) == (version, State.DRAFT)
+
+
+# --- live ----------------------------------------------------------------------------------------
+
+
+def test_publishing_leaves_who_from_to_why_and_the_request(
+    curation: PromptTemplate, publisher: User
+) -> None:
+    before = live_of(curation)
+    version = approved(curation, publisher)
+    by = By(actor=publisher, reason="더 밝게", request_id="req-1", ip="10.0.0.1")
+    publishing.publish(version, seen_lock=lock_of(curation), by=by)
+    release = Release.objects.filter(template=curation).first()
+    assert release is not None
+    assert (release.kind, release.previous, release.version) == ("publish", before, version)
+    assert (release.actor_name, release.reason, release.request_id) == (
+        "publisher",
+        "더 밝게",
+        "req-1",
+    )
+    assert release.evidence["sha"] == version.body_sha256
+    event = AuditEvent.objects.filter(verb="release.publish").first()
+    assert event is not None
+    assert event.after == {"version": version.label, "percent": 100}
+    assert event.ip == "10.0.0.1"
+
+
+def test_history_can_only_grow(curation: PromptTemplate) -> None:
+    release = Release.objects.filter(template=curation).first()
+    assert release is not None
+    for attempt in (
+        release.save,
+        release.delete,
+        lambda: Release.objects.update(reason="x"),
+        lambda: Release.objects.all().delete(),
+        lambda: AuditEvent.objects.update(reason="x"),
+    ):
+        with pytest.raises(AppendOnlyError):
+            attempt()
+
+
+def test_a_reason_is_required(curation: PromptTemplate, publisher: User) -> None:
+    version = approved(curation, publisher)
+    with pytest.raises(GuardFailed):
+        publish(version, publisher, reason="  ")
+
+
+def test_a_draft_is_not_published(curation: PromptTemplate, publisher: User) -> None:
+    with pytest.raises(GuardFailed):
+        publish(draft(curation, publisher), publisher)
+
+
+def test_a_page_opened_before_somebody_elses_move_moves_nothing(
+    curation: PromptTemplate, publisher: User
+) -> None:
+    seen = lock_of(curation)
+    first, second = (approved(curation, publisher, extra=extra) for extra in ("하나.", "둘."))
+    publishing.publish(first, seen_lock=seen, by=By(actor=publisher, reason="첫째"))
+    with pytest.raises(StaleEdit):
+        publishing.publish(second, seen_lock=seen, by=By(actor=publisher, reason="둘째"))
+    assert live_of(curation) == first
+
+
+def test_rolling_back_goes_only_where_members_were_before(
+    curation: PromptTemplate, publisher: User, operator: User
+) -> None:
+    first = live_of(curation)
+    version, never = (approved(curation, publisher, extra=extra) for extra in ("하나.", "둘."))
+    publish(version, publisher)
+    with pytest.raises(GuardFailed):
+        publishing.roll_back(
+            curation, never, seen_lock=lock_of(curation), by=By(actor=operator, reason="급함")
+        )
+    publishing.roll_back(
+        curation, first, seen_lock=lock_of(curation), by=By(actor=operator, reason="이상한 답")
+    )
+    assert live_of(curation) == first
+    publishing.roll_back(
+        curation, None, seen_lock=lock_of(curation), by=By(actor=operator, reason="기본으로")
+    )
+    assert live_of(curation) is None
+
+
+def test_a_text_for_another_contract_is_not_published(
+    curation: PromptTemplate, publisher: User, boss: User
+) -> None:
+    version = approved(curation, publisher)
+    version.contract_version = 99
+    for user, kwargs in ((publisher, {}), (boss, {"break_glass": True})):
+        with pytest.raises(GuardFailed):
+            publish(version, user, reason="스무 글자가 넘는 아주 충분한 이유입니다", **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("values", "publishable"),
+    [
+        ({"probed": True, "sunset_in": None}, True),
+        ({"probed": True, "sunset_in": 30}, True),
+        ({"probed": True, "sunset_in": -1}, False),
+        ({"probed": False, "sunset_in": None}, False),
+    ],
+)
+def test_a_version_for_a_dead_or_untried_model_is_not_published(
+    curation: PromptTemplate, publisher: User, values: dict, publishable: bool
+) -> None:
+    today = timezone.localdate()
+    profile = ModelProfile.objects.create(
+        name="m",
+        model="m",
+        probed_at=timezone.now() if values["probed"] else None,
+        sunset_on=values["sunset_in"] and today + timedelta(days=values["sunset_in"]),
+    )
+    live = live_of(curation)
+    assert live is not None
+    body = Body(
+        system_text=live.system_text,
+        user_text=live.user_text,
+        params=live.params,
+        model_profile_id=profile.pk,
+        note="다른 모델",
+    )
+    version = publishing.create_draft(curation, body, by=By(actor=publisher))
+    publishing.submit(version, by=By(actor=publisher))
+    if publishable:
+        publish(version, publisher)
+        assert live_of(curation) == version
+    else:
+        with pytest.raises(GuardFailed):
+            publish(version, publisher)
+
+
+def test_an_evaluation_set_is_a_gate(curation: PromptTemplate, publisher: User) -> None:
+    version = approved(curation, publisher)
+    eval_set = EvalSet.objects.create(template=curation, title="가을")
+    with pytest.raises(GuardFailed):
+        publish(version, publisher)
+    run = {"eval_set": eval_set, "version": version}
+    EvalRun.objects.create(**run, version_sha="0" * 64, verdict=Verdict.PASS)  # other content
+    with pytest.raises(GuardFailed):
+        publish(version, publisher)
+    EvalRun.objects.create(**run, version_sha=version.body_sha256, verdict=Verdict.PASS)
+    publish(version, publisher)
+    assert live_of(curation) == version
+
+
+def test_break_glass_is_a_superusers_with_a_long_reason_and_stands_out(
+    curation: PromptTemplate,
+    editor: User,
+    publisher: User,
+    boss: User,
+    settings,
+    mailoutbox,
+    django_capture_on_commit_callbacks,
+) -> None:
+    settings.PROMPTS_REQUIRE_REVIEW = True
+    settings.OPERATORS_MAIL = ["ops@example.org"]
+    version = draft(curation, editor)
+    with pytest.raises(NotAllowed):
+        publish(
+            version, publisher, reason="스무 글자가 넘는 아주 충분한 이유입니다", break_glass=True
+        )
+    with pytest.raises(GuardFailed):
+        publish(version, boss, reason="급함", break_glass=True)
+    with django_capture_on_commit_callbacks(execute=True):
+        publish(version, boss, reason="스무 글자가 넘는 아주 충분한 이유입니다", break_glass=True)
+    assert live_of(curation) == version
+    assert AuditEvent.objects.filter(verb="release.publish.break_glass").exists()
+    assert len(mailoutbox) == 1
+
+
+def test_a_scheduled_version_goes_live_when_its_time_comes(
+    curation: PromptTemplate, publisher: User
+) -> None:
+    version = approved(curation, publisher)
+    now = timezone.now()
+    with pytest.raises(GuardFailed):
+        publishing.schedule(
+            version, at=now - timedelta(hours=1), by=By(actor=publisher, reason="늦음")
+        )
+    publishing.schedule(version, at=now + timedelta(hours=1), by=By(actor=publisher, reason="내일"))
+    assert publishing.publish_due(now) == []
+    assert publishing.publish_due(now + timedelta(hours=2)) == [version.label]
+    assert live_of(curation) == version
+    assert publishing.publish_due(now + timedelta(hours=3)) == []
+
+
+def test_a_scheduled_version_that_lost_its_guards_stays_and_says_why(
+    curation: PromptTemplate, publisher: User
+) -> None:
+    version = approved(curation, publisher)
+    now = timezone.now()
+    publishing.schedule(version, at=now + timedelta(hours=1), by=By(actor=publisher, reason="내일"))
+    EvalSet.objects.create(template=curation, title="가을")
+    assert publishing.publish_due(now + timedelta(hours=2)) == []
+    assert live_of(curation) != version
+    assert AuditEvent.objects.filter(verb="version.schedule_failed").exists()
+
+
+def test_what_is_in_use_is_not_archived(curation: PromptTemplate, publisher: User) -> None:
+    live = live_of(curation)
+    assert live is not None
+    with pytest.raises(GuardFailed):
+        publishing.archive(live, by=By(actor=publisher))
+    spare = approved(curation, publisher)
+    publishing.archive(spare, by=By(actor=publisher))
+    assert spare.state == State.ARCHIVED
+
+
+#: verb → the groups that may; everybody else is refused.
+MAY = {
+    "draft": {"editor", "publisher", "boss"},
+    "publish": {"publisher", "boss"},
+    "roll_back": {"publisher", "operator", "boss"},
+    "rollout": {"publisher", "boss"},
+    "kill": {"operator", "boss"},
+}
+
+
+@pytest.mark.parametrize("verb", MAY)
+@pytest.mark.parametrize("name", ["editor", "publisher", "inspector", "operator", "boss"])
+def test_who_may(
+    verb: str, name: str, curation: PromptTemplate, boss: User, request: pytest.FixtureRequest
+) -> None:
+    user = request.getfixturevalue(name)
+    version = approved(curation, boss)
+    by, seen = By(actor=user, reason="한번 해 봄"), lock_of(curation)
+    act = {
+        "draft": lambda: publishing.fork(version, by=by),
+        "publish": lambda: publishing.publish(version, seen_lock=seen, by=by),
+        "roll_back": lambda: publishing.roll_back(curation, None, seen_lock=seen, by=by),
+        "rollout": lambda: publishing.start_rollout(version, seen_lock=seen, by=by),
+        "kill": lambda: publishing.kill(curation, by=by),
+    }[verb]
+    if name in MAY[verb]:
+        act()
+    else:
+        with pytest.raises(NotAllowed):
+            act()

@@ -1,0 +1,120 @@
+"""Which version a member gets, and that finding out costs nothing."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import OperationalError
+
+from prompts import publishing, resolution
+from prompts.defaults import default_texts
+from prompts.errors import TemplatePaused, UnknownContract
+from prompts.models import PromptTemplate, PromptVersion
+from prompts.publishing import By
+from prompts.resolution import Watch
+
+from .conftest import approved, live_of, lock_of
+
+
+def publish(version: PromptVersion, user: User) -> None:
+    publishing.publish(
+        version, seen_lock=lock_of(version.template), by=By(actor=user, reason="시험")
+    )
+
+
+def test_a_published_version_is_what_the_next_question_gets(
+    curation: PromptTemplate, publisher: User
+) -> None:
+    assert resolution.resolve("curation", "42").label == "curation@1"
+    version = approved(curation, publisher)
+    publish(version, publisher)
+    got = resolution.resolve("curation", "42")
+    assert (got.label, got.version_id, got.sha) == ("curation@2", version.pk, version.body_sha256)
+    assert resolution.versions_in_force()["curation"] == "curation@2"
+
+
+def test_resolving_asks_no_database(
+    curation: PromptTemplate, settings, django_assert_num_queries, monkeypatch
+) -> None:
+    settings.PROMPTS_POLL_S = 30
+    watch = Watch()
+    monkeypatch.setattr(resolution, "_watch", watch)
+    watch._look(force=True)
+    watch._looked.set()
+    with django_assert_num_queries(0):
+        for member in range(100):
+            said = resolution.resolve("curation", str(member))
+            said.render(said.contract.samples())
+        resolution.versions_in_force()
+
+
+def test_reading_everything_live_is_two_queries(
+    curation: PromptTemplate, django_assert_num_queries
+) -> None:
+    with django_assert_num_queries(2):
+        Watch()._look(force=True)
+
+
+def test_a_store_that_goes_away_leaves_the_last_snapshot(
+    curation: PromptTemplate, publisher: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(approved(curation, publisher), publisher)
+    assert resolution.resolve("curation", "42").label == "curation@2"
+
+    def gone() -> int:
+        raise OperationalError("server has gone away")
+
+    monkeypatch.setattr(resolution, "stored_epoch", gone)
+    assert resolution.resolve("curation", "42").label == "curation@2"
+
+
+def test_with_nothing_reachable_at_the_start_the_repositorys_text_is_used_and_named(
+    curation: PromptTemplate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone() -> int:
+        raise OperationalError("server has gone away")
+
+    monkeypatch.setattr(resolution, "stored_epoch", gone)
+    got = resolution.resolve("curation", "42")
+    assert got.builtin
+    assert got.version_id is None
+    assert got.label == f"curation@builtin-{default_texts()['curation'].sha[:8]}"
+    assert got.render(got.contract.samples()).user
+
+
+def test_a_text_for_another_contract_is_never_served(
+    curation: PromptTemplate, publisher: User
+) -> None:
+    version = approved(curation, publisher)
+    publish(version, publisher)
+    changed = PromptVersion.objects.filter(pk=version.pk)
+    super(type(changed), changed).update(contract_version=99)  # as if the code had moved on
+    resolution.bump_epoch()
+    assert resolution.resolve("curation", "42").builtin
+
+
+def test_a_killed_prompt_asks_nobody_until_it_is_lifted(
+    curation: PromptTemplate, operator: User
+) -> None:
+    publishing.kill(curation, by=By(actor=operator, reason="이상한 답"))
+    with pytest.raises(TemplatePaused):
+        resolution.resolve("curation", "42")
+    assert resolution.resolve("taste_and_taglines", "42").label == "taste_and_taglines@1"
+    publishing.lift(curation, by=By(actor=operator, reason="고침"))
+    assert resolution.resolve("curation", "42").label == "curation@1"
+
+
+@pytest.mark.django_db
+def test_an_unknown_slug_is_named() -> None:
+    with pytest.raises(UnknownContract, match="nobody"):
+        resolution.resolve("nobody", "42")
+
+
+def test_rolling_back_to_the_repositorys_text_serves_it(
+    curation: PromptTemplate, publisher: User
+) -> None:
+    publishing.roll_back(
+        curation, None, seen_lock=lock_of(curation), by=By(actor=publisher, reason="기본으로")
+    )
+    assert live_of(curation) is None
+    assert resolution.resolve("curation", "42").builtin
