@@ -141,6 +141,9 @@ class Scorer(Protocol):
     def contributions(self, known: Known, row: int) -> Floats:
         """(k,) share of each known song in the score of `row`; they add up to it."""
 
+    def contributions_many(self, known: Known, rows: Rows) -> Floats:
+        """(len(rows), k), row by row what `contributions` gives."""
+
 
 @dataclass(frozen=True)
 class _OneByOne:
@@ -154,6 +157,10 @@ class _OneByOne:
 
     def contributions(self, known: Known, row: int) -> Floats:
         return np.zeros(known.count, np.float32)
+
+    def contributions_many(self, known: Known, rows: Rows) -> Floats:
+        shares = [self.contributions(known, int(row)) for row in rows]
+        return np.stack(shares) if shares else np.zeros((0, known.count), np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +184,10 @@ class Neighbours:
         said = np.asarray(self.matrix[known.rows, row].todense(), np.float32).ravel()
         return said * known.weights
 
+    def contributions_many(self, known: Known, rows: Rows) -> Floats:
+        said = self.matrix[known.rows][:, rows].T
+        return np.asarray(said.todense(), np.float32) * known.weights
+
     def covered(self) -> int:
         """Songs that can get a score."""
         return len(np.unique(self.matrix.indices))
@@ -198,37 +209,51 @@ class Walk:
     name: str = "rp3"
     additive: bool = True
 
-    def _said_by(self, row: int) -> csr_matrix:
-        """(1, n) what one known song says."""
+    def _first_steps(self, rows: Rows) -> csr_matrix:
+        """(k, m) from each known song to (a sample of) its members."""
         likes = self.corpus.liked_by
-        members = likes.indices[likes.indptr[row] : likes.indptr[row + 1]]
-        reach = max(len(members), 1)
-        if reach > self.members_per_song:
-            members = members[np.linspace(0, reach - 1, self.members_per_song).astype(int)]
-        step = _lowered(self.corpus.liked_binary, members, self.alpha) * np.float32(
-            reach ** (1 - self.alpha) / max(len(members), 1)
-        )
-        walk = csr_matrix(
-            (step, members, [0, len(members)]), shape=(1, self.corpus.liked_binary.shape[0])
-        )
-        said = (walk @ self.corpus.liked_binary).tocsr()
-        said.data *= _lowered(likes, said.indices, self.beta)
-        said.data[said.indices == row] = 0
-        return said
+        reached = [
+            self._sampled(likes.indices[likes.indptr[r] : likes.indptr[r + 1]]) for r in rows
+        ]
+        sizes = np.array([len(members) for members in reached], np.int64)
+        members = np.concatenate(reached) if reached else np.empty(0, np.int32)
+        degrees = np.diff(likes.indptr)[rows].clip(min=1).astype(np.float32)
+        scale = degrees ** (1 - self.alpha) / sizes.clip(min=1)
+        steps = _lowered(self.corpus.liked_binary, members, self.alpha) * np.repeat(scale, sizes)
+        shape = (len(rows), self.corpus.liked_binary.shape[0])
+        ends = np.concatenate([[0], np.cumsum(sizes)])
+        return csr_matrix((steps.astype(np.float32), members, ends), shape=shape)
+
+    def _sampled(self, members: Rows) -> Rows:
+        if len(members) <= self.members_per_song:
+            return members
+        sample: Rows = members[np.linspace(0, len(members) - 1, self.members_per_song).astype(int)]
+        return sample
 
     def scores(self, known: Known) -> Floats:
-        total = np.zeros(self.corpus.n_songs, np.float32)
-        for row, weight in zip(known.rows.tolist(), known.weights.tolist(), strict=True):
-            said = self._said_by(row)
-            total[said.indices] += np.float32(weight) * said.data
+        """One walk for all known songs together; what a song says of itself is taken off again."""
+        steps = self._first_steps(known.rows)
+        weights = csr_matrix(known.weights[None, :])
+        total = _dense_row((weights @ steps @ self.corpus.liked_binary).tocsr())
+        back = np.asarray(steps.sum(axis=1), np.float32).ravel() * known.weights
+        total[known.rows] -= back
+        reached = np.flatnonzero(total).astype(np.int32)
+        total[reached] *= _lowered(self.corpus.liked_by, reached, self.beta)
         return total
 
     def scores_many(self, knowns: Sequence[Known]) -> Floats:
         return np.stack([self.scores(known) for known in knowns])
 
     def contributions(self, known: Known, row: int) -> Floats:
-        said = [float(self._said_by(int(liked))[0, row]) for liked in known.rows]
-        return np.asarray(said, np.float32) * known.weights
+        shares: Floats = self.contributions_many(known, np.array([row], np.int32))[0]
+        return shares
+
+    def contributions_many(self, known: Known, rows: Rows) -> Floats:
+        steps = self._first_steps(known.rows)
+        said = np.asarray((steps @ self.corpus.liked_by[rows].T).todense(), np.float32).T
+        said = said * _lowered(self.corpus.liked_by, rows, self.beta)[:, None]
+        said[rows[:, None] == known.rows[None, :]] = 0
+        return np.asarray(said * known.weights, np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,10 +296,14 @@ class Factors:
 
     def contributions(self, known: Known, row: int) -> Floats:
         """Hu et al., section 5: the fold-in is linear in the known songs once the matrix is fixed."""
+        shares: Floats = self.contributions_many(known, np.array([row], np.int32))[0]
+        return shares
+
+    def contributions_many(self, known: Known, rows: Rows) -> Floats:
         if not known.count:
-            return np.zeros(0, np.float32)
+            return np.zeros((len(rows), 0), np.float32)
         weighted, matrix = self._solver(known)
-        return np.asarray(weighted @ np.linalg.solve(matrix, self.songs[row]), np.float32)
+        return np.asarray((weighted @ np.linalg.solve(matrix, self.songs[rows].T)).T, np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,6 +325,10 @@ class Content:
     def contributions(self, known: Known, row: int) -> Floats:
         alike = self.corpus.features[known.rows] @ self.corpus.features[[row]].T
         return np.asarray(alike.todense(), np.float32).ravel() * known.weights
+
+    def contributions_many(self, known: Known, rows: Rows) -> Floats:
+        alike = self.corpus.features[rows] @ self.corpus.features[known.rows].T
+        return np.asarray(alike.todense(), np.float32) * known.weights
 
 
 @dataclass(frozen=True, kw_only=True)

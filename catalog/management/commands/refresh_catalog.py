@@ -1,0 +1,24 @@
+"""Reads the catalog anew if anything changed; large ones are built here, apart from serving processes."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from catalog import snapshot
+
+#: Requests come first.
+NICENESS = 5
+
+
+class Command(BaseCommand):
+    help = "Read the shared song and like tables into this host's snapshot if they changed."
+
+    def handle(self, *_: Any, **__: Any) -> None:
+        os.nice(NICENESS)
+        catalog = snapshot.refresh().catalog
+        self.stdout.write(
+            f"{catalog.n} songs, {len(catalog.member_ids)} members, {catalog.version}"
+        )

@@ -1,0 +1,267 @@
+"""Decides how whole tables are read into columns, and how a change in them is noticed cheaply."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from django.db import connections
+from django.db.models import Count, IntegerField, Max, Model, QuerySet
+from django.db.models.expressions import RawSQL
+
+from catalog.models import Anime, BitBoolean, PlaylistSong, Song, SongLike
+from catalog.queries import catalog_alias, has_is_active
+from engine.types import SongView
+
+#: Rows per round trip: short queries keep time-outs short and memory small.
+SONGS_PER_ROUND = 5_000
+LIKES_PER_ROUND = 20_000
+#: Karaoke numbers and ids leave as 32-bit integers.
+INT32_MAX = 2**31 - 1
+
+#: Everything of a song that is shown, searched or compared; lyrics are not.
+SONG_TEXTS = (
+    "title_jp",
+    "title_kr",
+    "title_en",
+    "title_yomi",
+    "title_yomi_kr",
+    "title_en_kr",
+    "artist",
+    "artist_kr",
+    "genre",
+    "mood",
+    "lang",
+    "anime_type",
+)
+SONG_NUMBERS = ("song_id", "tj_number", "ky_number", "anime_id")
+
+Ids = npt.NDArray[np.int64]
+Seconds = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Likes:
+    """What members did to songs, as columns of equal length within likes and within places."""
+
+    like_ids: Ids
+    members: Ids
+    songs: Ids
+    at_s: Seconds  #: epoch seconds, NaN = no date
+    place_members: Ids
+    place_songs: Ids
+    places: Seconds
+    place_at_s: Seconds
+
+    @property
+    def like_columns(self) -> tuple[Any, ...]:
+        return self.members, self.songs, self.at_s
+
+    @property
+    def place_columns(self) -> tuple[Any, ...]:
+        return self.place_members, self.place_songs, self.places, self.place_at_s
+
+
+def read_songs() -> Iterator[SongView]:
+    """Yield every song, inactive ones too, in the order of their ids."""
+    columns = ("song_id", "tj_number", "ky_number", "created_at", "anime__title", *SONG_TEXTS)
+    songs = Song.objects.order_by("song_id").values_list(*columns)
+    for song_id, tj_number, ky_number, created_at, anime, *texts in _by_key(
+        songs, "song_id", SONGS_PER_ROUND
+    ):
+        yield SongView(
+            song_id=song_id,
+            tj_number=_karaoke_number(tj_number),
+            ky_number=_karaoke_number(ky_number),
+            created_at=created_at,
+            anime=anime or "",
+            **dict(zip(SONG_TEXTS, texts, strict=True)),
+        )
+
+
+def _karaoke_number(number: int | None) -> int | None:
+    return number if number and 0 < number <= INT32_MAX else None
+
+
+def read_inactive() -> list[int]:
+    """Return the ids of songs that must not be shown; empty where the table has no `is_active`.
+
+    NULL counts as active: rows older than the column hold it.
+    """
+    if not has_is_active(catalog_alias()):
+        return []
+    flags = Song.objects.annotate(flag=RawSQL("song.is_active", (), output_field=BitBoolean()))
+    rows = _by_key(
+        flags.order_by("song_id").values_list("song_id", "flag"), "song_id", LIKES_PER_ROUND
+    )
+    return [song_id for song_id, flag in rows if flag is False]
+
+
+def read_likes() -> Likes:
+    """Read every like and playlist place; dates as epoch seconds."""
+    likes = SongLike.objects.order_by("id").values_list("id", "member_id", "song_id", "created_at")
+    places = PlaylistSong.objects.order_by("id").values_list(
+        "id", "playlist__member_id", "song_id", "song_order", "created_at"
+    )
+    like_ids, members, songs, at_s = _columns(_by_key(likes, "id", LIKES_PER_ROUND), "iiid")
+    _, place_members, place_songs, order, place_at_s = _columns(
+        _by_key(places, "id", LIKES_PER_ROUND), "iiifd"
+    )
+    return Likes(
+        like_ids=like_ids,
+        members=members,
+        songs=songs,
+        at_s=at_s,
+        place_members=place_members,
+        place_songs=place_songs,
+        places=order,
+        place_at_s=place_at_s,
+    )
+
+
+def _by_key(rows: QuerySet[Any, Any], key: str, size: int) -> Iterator[tuple[Any, ...]]:
+    """Yield all rows in pages by primary key, which the first column holds."""
+    after = None
+    while page := list((rows if after is None else rows.filter(**{f"{key}__gt": after}))[:size]):
+        yield from page
+        if len(page) < size:
+            return
+        after = page[-1][0]
+
+
+def _columns(rows: Iterator[tuple[Any, ...]], kinds: str) -> list[Any]:
+    """Collect rows into one array per column: i = integer, f = number or NaN, d = date as seconds.
+
+    Rows pass through in pages, so Python objects of the whole table never exist at once.
+    """
+    parts: list[list[Any]] = [[] for _ in kinds]
+    page: list[tuple[Any, ...]] = []
+    for row in rows:
+        page.append(row)
+        if len(page) == LIKES_PER_ROUND:
+            _append(parts, page, kinds)
+            page = []
+    _append(parts, page, kinds)
+    return [np.concatenate(part) for part in parts]
+
+
+def _append(parts: list[list[Any]], page: list[tuple[Any, ...]], kinds: str) -> None:
+    for place, kind in enumerate(kinds):
+        values = [row[place] for row in page]
+        if kind == "i":
+            parts[place].append(np.array(values, np.int64))
+        elif kind == "f":
+            parts[place].append(np.array([_number(value) for value in values], np.float64))
+        else:
+            parts[place].append(np.array([_seconds(value) for value in values], np.float64))
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _seconds(at: datetime | None) -> float:
+    return float("nan") if at is None else at.timestamp()
+
+
+# --- Has anything changed? ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marks:
+    """What tells at little cost that a table may have changed. Compared, never interpreted."""
+
+    songs: str
+    likes: str
+    n_songs: int
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def read_marks() -> Marks:
+    """Look whether anything may have changed: a few milliseconds on a large catalog.
+
+    MySQL tells when a table was last written to (by the second; unknown after its restart until the
+    next write). SQLite tells whether another connection wrote anything.
+    """
+    counted = Song.objects.aggregate(n=Count("pk"), last=Max("pk"))
+    written = _last_writes()
+    songs = [counted["n"], counted["last"], written.get("song"), written.get("anime")]
+    likes = [written.get("song_like"), written.get("playlist_song"), written.get("playlist")]
+    if written.get("song_like") is None:
+        likes += _newest(SongLike, PlaylistSong)
+    return Marks(songs=json.dumps(songs), likes=json.dumps(likes), n_songs=counted["n"])
+
+
+def _newest(*models: type[Model]) -> list[int | None]:
+    return [model._default_manager.aggregate(last=Max("pk"))["last"] for model in models]
+
+
+def _last_writes() -> dict[str, str]:
+    """Return the time of the last write by table, as far as the database knows it.
+
+    A write within the last two seconds is marked as unsettled: another one may follow in that second.
+    """
+    connection = connections[catalog_alias()]
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA data_version")
+            version = str(cursor.fetchone()[0])
+            return dict.fromkeys(("song", "anime", "song_like", "playlist_song"), version)
+        if not connection.mysql_is_mariadb:  # MySQL 8 answers from yesterday's statistics otherwise
+            cursor.execute("SET SESSION information_schema_stats_expiry = 0")
+        cursor.execute(
+            "SELECT table_name, CAST(update_time AS CHAR), update_time > NOW() - INTERVAL 2 SECOND"
+            " FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name IN"
+            " ('song', 'anime', 'song_like', 'playlist', 'playlist_song')"
+        )
+        rows = cursor.fetchall()
+    return {str(name).lower(): f"{at}{'~' if fresh else ''}" for name, at, fresh in rows if at}
+
+
+def songs_checksum() -> str:
+    """Return a digest of everything read of songs: equal content, equal digest.
+
+    Costs one scan of the table, on the server where it can compute it, so it is asked only when
+    `read_marks` differ and now and then.
+    """
+    if connections[catalog_alias()].vendor == "mysql":
+        return _checksum_on_server()
+    digest = 0
+    columns = (*SONG_NUMBERS, "created_at", "anime__title", *SONG_TEXTS)
+    for row in _by_key(
+        Song.objects.order_by("song_id").values_list(*columns), "song_id", SONGS_PER_ROUND
+    ):
+        digest = zlib.crc32(repr(row).encode("utf-8", "replace"), digest)
+    return f"{digest}-{zlib.crc32(repr(read_inactive()).encode())}"
+
+
+def _checksum_on_server() -> str:
+    names = [*SONG_NUMBERS, *SONG_TEXTS, "created_at"]
+    if has_is_active(catalog_alias()):
+        names.append("is_active")
+    joined = ", '|', ".join(f"COALESCE(HEX(song.{name}), '-')" for name in names)
+    song = Song.objects.aggregate(n=Count("pk"), sum=_Crc(joined))
+    anime = Anime.objects.aggregate(
+        n=Count("pk"), sum=_Crc("anime.anime_id, '|', HEX(anime.title)")
+    )
+    return json.dumps([song["n"], str(song["sum"]), anime["n"], str(anime["sum"])])
+
+
+class _Crc(RawSQL):
+    """Order-free digest over all rows of a query."""
+
+    contains_aggregate = True
+
+    def __init__(self, columns: str) -> None:
+        super().__init__(f"BIT_XOR(CRC32(CONCAT({columns})))", (), output_field=IntegerField())
+
+    def get_group_by_cols(self) -> list[Any]:
+        return []

@@ -1,0 +1,389 @@
+"""Holds the catalog every process of this host recommends from, and keeps it fresh in the background."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from django.conf import settings
+from django.db import close_old_connections, connections
+
+from catalog import reading
+from catalog.queries import DATABASE_FAULTS, catalog_alias, guard
+from engine.catalog import Catalog, CatalogDamaged
+from engine.search import SearchIndex
+
+log = logging.getLogger(__name__)
+
+#: How often a process looks whether another one of this host built a newer snapshot (a directory listing).
+LOOK_EVERY_S = 1.0
+#: Members' own likes are read per request; only co-likes and popularity wait for this.
+LIKES_EVERY_S = 300.0
+#: A full comparison, in case an edit left no trace in the marks.
+COMPARE_EVERY_S = 600.0
+#: From this size on a child process builds: neither its memory nor its CPU are the serving process's.
+BUILD_IN_CHILD_FROM_SONGS = 20_000
+BUILD_TIMEOUT_S = 15 * 60
+KEEP = 2
+
+
+class CatalogUnavailable(Exception):
+    """No catalog was ever read on this host and the database does not answer."""
+
+    code = "CATALOG_UNAVAILABLE"
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__(self.__doc__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """All songs of one moment, ready to be recommended from and searched."""
+
+    catalog: Catalog
+    search: SearchIndex
+    loaded_at: datetime  #: Timezone-aware.
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What the last look at the database found; shared by the processes of a host."""
+
+    marks: dict[str, Any]
+    checksum: str = ""
+    compared_at: float = 0.0  #: epoch seconds
+    likes_at: float = 0.0
+    likes_marks: str = ""
+
+
+class Snapshots:
+    """Builds snapshots into a directory once per host and maps them into this process.
+
+    directory: None keeps everything in this process's memory and looks only when told to.
+    """
+
+    def __init__(self, directory: Path | None) -> None:
+        self._directory = directory
+        self._lock = threading.Lock()
+        self._snapshot: Snapshot | None = None
+        self._name = ""
+        self._thread_of = 0  # process id; threads do not survive a fork
+
+    # --- for everyone -------------------------------------------------------------------------
+
+    def current(self) -> Snapshot:
+        """Return the newest snapshot. The first call loads or builds it, later ones cost nothing.
+
+        Raises CatalogUnavailable when none was ever built and the database does not answer.
+        """
+        snapshot = self._snapshot
+        if snapshot is None:
+            with self._lock:
+                snapshot = self._snapshot or self._first()
+        if self._directory and self._thread_of != os.getpid():
+            self._watch()
+        return snapshot
+
+    def refresh(self) -> Snapshot:
+        """Look at the database now and build anew if anything changed, likes included."""
+        if self._directory is None:
+            self._snapshot = self._in_memory()
+            return self._snapshot
+        with self._host_lock():
+            self._build_if_changed(now=True)
+        self._load_newest()
+        return self.current()
+
+    def forget(self) -> None:
+        """Drop what this process holds; the next `current()` starts over."""
+        self._snapshot, self._name = None, ""
+
+    # --- first use ----------------------------------------------------------------------------
+
+    def _first(self) -> Snapshot:
+        if self._directory is None:
+            self._snapshot = self._in_memory()
+            return self._snapshot
+        if not self._load_newest():
+            self._build_first()
+        if self._snapshot is None:
+            raise CatalogUnavailable
+        return self._snapshot
+
+    def _build_first(self) -> None:
+        """Build, or wait for the process that already does."""
+        try:
+            with guard(), self._host_lock():
+                if not self._load_newest():
+                    self._build_if_changed(now=True)
+                    self._load_newest()
+        except DATABASE_FAULTS as error:
+            raise CatalogUnavailable from error
+
+    def _in_memory(self) -> Snapshot:
+        try:
+            catalog = _whole_catalog(reading.read_likes())
+        except DATABASE_FAULTS as error:
+            raise CatalogUnavailable from error
+        return _snapshot(catalog, SearchIndex.build(catalog))
+
+    # --- in the background --------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        with self._lock:
+            if self._thread_of == os.getpid():
+                return
+            self._thread_of = os.getpid()
+        threading.Thread(target=self._watch_forever, name="catalog-refresh", daemon=True).start()
+
+    def _watch_forever(self) -> None:
+        down = False
+        while True:
+            time.sleep(LOOK_EVERY_S)
+            try:
+                self.look()
+                down = False
+            except DATABASE_FAULTS as error:
+                if not down:
+                    log.warning("Catalog not refreshed, the last one is served: %s", error)
+                down = True
+            except Exception:  # the loop must outlive a full disk or a bad row
+                log.exception("Catalog not refreshed, the last one is served")
+            finally:
+                close_old_connections()
+
+    def look(self) -> None:
+        """Take over a newer snapshot of this host; look at the database if it is this process's turn."""
+        self._load_newest()
+        if self._due() and self._changed():
+            self._build_apart()
+            self._load_newest()
+
+    def _due(self) -> bool:
+        """One process per host looks at the database, every CATALOG_REFRESH_S."""
+        try:
+            looked_at = self._checked_file.stat().st_mtime
+        except FileNotFoundError:
+            return True
+        return time.time() - looked_at >= settings.CATALOG_REFRESH_S
+
+    def _changed(self) -> bool:
+        with self._host_lock(wait=False) as mine:
+            if not mine or not self._due():
+                return False
+            checked = self._read_checked()
+            found = self._what_changed(checked, now=False)
+            if not found:
+                self._checked_file.touch()
+            return bool(found)
+
+    def _build_apart(self) -> None:
+        """Build in this process when that is quick, else in a child."""
+        if reading.read_marks().n_songs < BUILD_IN_CHILD_FROM_SONGS:
+            with self._host_lock():
+                self._build_if_changed(now=False)
+            return
+        command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "refresh_catalog"]
+        subprocess.run(command, check=True, timeout=BUILD_TIMEOUT_S, stdout=subprocess.DEVNULL)
+
+    # --- building -----------------------------------------------------------------------------
+
+    def _what_changed(self, checked: Checked, *, now: bool) -> str:
+        """Return "songs", "likes" or "" by as few and cheap queries as possible."""
+        if not self._newest():
+            return "songs"
+        marks = reading.read_marks()
+        moved = marks.songs != checked.marks.get("songs")
+        if now or moved or time.time() - checked.compared_at >= COMPARE_EVERY_S:
+            if reading.songs_checksum() != checked.checksum:
+                return "songs"
+            self._write_checked(replace(checked, marks=marks.to_json(), compared_at=time.time()))
+        likes_due = now or time.time() - checked.likes_at >= LIKES_EVERY_S
+        return "likes" if likes_due and marks.likes != checked.likes_marks else ""
+
+    def _build_if_changed(self, *, now: bool) -> None:
+        """Build what changed. The caller holds the host's lock."""
+        changed = self._what_changed(self._read_checked(), now=now)
+        if not changed:
+            self._checked_file.touch()
+            return
+        # The marks are read before the rows: a change meanwhile shows at the next look.
+        marks = reading.read_marks()
+        checksum = reading.songs_checksum()
+        likes = reading.read_likes()
+        self._publish(self._catalog(changed, likes))
+        self._write_checked(
+            Checked(
+                marks=marks.to_json(),
+                checksum=checksum,
+                compared_at=time.time(),
+                likes_at=time.time(),
+                likes_marks=marks.likes,
+            )
+        )
+
+    def _catalog(self, changed: str, likes: reading.Likes) -> Catalog:
+        newest = self._newest()
+        if changed == "likes" and newest:
+            try:
+                return Catalog.load(newest).with_behaviour(
+                    likes=likes.like_columns,
+                    playlist_songs=likes.place_columns,
+                    now=datetime.now(UTC),
+                )
+            except CatalogDamaged as error:
+                log.warning("Building the catalog anew: %s", error)
+        return _whole_catalog(likes)
+
+    def _publish(self, catalog: Catalog) -> None:
+        """Write beside the old ones and rename: a reader sees all of it or nothing."""
+        assert self._directory
+        draft = Path(tempfile.mkdtemp(prefix=".building-", dir=self._directory))
+        try:
+            catalog.save(draft / "catalog")
+            SearchIndex.build(catalog).save(draft / "search")
+            draft.chmod(0o755)
+            draft.rename(self._directory / f"{time.time_ns():020d}-{catalog.version}")
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+        self._remove_old()
+
+    def _remove_old(self) -> None:
+        """Keep the newest two: one may still be being loaded."""
+        assert self._directory
+        for old in [*self._finished()[:-KEEP], *self._directory.glob(".building-*")]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    # --- the directory ------------------------------------------------------------------------
+
+    def _finished(self) -> list[Path]:
+        """Oldest first."""
+        if self._directory is None or not self._directory.is_dir():
+            return []
+        return sorted(path for path in self._directory.iterdir() if path.name[0].isdigit())
+
+    def _newest(self) -> Path | None:
+        return next(reversed(self._finished()), None)
+
+    def _load_newest(self) -> bool:
+        """Map the newest undamaged snapshot; False when there is none."""
+        for path in reversed(self._finished()):
+            if path.name == self._name:
+                return True
+            try:
+                catalog = Catalog.load(path / "catalog")
+                search = SearchIndex.load(path / "search", catalog)
+            except CatalogDamaged as error:
+                log.warning("Skipping a snapshot: %s", error)
+                continue
+            self._snapshot, self._name = _snapshot(catalog, search), path.name
+            return True
+        return False
+
+    @property
+    def _checked_file(self) -> Path:
+        assert self._directory
+        return self._directory / "checked.json"
+
+    def _read_checked(self) -> Checked:
+        try:
+            return Checked(**json.loads(self._checked_file.read_text("utf-8")))
+        except (FileNotFoundError, ValueError, TypeError):
+            return Checked(marks={})
+
+    def _write_checked(self, checked: Checked) -> None:
+        draft = self._checked_file.with_suffix(f".{os.getpid()}")
+        draft.write_text(json.dumps(vars(checked)), "utf-8")
+        draft.replace(self._checked_file)
+
+    @contextmanager
+    def _host_lock(self, *, wait: bool = True) -> Iterator[bool]:
+        """Hold the lock that one process of this host can have; False if another has it (wait=False)."""
+        assert self._directory
+        self._directory.mkdir(parents=True, exist_ok=True)
+        with (self._directory / "lock").open("a") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+
+
+def _whole_catalog(likes: reading.Likes) -> Catalog:
+    inactive = reading.read_inactive()
+    catalog = Catalog.build(
+        reading.read_songs(),
+        likes=likes.like_columns,
+        playlist_songs=likes.place_columns,
+        inactive=inactive,
+        now=datetime.now(UTC),
+    )
+    return _with_activity_in_version(catalog)
+
+
+def _with_activity_in_version(catalog: Catalog) -> Catalog:
+    """A song taken off must change the version although no text of it changed."""
+    if catalog.active.all():
+        return catalog
+    songs, dash, behaviour = catalog.version.partition("-")
+    taken_off = hashlib.blake2b(
+        np.packbits(catalog.active).tobytes(), digest_size=4, key=songs.encode()[:32]
+    ).hexdigest()
+    return replace(catalog, version=f"{songs}{taken_off}{dash}{behaviour}")
+
+
+def _snapshot(catalog: Catalog, search: SearchIndex) -> Snapshot:
+    return Snapshot(
+        catalog=catalog, search=search, loaded_at=datetime.now(UTC), version=catalog.version
+    )
+
+
+def _database_folder() -> str:
+    """Name the database, so that a host that changes databases never serves the other's songs."""
+    config = connections[catalog_alias()].settings_dict
+    named = [str(config[key]) for key in ("ENGINE", "HOST", "PORT", "NAME")]
+    return hashlib.blake2b("\n".join(named).encode(), digest_size=6).hexdigest()
+
+
+@cache
+def snapshots() -> Snapshots:
+    """The snapshots of this process."""
+    if settings.TESTING:  # each test has a catalog of its own; nothing is left on disk
+        return Snapshots(None)
+    return Snapshots(settings.DATA_DIR / "snapshots" / _database_folder())
+
+
+def current() -> Snapshot:
+    """Return the newest snapshot; raises CatalogUnavailable when none was ever built."""
+    return snapshots().current()
+
+
+def refresh() -> Snapshot:
+    """Look at the database now; for staff, imports and tests."""
+    return snapshots().refresh()
+
+
+def forget() -> None:
+    """Drop what this process holds (tests)."""
+    snapshots().forget()

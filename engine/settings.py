@@ -1,0 +1,230 @@
+"""Holds the numbers staff may turn: each table is one versioned row, checked before it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar
+
+from engine.blend import BlendWeights
+from engine.text import term_key
+from engine.types import Activity, SignalType, TimeOfDay
+
+T = TypeVar("T")
+
+
+class InvalidSettings(ValueError):
+    """A table of settings that cannot be used; the text names the entry and what it may be."""
+
+
+def _bounded(default: float, least: float, most: float) -> Any:
+    return field(default=default, metadata={"least": least, "most": most})
+
+
+def _check_numbers(table: Any) -> None:
+    """Raise InvalidSettings unless every number of a settings dataclass is within its bounds."""
+    for entry in fields(table):
+        bounds = entry.metadata
+        value = getattr(table, entry.name)
+        if "least" not in bounds:
+            continue
+        whole = isinstance(entry.default, int)
+        is_number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+        if not is_number or not bounds["least"] <= value <= bounds["most"]:
+            kind = "whole number" if whole else "number"
+            raise InvalidSettings(
+                f"{entry.name}: {value!r} is not a {kind} from {bounds['least']} to {bounds['most']}"
+            )
+
+
+def _from_table(cls: type[T], table: Any) -> T:
+    """Build a settings dataclass; absent entries keep their default, unknown ones are refused."""
+    if not isinstance(table, Mapping):
+        raise InvalidSettings(f"{cls.__name__}: expected a table, got {type(table).__name__}")
+    known = {entry.name for entry in fields(cls)}  # type: ignore[arg-type]
+    if unknown := sorted(set(table) - known):
+        raise InvalidSettings(f"unknown entry {unknown[0]!r}; known are {', '.join(sorted(known))}")
+    return cls(**table)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignalWeights:
+    """What one signal says about the taste of a member: 1.0 = as much as a like, below 0 = against."""
+
+    like: float = _bounded(1.0, -5, 5)
+    unlike: float = _bounded(-0.4, -5, 5)
+    playlist: float = _bounded(0.7, -5, 5)
+    play: float = _bounded(0.15, -5, 5)
+    complete: float = _bounded(0.4, -5, 5)
+    replay: float = _bounded(0.5, -5, 5)
+    skip: float = _bounded(-0.25, -5, 5)
+    rating: float = _bounded(1.0, -5, 5)  #: For 5 stars; 3 say nothing, 1 the opposite.
+    dislike: float = _bounded(-1.5, -5, 5)
+    sang: float = _bounded(0.8, -5, 5)
+    #: Signals fade to a half in this time, never below `floor`.
+    half_life_days: float = _bounded(365.0, 1, 36_500)
+    floor: float = _bounded(0.2, 0, 1)
+    #: An unliked song is left alone for so long.
+    unlike_rest_days: float = _bounded(30.0, 0, 3650)
+    #: Most that many signals of one kind about one song can say together, in times one.
+    most_repeats: float = _bounded(3.0, 1, 100)
+    version: str = "default"
+
+    def __post_init__(self) -> None:
+        _check_numbers(self)
+
+    def of(self, kind: SignalType) -> float:
+        return float(getattr(self, kind.value))
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, table: Any) -> SignalWeights:
+        return _from_table(cls, table)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShapingSettings:
+    """How a scored list becomes one that people like to look at."""
+
+    #: Best songs that are shaped; the others cannot be reached by variety.
+    pool: int = _bounded(240, 40, 2000)
+    #: Songs kept for groups and curation, whatever the count asked for.
+    shortlist: int = _bounded(60, 10, 300)
+    #: Songs of one artist (anime) per 20. A loyal fan gets more, see `loyalty`.
+    artist_cap: int = _bounded(3, 1, 20)
+    anime_cap: int = _bounded(4, 1, 20)
+    #: Share of an artist among the likes that his share of the list may reach; 0 = the cap always holds.
+    loyalty: float = _bounded(0.5, 0, 1)
+    #: 0 = by score alone, 1 = as varied as possible. .5 is λ = .7 of maximal marginal relevance.
+    diversity: float = _bounded(0.5, 0, 1)
+    #: How strongly the list is drawn to the member's own mix of genres and moods.
+    calibration: float = _bounded(0.15, 0, 5)
+    #: Share of the list that is labelled exploration: 2 of 20.
+    exploration: float = _bounded(0.1, 0, 0.5)
+    #: Score taken, in standard deviations, from a song shown once a moment ago and not taken up.
+    rotation: float = _bounded(0.5, 0, 5)
+    #: … and the time until half of it is forgotten.
+    rotation_half_life_days: float = _bounded(4.0, 0.1, 365)
+    #: Score added for a genre, mood or artist pinned by staff, or read by the model with weight 1.
+    staff_pin: float = _bounded(1.5, 0, 10)
+    model_lean: float = _bounded(0.5, 0, 10)
+    groups: int = _bounded(6, 1, 10)
+    songs_per_group: int = _bounded(6, 2, 20)
+    #: A hidden gem is less popular than this share of all songs.
+    gem_popularity: float = _bounded(0.6, 0, 1)
+    version: str = "default"
+
+    def __post_init__(self) -> None:
+        _check_numbers(self)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, table: Any) -> ShapingSettings:
+        return _from_table(cls, table)
+
+
+def _situations() -> dict[str, dict[str, float]]:
+    """Starting table; the words are those of the catalog's genre and mood columns."""
+    calm = {"잔잔": 1.6, "감성적": 1.4, "서정적": 1.4, "발라드": 1.3}
+    lively = {"신나는": 1.6, "에너지": 1.6, "강렬": 1.3, "댄스팝": 1.3}
+    return {
+        "morning": {"신나는": 1.2, "에너지": 1.2, "서정적": 1.15},
+        "afternoon": {"에너지": 1.15, "신나는": 1.15},
+        "evening": {"감성적": 1.2, "에너지": 1.1},
+        "night": {"감성적": 1.35, "잔잔": 1.35, "서정적": 1.3, "강렬": 0.85},
+        "workout": {**lively, "록": 1.3, "잔잔": 0.6, "발라드": 0.6},
+        "study": {**calm, "강렬": 0.6, "신나는": 0.75},
+        "rest": {**calm, "강렬": 0.65},
+        "party": {**lively, "록": 1.2, "잔잔": 0.6, "서정적": 0.7},
+        "commute": {"신나는": 1.25, "에너지": 1.25, "서정적": 1.1},
+        "sleep": {**calm, "강렬": 0.4, "에너지": 0.5, "신나는": 0.5, "댄스팝": 0.5},
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SituationTable:
+    """How much a genre or mood word suits a situation: 1 = neutral, 2 = twice as fitting."""
+
+    #: {time of day or activity: {genre or mood, or one word of it: multiplier}}
+    multipliers: Mapping[str, Mapping[str, float]] = field(default_factory=_situations)
+    #: For songs of the very mood a caller asks for.
+    asked_mood: float = _bounded(2.5, 1, 10)
+    version: str = "default"
+
+    def __post_init__(self) -> None:
+        _check_numbers(self)
+        situations = {*TimeOfDay, *Activity}
+        for situation, words in self.multipliers.items():
+            if situation not in situations:
+                raise InvalidSettings(f"no situation {situation!r}; known: {sorted(situations)}")
+            for word, multiplier in words.items():
+                _check_multiplier(situation, word, multiplier)
+
+    def of(self, situation: str) -> dict[str, float]:
+        """{key of the word: multiplier}, empty for a situation without an entry."""
+        return {
+            term_key(word): value for word, value in self.multipliers.get(situation, {}).items()
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "multipliers": {name: dict(words) for name, words in self.multipliers.items()},
+            "asked_mood": self.asked_mood,
+            "version": self.version,
+        }
+
+    @classmethod
+    def from_json(cls, table: Any) -> SituationTable:
+        return _from_table(cls, table)
+
+
+def _check_multiplier(situation: str, word: str, multiplier: Any) -> None:
+    is_number = isinstance(multiplier, int | float) and not isinstance(multiplier, bool)
+    if not is_number or not 0.1 <= multiplier <= 10:
+        raise InvalidSettings(f"{situation}.{word}: {multiplier!r} is not a number from 0.1 to 10")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    """Every number a recommendation depends on besides the catalog and the model."""
+
+    signals: SignalWeights = field(default_factory=SignalWeights)
+    blend: BlendWeights = field(default_factory=BlendWeights)
+    shaping: ShapingSettings = field(default_factory=ShapingSettings)
+    situations: SituationTable = field(default_factory=SituationTable)
+
+    @property
+    def version(self) -> str:
+        """Names the versions of all tables."""
+        tables = (self.signals, self.blend, self.shaping, self.situations)
+        return "/".join(table.version for table in tables)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "signals": self.signals.to_json(),
+            "blend": {"by_bucket": self.blend.to_json(), "version": self.blend.version},
+            "shaping": self.shaping.to_json(),
+            "situations": self.situations.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, table: Any) -> EngineSettings:
+        """Raises InvalidSettings (or blend.InvalidWeights), naming the entry."""
+        if not isinstance(table, Mapping) or not set(table) <= {f.name for f in fields(cls)}:
+            raise InvalidSettings("expected the tables signals, blend, shaping, situations")
+        made: dict[str, Any] = {}
+        for name, reader in (
+            ("signals", SignalWeights.from_json),
+            ("shaping", ShapingSettings.from_json),
+            ("situations", SituationTable.from_json),
+        ):
+            if name in table:
+                made[name] = reader(table[name])
+        if "blend" in table:
+            blend = table["blend"]
+            made["blend"] = BlendWeights.from_json(blend["by_bucket"], version=blend["version"])
+        return cls(**made)

@@ -1,0 +1,498 @@
+"""Decides which songs a member may be shown, and in what order: one small step at a time.
+
+A step takes a `Draft` and returns the next one. Rules work on masks over all songs; once
+`keep_pool` has run, `draft.rows` is the list itself, best first. Every step that may leave nothing
+says in its note what it did then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.blend import blend
+from engine.catalog import Catalog, Mask
+from engine.model import Model
+from engine.scorers import Floats, Rows
+from engine.settings import EngineSettings
+from engine.taste import Taste, same_songs
+from engine.text import term_key
+from engine.types import Preference, Query, Strategy
+
+#: Caps and exploration are counted per so many songs: one screen of quick picks.
+WINDOW = 20
+#: Likes that an artist's share is weighed against, so that two likes do not make a loyal fan.
+_LOYALTY_PRIOR = 5.0
+#: Genres and moods with less than this share of the likes are not worth a place of their own.
+_LEAST_SHARE = 0.03
+
+Step = Callable[["Draft"], "Draft"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A recommendation in the making."""
+
+    query: Query
+    catalog: Catalog
+    model: Model
+    settings: EngineSettings
+    taste: Taste
+    alive: Mask  #: (n,) songs no rule has removed
+    scores: Floats  #: (n,) blended, in standard deviations; zeros before `score`
+    parts: dict[str, Floats] = field(default_factory=dict)
+    rows: Rows | None = None  #: (p,) the list, best first; None until `keep_pool`
+    pool: Rows = field(default_factory=lambda: np.empty(0, np.int32))  #: the list before variety
+    explored: frozenset[int] = frozenset()  #: rows that are labelled exploration
+    #: {rule: rows it removed}; a song is counted at the first rule that names it
+    removed: dict[str, Rows] = field(default_factory=dict)
+    note: str = ""  #: of the step that ran last
+
+    @property
+    def left(self) -> int:
+        return int(self.alive.sum()) if self.rows is None else len(self.rows)
+
+    @property
+    def length(self) -> int:
+        """Songs the shortlist should hold."""
+        extra = 1.5 if self.query.strategy is Strategy.DEEP else 1.0
+        return max(int(self.settings.shaping.shortlist * extra), self.query.count)
+
+
+def only_what_was_asked(draft: Draft) -> Draft:
+    """Keep active songs that pass the caller's filters. An empty result stays empty: a filter is a promise."""
+    only, catalog = draft.query.only, draft.catalog
+    rules: list[tuple[str, Mask]] = [("inactive", ~catalog.active)]
+    if only.song_ids:
+        rules.append(("only: song_ids", ~np.isin(catalog.song_ids, list(only.song_ids))))
+    for kind, names in (
+        ("artist", only.artists),
+        ("genre", only.genres),
+        ("mood", only.moods),
+        ("language", only.languages),
+    ):
+        if names:
+            terms = catalog.terms[kind]
+            rules.append((f"only: {kind}", ~terms.mask(terms.lookup(names))))
+    rules += [
+        (f"only: {machine}", ~_has_number(catalog, machine)) for machine in sorted(only.karaoke)
+    ]
+    return _without(draft, rules)
+
+
+def _has_number(catalog: Catalog, machine: str) -> Mask:
+    if machine not in ("tj", "ky"):
+        raise ValueError(f"karaoke: {machine!r} is not tj or ky")
+    return catalog.has_tj if machine == "tj" else catalog.has_ky
+
+
+def without_known_songs(draft: Draft) -> Draft:
+    """Leave out favourites in every version of them, unless the caller allows known songs."""
+    if draft.query.allow_known:
+        return replace(draft, note="known songs allowed")
+    taste, catalog = draft.taste, draft.catalog
+    favourites = _mask(catalog, taste.owned)
+    return _without(
+        draft,
+        [
+            ("favourite", favourites),
+            ("another version of a favourite", same_songs(taste.owned, catalog)),
+        ],
+        when_empty="every song left is a favourite",
+    )
+
+
+def without_what_was_refused(draft: Draft) -> Draft:
+    """Leave out dislikes, blocks and what staff barred."""
+    catalog, exclude = draft.catalog, draft.query.exclude
+    ids = catalog.rows_of(exclude.song_ids)
+    rules = [
+        ("disliked", same_songs(draft.taste.disliked, catalog)),
+        ("unliked lately", _mask(catalog, draft.taste.resting)),
+        ("excluded song", _mask(catalog, ids[ids >= 0])),
+    ]
+    for kind, names in (
+        ("artist", exclude.artists),
+        ("genre", exclude.genres),
+        ("mood", exclude.moods),
+        ("anime", exclude.anime),
+    ):
+        if names:
+            rules.append((f"excluded {kind}", _holding(catalog, kind, names)))
+    rules += [
+        (f"{p.source}: barred {p.name}", _holding(catalog, p.kind, [p.name]))
+        for p in draft.query.preferences
+        if p.weight < 0
+    ]
+    return _without(draft, rules)
+
+
+def _holding(catalog: Catalog, kind: str, names: Iterable[str]) -> Mask:
+    terms = catalog.terms[kind]
+    return terms.mask(terms.lookup(names))
+
+
+def _mask(catalog: Catalog, rows: Rows) -> Mask:
+    mask = np.zeros(catalog.n, bool)
+    mask[rows] = True
+    return mask
+
+
+def _without(draft: Draft, rules: list[tuple[str, Mask]], *, when_empty: str = "") -> Draft:
+    """Apply rules in order; the note counts what each one took."""
+    alive, removed, said = draft.alive, dict(draft.removed), []
+    for rule, mask in rules:
+        hit = alive & mask
+        taken = np.flatnonzero(hit).astype(np.int32)
+        if len(taken):
+            removed[rule] = taken
+            said.append(f"{rule}: {len(taken)}")
+            alive = alive & ~mask
+    if said and not alive.any():
+        said.append(f"nothing left{', ' + when_empty if when_empty else ''}: the list is empty")
+    return replace(draft, alive=alive, removed=removed, note="; ".join(said))
+
+
+def score(draft: Draft) -> Draft:
+    """Blend all scorers, the situation included."""
+    if not draft.catalog.n:
+        return replace(draft, note="the catalog is empty")
+    blended = blend(
+        draft.model,
+        draft.catalog.corpus,
+        draft.taste.known,
+        draft.settings.blend,
+        adventure=draft.query.adventure,
+        context_multipliers=situation_multipliers(draft),
+    )
+    note = f"{draft.taste.known.count} known songs; {', '.join(blended.parts)}"
+    return replace(draft, scores=blended.total, parts=dict(blended.parts), note=note)
+
+
+def situation_multipliers(draft: Draft) -> Floats | None:
+    """(n,) how much each song suits the time, activity and mood; None without any."""
+    context, table = draft.query.context, draft.settings.situations
+    words: dict[str, float] = {}
+    for situation in filter(None, (context.time_of_day, context.activity)):
+        for word, multiplier in table.of(situation.value).items():
+            words[word] = words.get(word, 1.0) * multiplier
+    if context.mood:
+        key = term_key(context.mood)
+        words[key] = words.get(key, 1.0) * table.asked_mood
+    if not words:
+        return None
+    total = np.ones(draft.catalog.n, np.float32)
+    for kind in ("genre", "mood"):
+        total *= _multiplied(draft.catalog, kind, words)
+    return total
+
+
+def _multiplied(catalog: Catalog, kind: str, words: dict[str, float]) -> Floats:
+    """(n,) product over a song's values; a value of several words takes its strongest word."""
+    terms = catalog.terms[kind]
+    logs = np.log(np.array([_multiplier_of(name, words) for name in terms.names], np.float32))
+    return np.asarray(np.exp(terms.matrix @ logs), np.float32)
+
+
+def _multiplier_of(name: str, words: dict[str, float]) -> float:
+    keys = [term_key(name), *map(term_key, name.split())]
+    hits = [words[key] for key in keys if key in words]
+    return max(hits, key=lambda value: abs(np.log(value)), default=1.0)
+
+
+def lean_to_preferences(draft: Draft) -> Draft:
+    """Lift what staff pinned and what the model read out of the likes."""
+    scores, parts, said = draft.scores, dict(draft.parts), []
+    for preference in draft.query.preferences:
+        if preference.weight <= 0 or preference.kind not in draft.catalog.terms:
+            continue
+        lift = _lift(draft, preference)
+        mask = _holding(draft.catalog, preference.kind, [preference.name])
+        if not mask.any():
+            said.append(f"{preference.source}: no song of {preference.name}")
+            continue
+        part = parts.setdefault(preference.source, np.zeros(draft.catalog.n, np.float32))
+        part[mask] += lift
+        scores = scores + lift * mask
+        said.append(f"{preference.source}: {preference.name} +{lift:.2f}")
+    return replace(draft, scores=scores.astype(np.float32), parts=parts, note="; ".join(said))
+
+
+def _lift(draft: Draft, preference: Preference) -> float:
+    shaping = draft.settings.shaping
+    strength = shaping.staff_pin if preference.source == "staff" else shaping.model_lean
+    return strength * min(preference.weight, 1.0)
+
+
+def rest_what_was_shown(draft: Draft) -> Draft:
+    """Sink what was served and not taken up; it rises again as the days go by."""
+    shaping, query = draft.settings.shaping, draft.query
+    rows = draft.catalog.rows_of([shown.song_id for shown in query.impressions])
+    part = np.zeros(draft.catalog.n, np.float32)
+    for row, shown in zip(rows.tolist(), query.impressions, strict=True):
+        if row < 0:
+            continue
+        age_days = max((query.now - shown.last_at).total_seconds() / 86_400, 0.0)
+        fresh = 2 ** (-age_days / shaping.rotation_half_life_days)
+        part[row] = -shaping.rotation * np.log2(1 + shown.times) * fresh
+    if not part.any():
+        return draft
+    return replace(
+        draft,
+        scores=draft.scores + part,
+        parts={**draft.parts, "rotation": part},
+        note=f"{int((part < -0.01).sum())} shown lately sink",
+    )
+
+
+def keep_pool(draft: Draft) -> Draft:
+    """Keep the best songs as a list, one per same song; equal scores are ordered by the seed."""
+    wanted = max(draft.settings.shaping.pool, 2 * draft.length)
+    alive = np.flatnonzero(draft.alive)
+    # Versions of one song are neighbours in score: take more, so that enough stay after merging.
+    best = _best(alive, draft.scores[alive], wanted + wanted // 4, draft.query.seed)
+    roots = draft.catalog.same_song[best]
+    _, first = np.unique(roots, return_index=True)
+    rows = best[np.sort(first)]
+    merged = np.setdiff1d(best, rows).astype(np.int32)
+    note = f"{len(merged)} further versions of a song merged" if len(merged) else ""
+    rows = rows[:wanted]
+    return replace(
+        draft,
+        rows=rows,
+        pool=rows,
+        removed={**draft.removed, "another version is listed": merged},
+        note=note,
+    )
+
+
+def _best(rows: npt.NDArray[np.intp], scores: Floats, wanted: int, seed: int) -> Rows:
+    """Best first. Where many songs score alike (a catalog without likes), chance decides, not the id."""
+    if len(rows) > wanted:
+        bar = np.partition(scores, len(rows) - wanted)[len(rows) - wanted]
+        chosen = scores >= bar
+        rows, scores = rows[chosen], scores[chosen]
+    chance = np.random.default_rng(seed).random(len(rows))
+    order = np.lexsort((chance, -scores))[:wanted]
+    return rows[order].astype(np.int32)
+
+
+def vary(draft: Draft) -> Draft:
+    """Order by relevance, variety and the member's own mix, within the caps per artist and anime.
+
+    Greedy maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998) with Steck's calibration
+    as a third term; songs over a cap come last, and only while nothing else is left.
+    """
+    assert draft.rows is not None
+    if not len(draft.rows):
+        return replace(draft, note="nothing to order")
+    greedy = _Greedy.of(draft, draft.rows)
+    order = [greedy.pick() for _ in range(min(draft.length, len(draft.rows)))]
+    note = f"{greedy.relaxed} over a cap, for want of others" if greedy.relaxed else ""
+    return replace(draft, rows=draft.rows[order], note=note)
+
+
+class _Greedy:
+    """State of one greedy ordering over p rows."""
+
+    def __init__(
+        self,
+        *,
+        relevance: Floats,
+        alike: Floats,
+        trade: float,
+        mixes: list[_Mix],
+        caps: list[_Cap],
+    ) -> None:
+        self.relevance = relevance  # (p,) 0..1
+        self.alike = alike  # (p, p) cosine
+        self.trade = trade
+        self.mixes = mixes
+        self.caps = caps
+        self.nearest = np.zeros(len(relevance), np.float32)
+        self.open = np.ones(len(relevance), bool)
+        self.picked = 0
+        self.relaxed = 0
+
+    @classmethod
+    def of(cls, draft: Draft, rows: Rows) -> _Greedy:
+        shaping = draft.settings.shaping
+        diversity = shaping.diversity if draft.query.diversity is None else draft.query.diversity
+        features = draft.catalog.corpus.features[rows]
+        return cls(
+            relevance=_unit(draft.scores[rows]),
+            alike=np.asarray((features @ features.T).todense(), np.float32),
+            trade=1 - 0.6 * float(np.clip(diversity, 0, 1)),
+            mixes=_mixes(draft, rows),
+            caps=_caps(draft, rows),
+        )
+
+    def pick(self) -> int:
+        gain = self.trade * self.relevance - (1 - self.trade) * self.nearest
+        if self.picked < 2 * WINDOW:
+            for mix in self.mixes:
+                gain += mix.gain()
+        best = int(np.argmax(np.where(self._allowed(), gain, -np.inf)))
+        self._take(best)
+        return best
+
+    def _allowed(self) -> Mask:
+        allowed = self.open.copy()
+        for cap in self.caps:
+            allowed &= cap.open(self.picked)
+        if allowed.any():
+            return allowed
+        self.relaxed += 1
+        return self.open
+
+    def _take(self, best: int) -> None:
+        self.open[best] = False
+        self.picked += 1
+        np.maximum(self.nearest, self.alike[best], out=self.nearest)
+        for mix in self.mixes:
+            mix.take(best)
+        for cap in self.caps:
+            cap.take(best)
+
+
+def _unit(scores: Floats) -> Floats:
+    """Scores stretched to 0..1; all 1 when they are all the same."""
+    low, high = float(scores.min()), float(scores.max())
+    if high - low < 1e-9:
+        return np.ones(len(scores), np.float32)
+    return ((scores - low) / (high - low)).astype(np.float32)
+
+
+class _Cap:
+    """At most so many songs of one value in every 20."""
+
+    def __init__(self, codes: Rows, most: Floats) -> None:
+        self.codes = codes  # (p,) -1 = no value, never capped
+        self.most = most  # (p,)
+        self.taken = np.zeros(int(codes.max(initial=-1)) + 2, np.int32)
+
+    def open(self, picked: int) -> Mask:
+        windows = 1 + picked // WINDOW
+        return (self.codes < 0) | (self.taken[self.codes] < self.most * windows)
+
+    def take(self, place: int) -> None:
+        self.taken[self.codes[place]] += 1
+
+
+def _caps(draft: Draft, rows: Rows) -> list[_Cap]:
+    """None for what the caller asks for by name: a list of one artist is meant to be one."""
+    shaping = draft.settings.shaping
+    caps = []
+    for kind, most, named in (
+        ("artist", shaping.artist_cap, bool(draft.query.only.artists)),
+        ("anime", shaping.anime_cap, False),
+    ):
+        if not named and not draft.query.only.song_ids:
+            codes = draft.catalog.terms[kind].leading[rows]
+            caps.append(_Cap(codes, cap_of(draft, kind, most)[codes]))
+    return caps
+
+
+def cap_of(draft: Draft, kind: str, least: int) -> Floats:
+    """(values + 1,) songs per 20 of each value; the last entry is for songs without a value.
+
+    An artist of many of the member's likes may fill more: `loyalty` of his share, shrunk while the
+    likes are few.
+    """
+    share, known = draft.taste.mix[kind], draft.taste.known.count
+    earned = share * draft.settings.shaping.loyalty * WINDOW * known / (known + _LOYALTY_PRIOR)
+    return np.append(np.maximum(np.round(earned), least), WINDOW).astype(np.float32)
+
+
+class _Mix:
+    """Draws the list towards the member's share of each genre (or mood).
+
+    The list starts with one imagined song of exactly that mix: it smooths what Steck ("Calibrated
+    recommendations", RecSys 2018, equation 7) smooths with a constant, and fades as songs are added.
+    """
+
+    def __init__(self, *, share: Floats, held: Floats, strength: float) -> None:
+        self.share = share  # (g,) sums to 1
+        self.held = held  # (p, g) a song's values, each row sums to 1 or 0
+        self.tells = held.sum(axis=1) > 0  # (p,) songs without a value change nothing
+        self.strength = strength
+        self.total = share.copy()
+        self.counted = 1
+
+    def gain(self) -> Floats:
+        """(p,) fall of the Kullback-Leibler divergence from the member's mix if the song is added.
+
+        Times the length, so that a place late in the list is worth as much as an early one.
+        """
+        now = float(np.log(self.total / self.counted) @ self.share)
+        then = np.log((self.total + self.held) / (self.counted + 1)) @ self.share
+        worth = self.strength * (self.counted + 1) * (then - now)
+        return np.where(self.tells, worth, 0).astype(np.float32)
+
+    def take(self, place: int) -> None:
+        self.total += self.held[place]
+        self.counted += int(self.tells[place])
+
+
+def _mixes(draft: Draft, rows: Rows) -> list[_Mix]:
+    strength = draft.settings.shaping.calibration
+    if not strength:
+        return []
+    found = (_mix(draft, rows, kind, strength) for kind in ("genre", "mood"))
+    return [mix for mix in found if mix]
+
+
+def _mix(draft: Draft, rows: Rows, kind: str, strength: float) -> _Mix | None:
+    """None when nothing is known of the member's mix, or it is one value only."""
+    share = draft.taste.mix[kind]
+    kept = np.flatnonzero(share >= _LEAST_SHARE)
+    if len(kept) < 2:
+        return None
+    held = np.asarray(draft.catalog.terms[kind].matrix[rows][:, kept].todense(), np.float32)
+    held /= np.maximum(held.sum(axis=1, keepdims=True), 1)
+    kept_share = share[kept] / share[kept].sum()
+    return _Mix(share=kept_share, held=held, strength=strength)
+
+
+def explore(draft: Draft) -> Draft:
+    """Put labelled songs from beyond the list into every tenth place, drawn by the seed.
+
+    They come from the pool, so they suit the member; among those, the less shown are drawn more often.
+    """
+    assert draft.rows is not None
+    count = min(draft.query.count, len(draft.rows))
+    places = _explored_places(count, draft.settings.shaping.exploration)
+    listed = draft.rows
+    beyond = np.setdiff1d(np.concatenate([listed[count:], draft.pool]), listed[:count])
+    chosen = _drawn(draft, beyond, len(places))
+    if not len(chosen):
+        return replace(
+            draft,
+            note="none: the list is too short" if not places else "none: nothing beyond the list",
+        )
+    kept = listed[~np.isin(listed, chosen)].tolist()
+    for place, row in zip(places, chosen.tolist(), strict=False):
+        kept.insert(place, row)
+    rows = np.array(kept[: max(len(listed), count)], np.int32)
+    explored = frozenset(chosen.tolist())
+    return replace(draft, rows=rows, explored=explored, note=f"{len(chosen)} of {count}")
+
+
+def _explored_places(count: int, share: float) -> list[int]:
+    """Evenly spread, each at the end of its stretch: the top of the list stays the best songs."""
+    wanted = int(count * share + 1e-9)
+    return [int((number + 1) * count / wanted) - 1 for number in range(wanted)]
+
+
+def _drawn(draft: Draft, beyond: Rows, wanted: int) -> Rows:
+    """(≤ wanted,) without repetition, within the caps of the whole list being loose."""
+    wanted = min(wanted, len(beyond))
+    if not wanted:
+        return np.empty(0, np.int32)
+    likely = np.exp(_unit(draft.scores[beyond])) * (1.5 - draft.catalog.popularity_rank[beyond])
+    rng = np.random.default_rng([draft.query.seed, len(beyond)])
+    drawn = rng.choice(beyond, size=wanted, replace=False, p=likely / likely.sum())
+    return np.asarray(drawn, np.int32)
