@@ -1,1 +1,90 @@
-"""Checks that the neighbours' tables are what this service reads."""
+"""Checks that the neighbours' tables are what this service reads. `manage.py check --database default` asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.db import connections
+from django.db.models import Model
+
+from catalog.queries import DATABASE_FAULTS, catalog_alias
+
+ROUTER = "catalog.router.CatalogRouter"
+
+
+@register()
+def check_router(**_: Any) -> list[CheckMessage]:
+    """Without the router Django would create, alter and empty songs_be's tables."""
+    if ROUTER in settings.DATABASE_ROUTERS:
+        return []
+    return [
+        Error(
+            f"DATABASE_ROUTERS does not name {ROUTER}.",
+            hint="Put it first: without it migrations and writes would reach songs_be's tables.",
+            id="catalog.E001",
+        )
+    ]
+
+
+@register(Tags.database)
+def check_tables(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Compare what we declare with what songs_be's database has. Silent while it is unreachable."""
+    alias = catalog_alias()
+    # With a read-only login of its own the tables are looked at whenever the default is checked.
+    if settings.CATALOG_OWNED or not databases or not {alias, "default"} & set(databases):
+        return []
+    try:
+        return [found for model in _declared() for found in _compare(model, alias)]
+    except DATABASE_FAULTS:
+        return []  # a check is no health check: /health/ready reports a database that is down
+
+
+def _declared() -> list[type[Model]]:
+    return list(apps.get_app_config("catalog").get_models())
+
+
+def _compare(model: type[Model], alias: str) -> list[CheckMessage]:
+    table = model._meta.db_table
+    there = _columns(table, alias)
+    if not there:
+        return [_missing_table(table, model)]
+    return [
+        Error(
+            f"{table}.{column} is missing upstream. The table has: {', '.join(sorted(there))}.",
+            hint=f"Remove the field from catalog.{model.__name__}, or ask the backend team for the column.",
+            obj=model,
+            id="catalog.E003",
+        )
+        for column in _wanted(model)
+        if column not in there
+    ]
+
+
+def _missing_table(table: str, model: type[Model]) -> CheckMessage:
+    return Error(
+        f"Table {table} is missing upstream, or our login may not read it.",
+        hint=(
+            f"Check DATABASE_URL, let songs_be create the table, and run GRANT SELECT ON {table} "
+            "for our login. On a database of our own set CATALOG_OWNED=1 and migrate."
+        ),
+        obj=model,
+        id="catalog.E002",
+    )
+
+
+def _wanted(model: type[Model]) -> list[str]:
+    return [field.column for field in model._meta.concrete_fields if field.column]
+
+
+def _columns(table: str, alias: str) -> set[str]:
+    """Column names in lower case; empty when the table is not there for us."""
+    connection = connections[alias]
+    with connection.cursor() as cursor:
+        if table not in connection.introspection.table_names(cursor):
+            return set()
+        described = connection.introspection.get_table_description(cursor, table)
+    return {column.name.lower() for column in described}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,6 @@ Seconds = npt.NDArray[np.float64]
 class Likes:
     """What members did to songs, as columns of equal length within likes and within places."""
 
-    like_ids: Ids
     members: Ids
     songs: Ids
     at_s: Seconds  #: epoch seconds, NaN = no date
@@ -66,6 +66,19 @@ class Likes:
     @property
     def place_columns(self) -> tuple[Any, ...]:
         return self.place_members, self.place_songs, self.places, self.place_at_s
+
+    def save(self, directory: Path) -> None:
+        directory.mkdir()
+        for name, column in vars(self).items():
+            np.save(directory / f"{name}.npy", column, allow_pickle=False)
+
+    @classmethod
+    def load(cls, directory: Path) -> Likes:
+        """Map what `save` wrote. Raises OSError, EOFError or ValueError when it is not whole."""
+        names = [column.name for column in fields(cls)]
+        return cls(
+            **{name: np.load(directory / f"{name}.npy", allow_pickle=False) for name in names}
+        )
 
 
 def read_songs() -> Iterator[SongView]:
@@ -109,12 +122,11 @@ def read_likes() -> Likes:
     places = PlaylistSong.objects.order_by("id").values_list(
         "id", "playlist__member_id", "song_id", "song_order", "created_at"
     )
-    like_ids, members, songs, at_s = _columns(_by_key(likes, "id", LIKES_PER_ROUND), "iiid")
+    _, members, songs, at_s = _columns(_by_key(likes, "id", LIKES_PER_ROUND), "iiid")
     _, place_members, place_songs, order, place_at_s = _columns(
         _by_key(places, "id", LIKES_PER_ROUND), "iiifd"
     )
     return Likes(
-        like_ids=like_ids,
         members=members,
         songs=songs,
         at_s=at_s,
@@ -194,14 +206,17 @@ def read_marks() -> Marks:
     counted = Song.objects.aggregate(n=Count("pk"), last=Max("pk"))
     written = _last_writes()
     songs = [counted["n"], counted["last"], written.get("song"), written.get("anime")]
-    likes = [written.get("song_like"), written.get("playlist_song"), written.get("playlist")]
-    if written.get("song_like") is None:
-        likes += _newest(SongLike, PlaylistSong)
+    likes: list[object] = [
+        written.get(table) for table in ("song_like", "playlist_song", "playlist")
+    ]
+    if None in likes:  # not written to since the server started, or SQLite
+        likes += [_extent(SongLike), _extent(PlaylistSong)]
     return Marks(songs=json.dumps(songs), likes=json.dumps(likes), n_songs=counted["n"])
 
 
-def _newest(*models: type[Model]) -> list[int | None]:
-    return [model._default_manager.aggregate(last=Max("pk"))["last"] for model in models]
+def _extent(model: type[Model]) -> list[int | None]:
+    found = model._default_manager.aggregate(n=Count("pk"), last=Max("pk"))
+    return [found["n"], found["last"]]
 
 
 def _last_writes() -> dict[str, str]:
@@ -214,7 +229,7 @@ def _last_writes() -> dict[str, str]:
         if connection.vendor == "sqlite":
             cursor.execute("PRAGMA data_version")
             version = str(cursor.fetchone()[0])
-            return dict.fromkeys(("song", "anime", "song_like", "playlist_song"), version)
+            return dict.fromkeys(("song", "anime"), version)
         if not connection.mysql_is_mariadb:  # MySQL 8 answers from yesterday's statistics otherwise
             cursor.execute("SET SESSION information_schema_stats_expiry = 0")
         cursor.execute(

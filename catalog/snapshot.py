@@ -27,8 +27,24 @@ from django.db import close_old_connections, connections
 
 from catalog import reading
 from catalog.queries import DATABASE_FAULTS, catalog_alias, guard
-from engine.catalog import Catalog, CatalogDamaged
-from engine.search import SearchIndex
+from engine.catalog import FORMAT, Catalog, CatalogDamaged
+
+try:
+    from engine.search import SearchIndex
+except ModuleNotFoundError:  # until the index is there, songs are recommended but not searched
+
+    class SearchIndex:  # type: ignore[no-redef]
+        @classmethod
+        def build(cls, catalog: Catalog) -> SearchIndex:
+            return cls()
+
+        @classmethod
+        def load(cls, directory: Path, catalog: Catalog) -> SearchIndex:
+            return cls()
+
+        def save(self, directory: Path) -> None:
+            directory.mkdir()
+
 
 log = logging.getLogger(__name__)
 
@@ -228,24 +244,32 @@ class Snapshots:
             return
         # The marks are read before the rows: a change meanwhile shows at the next look.
         marks = reading.read_marks()
-        checksum = reading.songs_checksum()
-        likes = reading.read_likes()
-        self._publish(self._catalog(changed, likes))
-        self._write_checked(
-            Checked(
-                marks=marks.to_json(),
-                checksum=checksum,
-                compared_at=time.time(),
-                likes_at=time.time(),
-                likes_marks=marks.likes,
-            )
+        checked = replace(
+            self._read_checked(),
+            marks=marks.to_json(),
+            checksum=reading.songs_checksum(),
+            compared_at=time.time(),
         )
+        likes = self._stored_likes() if changed == "songs" else None
+        if likes is None:
+            checked = replace(checked, likes_at=time.time(), likes_marks=marks.likes)
+            likes = reading.read_likes()
+        self._publish(self._catalog(changed, likes), likes)
+        self._write_checked(checked)
+
+    def _stored_likes(self) -> reading.Likes | None:
+        """The likes of the newest snapshot: a changed song is no reason to read a million likes."""
+        newest = self._newest()
+        try:
+            return reading.Likes.load(newest / "likes") if newest else None
+        except (OSError, ValueError, EOFError):
+            return None
 
     def _catalog(self, changed: str, likes: reading.Likes) -> Catalog:
         newest = self._newest()
         if changed == "likes" and newest:
             try:
-                return Catalog.load(newest).with_behaviour(
+                return Catalog.load(newest / "catalog").with_behaviour(
                     likes=likes.like_columns,
                     playlist_songs=likes.place_columns,
                     now=datetime.now(UTC),
@@ -254,13 +278,14 @@ class Snapshots:
                 log.warning("Building the catalog anew: %s", error)
         return _whole_catalog(likes)
 
-    def _publish(self, catalog: Catalog) -> None:
+    def _publish(self, catalog: Catalog, likes: reading.Likes) -> None:
         """Write beside the old ones and rename: a reader sees all of it or nothing."""
         assert self._directory
         draft = Path(tempfile.mkdtemp(prefix=".building-", dir=self._directory))
         try:
             catalog.save(draft / "catalog")
             SearchIndex.build(catalog).save(draft / "search")
+            likes.save(draft / "likes")
             draft.chmod(0o755)
             draft.rename(self._directory / f"{time.time_ns():020d}-{catalog.version}")
         except BaseException:
@@ -294,7 +319,8 @@ class Snapshots:
                 catalog = Catalog.load(path / "catalog")
                 search = SearchIndex.load(path / "search", catalog)
             except CatalogDamaged as error:
-                log.warning("Skipping a snapshot: %s", error)
+                log.warning("A snapshot is damaged and removed: %s", error)
+                shutil.rmtree(path, ignore_errors=True)
                 continue
             self._snapshot, self._name = _snapshot(catalog, search), path.name
             return True
@@ -360,9 +386,11 @@ def _snapshot(catalog: Catalog, search: SearchIndex) -> Snapshot:
 
 
 def _database_folder() -> str:
-    """Name the database, so that a host that changes databases never serves the other's songs."""
+    """Name database and layout: a host that changes databases never serves the other's songs, and two
+    releases side by side never remove each other's files."""
     config = connections[catalog_alias()].settings_dict
     named = [str(config[key]) for key in ("ENGINE", "HOST", "PORT", "NAME")]
+    named.append(f"layout {FORMAT}")
     return hashlib.blake2b("\n".join(named).encode(), digest_size=6).hexdigest()
 
 

@@ -818,3 +818,8 @@ def _delete_in_rounds(rows: Any) -> int:
     while keys := list(rows.values_list("pk", flat=True)[:DELETE_PER_ROUND]):
         deleted += rows.model.objects.filter(pk__in=keys).delete()[0]
     return deleted
+
+
+def forget() -> None:
+    """Drop the favourites this process remembers (tests)."""
+    _memory.clear()

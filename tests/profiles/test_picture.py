@@ -9,19 +9,12 @@ from uuid import UUID
 import pytest
 from django.db import OperationalError, connection
 
-from catalog import queries
 from catalog.models import Member, Playlist, PlaylistSong, Song, SongLike
 from engine.types import SignalType
 from profiles import models, services
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _fresh_memory():
-    services._memory.clear()
-    queries.guard.wake()
 
 
 @pytest.fixture

@@ -1,0 +1,251 @@
+"""The catalog every process serves from: built once per host, followed within seconds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from django.db import OperationalError, connection
+
+from catalog import queries, reading, snapshot
+from catalog.factories import MemberFactory, SongFactory, SongLikeFactory
+from catalog.models import Song, SongLike
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def snapshots(tmp_path: Path) -> snapshot.Snapshots:
+    """Snapshots in a directory, looked at only when the test says so."""
+    held = snapshot.Snapshots(tmp_path / "snapshots")
+    held._thread_of = os.getpid()  # no thread: an in-memory test database belongs to one connection
+
+    return held
+
+
+@pytest.fixture
+def as_if_due(monkeypatch: pytest.MonkeyPatch, settings: object) -> None:
+    settings.CATALOG_REFRESH_S = 0
+    monkeypatch.setattr(snapshot, "COMPARE_EVERY_S", 0)
+    monkeypatch.setattr(snapshot, "LIKES_EVERY_S", 0)
+
+
+def folders(snapshots: snapshot.Snapshots) -> list[str]:
+    return [path.name for path in snapshots._finished()]
+
+
+def test_songs_come_with_absent_text_as_empty_and_absent_numbers_as_none(snapshots):
+    SongFactory(
+        song_id=7, title_jp="𠮷野家🔥", title_en=None, genre=None, tj_number=0, ky_number=None
+    )
+    song = snapshots.current().catalog.view(0)
+    assert (song.song_id, song.title_jp, song.title_en, song.genre) == (7, "𠮷野家🔥", "", "")
+    assert (song.tj_number, song.ky_number) == (None, None)
+
+
+def test_an_empty_catalog_is_a_catalog(snapshots):
+    assert snapshots.current().catalog.n == 0
+
+
+def test_a_new_an_edited_and_a_removed_song_show_at_the_next_look(snapshots, as_if_due):
+    first, second = SongFactory(title_jp="一"), SongFactory(title_jp="二")
+    before = snapshots.current()
+    Song.objects.filter(pk=first.pk).update(title_jp="壱")  # leaves no trace in modified_at
+    snapshots.look()
+    catalog = snapshots.current().catalog
+    assert [catalog.view(row).title_jp for row in range(catalog.n)] == ["壱", "二"]
+    second.delete()
+    third = SongFactory(title_jp="三")
+    snapshots.look()
+    assert snapshots.current().catalog.song_ids.tolist() == [first.pk, third.pk]
+    assert snapshots.current().version != before.version
+
+
+def test_an_unchanged_catalog_is_not_built_again(snapshots, as_if_due):
+    SongFactory()
+    served = snapshots.current()
+    for _ in range(3):
+        snapshots.look()
+    assert len(folders(snapshots)) == 1
+    assert snapshots.current() is served
+
+
+def test_likes_are_taken_over_without_building_the_songs_anew(snapshots, as_if_due, monkeypatch):
+    song, member = SongFactory(), MemberFactory()
+    snapshots.current()
+    SongLikeFactory(song=song, member=member)
+    monkeypatch.setattr(reading, "read_songs", pytest.fail)
+    snapshots.look()
+    assert snapshots.current().catalog.member_ids.tolist() == [member.pk]
+
+
+def test_likes_wait_for_their_turn(snapshots, as_if_due, monkeypatch):
+    monkeypatch.setattr(snapshot, "LIKES_EVERY_S", 300)
+    song, member = SongFactory(), MemberFactory()
+    snapshots.current()
+    SongLikeFactory(song=song, member=member)
+    snapshots.look()
+    assert snapshots.current().catalog.member_ids.tolist() == []
+    assert snapshots.refresh().catalog.member_ids.tolist() == [member.pk]
+
+
+def test_a_changed_song_keeps_the_likes_that_were_read(snapshots, as_if_due, monkeypatch):
+    song, member = SongFactory(), MemberFactory()
+    SongLikeFactory(song=song, member=member)
+    snapshots.current()
+    SongFactory()
+    monkeypatch.setattr(snapshot, "LIKES_EVERY_S", 300)
+    monkeypatch.setattr(reading, "read_likes", pytest.fail)
+    snapshots.look()
+    catalog = snapshots.current().catalog
+    assert (catalog.n, catalog.corpus.interactions.nnz) == (2, 1)
+
+
+def test_dates_of_likes_keep_their_instant(snapshots):
+    at = datetime(2026, 3, 1, 15, 30, tzinfo=UTC)
+    like = SongLikeFactory(song=SongFactory(), member=MemberFactory())
+    SongLike.objects.filter(pk=like.pk).update(created_at=at)
+    assert reading.read_likes().at_s.tolist() == [at.timestamp()]
+
+
+def test_two_old_snapshots_are_kept_and_drafts_removed(snapshots, as_if_due):
+    for _ in range(4):
+        SongFactory()
+        snapshots.refresh()
+    assert len(folders(snapshots)) == snapshot.KEEP
+    assert not list(snapshots._directory.glob(".building-*"))
+
+
+def test_a_second_process_maps_what_the_first_one_built(snapshots, monkeypatch):
+    SongFactory()
+    snapshots.current()
+    monkeypatch.setattr(reading, "read_songs", pytest.fail)
+    second = snapshot.Snapshots(snapshots._directory)
+    second._thread_of = os.getpid()
+    catalog = second.current().catalog
+    assert catalog.n == 1
+    assert not catalog.song_ids.flags.writeable
+
+
+def refuse(*_: object) -> None:
+    raise OperationalError(2003, "refused")
+
+
+def test_without_the_database_the_last_snapshot_is_served_from_disk(snapshots):
+    SongFactory()
+    snapshots.current()
+    snapshots.forget()
+    with connection.execute_wrapper(refuse):
+        assert snapshots.current().catalog.n == 1
+
+
+def test_without_database_and_snapshot_the_catalog_is_unavailable(snapshots):
+    with connection.execute_wrapper(refuse), pytest.raises(snapshot.CatalogUnavailable):
+        snapshots.current()
+
+
+def test_a_database_that_goes_away_leaves_the_served_snapshot(snapshots, as_if_due):
+    SongFactory()
+    served = snapshots.current()
+    with connection.execute_wrapper(refuse), pytest.raises(OperationalError):
+        snapshots.look()
+    assert snapshots.current() is served
+
+
+def test_a_damaged_snapshot_is_skipped_and_built_anew(snapshots, as_if_due):
+    SongFactory()
+    snapshots.current()
+    (snapshots._newest() / "catalog" / "song_ids.npy").write_bytes(b"cut short")
+    snapshots.forget()
+    assert snapshots.current().catalog.n == 1
+
+
+def test_songs_taken_off_are_not_shown_where_the_column_exists(snapshots, as_if_due):
+    shown, hidden, unknown = SongFactory(), SongFactory(), SongFactory()
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE song ADD COLUMN is_active bit(1)")
+        cursor.execute("UPDATE song SET is_active = 1 WHERE song_id = %s", [shown.pk])
+    queries.has_is_active.cache_clear()
+    try:
+        before = snapshots.current()
+        assert before.catalog.active.all()
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE song SET is_active = 0 WHERE song_id = %s", [hidden.pk])
+        snapshots.look()
+        after = snapshots.current()
+        active = dict(
+            zip(after.catalog.song_ids.tolist(), after.catalog.active.tolist(), strict=True)
+        )
+        assert active == {shown.pk: True, hidden.pk: False, unknown.pk: True}
+        assert after.version != before.version
+    finally:
+        queries.has_is_active.cache_clear()
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE song DROP COLUMN is_active")
+
+
+def test_lyrics_are_never_read(snapshots, as_if_due):
+    asked: list[str] = []
+
+    def listen(execute, sql, params, many, context):
+        asked.append(sql)
+        return execute(sql, params, many, context)
+
+    SongFactory()
+    with connection.execute_wrapper(listen):
+        snapshots.current()
+        snapshots.look()
+    assert asked
+    assert not [sql for sql in asked if "lyrics" in sql or "*" in sql.replace("COUNT(*)", "")]
+
+
+HOLD = """
+import fcntl, sys
+with open(sys.argv[1], "a") as handle:
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_one_process_of_a_host_looks_at_a_time(snapshots, as_if_due):
+    """While another process holds the lock, this one builds nothing."""
+    SongFactory()
+    snapshots.current()
+    SongFactory()
+    lock = str(snapshots._directory / "lock")
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout.readline() == b"held\n"
+        snapshots.look()
+        assert snapshots.current().catalog.n == 1
+        other.stdin.close()
+    snapshots.look()
+    assert snapshots.current().catalog.n == 2
+
+
+def test_a_large_catalog_is_built_by_a_child_process(snapshots, as_if_due, monkeypatch):
+    SongFactory()
+    snapshots.current()
+    SongFactory()
+    monkeypatch.setattr(snapshot, "BUILD_IN_CHILD_FROM_SONGS", 1)
+    called: list[list[str]] = []
+    monkeypatch.setattr(snapshot.subprocess, "run", lambda command, **_: called.append(command))
+    snapshots.look()
+    assert [command[-1] for command in called] == ["refresh_catalog"]
+
+
+def test_current_costs_nothing_once_loaded(snapshots, django_assert_num_queries):
+    SongFactory()
+    snapshots.current()
+    began = time.perf_counter()
+    with django_assert_num_queries(0):
+        for _ in range(1000):
+            snapshots.current()
+    assert time.perf_counter() - began < 1
