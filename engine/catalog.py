@@ -238,6 +238,10 @@ class Catalog:
             **values,
         )
 
+    def column(self, name: str) -> npt.NDArray[np.int32]:
+        """(n,) numbers into `texts`."""
+        return self.text_numbers[:, _COLUMN[name]]
+
     def text(self, row: int, column: str) -> str:
         """One column of one song."""
         return self.texts[int(self.text_numbers[row, _COLUMN[column]])]
@@ -292,7 +296,7 @@ class Catalog:
             if manifest["format"] != FORMAT:
                 raise CatalogDamaged(f"format {manifest['format']}, expected {FORMAT}")
             arrays = {
-                name: _load_array(directory / f"{name}.npy", shape, dtype, mmap=mmap)
+                name: load_array(directory / f"{name}.npy", shape, dtype, mmap=mmap)
                 for name, (shape, dtype) in manifest["arrays"].items()
             }
             return cls._from_arrays(manifest, arrays)
@@ -371,7 +375,8 @@ def wire_song(view: SongView) -> SongView:
     return replace(view, title_en=view.title_kr or view.title_yomi or view.title_yomi_kr)
 
 
-def _load_array(path: Path, shape: list[int], dtype: str, *, mmap: bool) -> Array:
+def load_array(path: Path, shape: list[int], dtype: str, *, mmap: bool) -> Array:
+    """Map one array file; raises CatalogDamaged unless it is what the manifest says."""
     try:
         # An empty array cannot be mapped.
         mapped = mmap and 0 not in shape
