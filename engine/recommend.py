@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -27,17 +26,29 @@ _KEPT_PER_RULE = 40
 _LEAST_MATCH = 0.01
 
 Watch = Callable[[str, Draft], None]
+Clock = Callable[[], float]
+
+
+def _stopped() -> float:
+    """The clock of a caller who does not measure."""
+    return 0.0
 
 
 def recommend(
-    query: Query, *, catalog: Catalog, model: Model, settings: EngineSettings | None = None
+    query: Query,
+    *,
+    catalog: Catalog,
+    model: Model,
+    settings: EngineSettings | None = None,
+    clock: Clock | None = None,
 ) -> Slate:
     """Make the slate for a query. Same query, catalog, model and settings: same slate.
 
     model: for the rows of `catalog` (`Model.realigned`). An empty catalog, unknown ids or filters that
-    leave nothing give an empty slate whose trace says why.
+    leave nothing give an empty slate whose trace says why. clock: seconds (`time.perf_counter`), for the
+    trace's times, which stay 0 without it.
     """
-    recorder = _Recorder()
+    recorder = _Recorder(clock or _stopped)
     draft = run(
         query, catalog=catalog, model=model, settings=settings or EngineSettings(), watch=recorder
     )
@@ -104,11 +115,12 @@ def run(
 class _Recorder:
     """Writes down what each step did and how long it took."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
         self.trace: list[StepTrace] = []
         self.ranks: dict[str, list[int]] = {}
         self.left = 0
-        self.since = perf_counter()
+        self.since = clock()
 
     def __call__(self, name: str, draft: Draft) -> None:
         if draft.rows is not None:
@@ -120,13 +132,13 @@ class _Recorder:
     def timed(
         self, name: str, work: Callable[[], Any], note: Callable[[Any], str] | None = None
     ) -> Any:
-        self.since = perf_counter()
+        self.since = self.clock()
         made = work()
         self._note(name, note(made) if note else "")
         return made
 
     def _note(self, name: str, note: str) -> None:
-        now = perf_counter()
+        now = self.clock()
         spent_ms = round((now - self.since) * 1000, 3)
         self.trace.append(StepTrace(name=name, left=self.left, ms=spent_ms, note=note))
         self.since = now
@@ -239,13 +251,22 @@ def explain(
     catalog: Catalog,
     model: Model,
     settings: EngineSettings | None = None,
+    why: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Tell why a song is in the answer to a query, or why it is not, by going through it again.
 
     The answer is JSON-able: `in_catalog`, `recommended`, `rank` (1 = first), `stopped_by` (the step after
     which it was gone), `rules` (what removed it), `steps` (present, rank, score after each), `scores`
-    (parts of the blended score) and, where it has any, `evidence` and `reason`.
+    (parts of the blended score) and, where it has any, `evidence` and `reason`. why: the stored
+    `Slate.why` of the run; what it knows of the song is given as `stored`, whatever changed since.
     """
+    told = _gone_through(query, song_id, catalog, model, settings or EngineSettings())
+    return told if why is None else {**told, "stored": explain_stored(why, song_id)}
+
+
+def _gone_through(
+    query: Query, song_id: int, catalog: Catalog, model: Model, settings: EngineSettings
+) -> dict[str, Any]:
     row = int(catalog.rows_of([song_id])[0])
     if row < 0:
         return {
@@ -255,9 +276,7 @@ def explain(
             "rules": ["not in the catalog"],
         }
     follower = _Follower(row)
-    draft = run(
-        query, catalog=catalog, model=model, settings=settings or EngineSettings(), watch=follower
-    )
+    draft = run(query, catalog=catalog, model=model, settings=settings, watch=follower)
     rank_now = follower.steps[-1]["rank"]
     return {
         "song_id": song_id,
@@ -280,7 +299,7 @@ def _said_of(draft: Draft, row: int) -> dict[str, Any]:
     return {"evidence": shares, "criteria": list(said.criteria), "reason": said.reason}
 
 
-def explain_stored(why: dict[str, Any], song_id: int) -> dict[str, Any]:
+def explain_stored(why: Mapping[str, Any], song_id: int) -> dict[str, Any]:
     """Tell what a stored `Slate.why` knows of a song, without the catalog it was made from.
 
     Rules and ranks of songs that were far from the list may be missing from it (it is bounded).

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
-from engine.blend import BlendWeights
+from engine.blend import BlendWeights, InvalidWeights
 from engine.text import term_key
 from engine.types import Activity, SignalType, TimeOfDay
 
@@ -68,7 +68,6 @@ class SignalWeights:
     unlike_rest_days: float = _bounded(30.0, 0, 3650)
     #: Most that many signals of one kind about one song can say together, in times one.
     most_repeats: float = _bounded(3.0, 1, 100)
-    version: str = "default"
 
     def __post_init__(self) -> None:
         _check_numbers(self)
@@ -114,7 +113,6 @@ class ShapingSettings:
     songs_per_group: int = _bounded(6, 2, 20)
     #: A hidden gem is less popular than this share of all songs.
     gem_popularity: float = _bounded(0.6, 0, 1)
-    version: str = "default"
 
     def __post_init__(self) -> None:
         _check_numbers(self)
@@ -153,7 +151,6 @@ class SituationTable:
     multipliers: Mapping[str, Mapping[str, float]] = field(default_factory=_situations)
     #: For songs of the very mood a caller asks for.
     asked_mood: float = _bounded(2.5, 1, 10)
-    version: str = "default"
 
     def __post_init__(self) -> None:
         _check_numbers(self)
@@ -174,7 +171,6 @@ class SituationTable:
         return {
             "multipliers": {name: dict(words) for name, words in self.multipliers.items()},
             "asked_mood": self.asked_mood,
-            "version": self.version,
         }
 
     @classmethod
@@ -196,35 +192,37 @@ class EngineSettings:
     blend: BlendWeights = field(default_factory=BlendWeights)
     shaping: ShapingSettings = field(default_factory=ShapingSettings)
     situations: SituationTable = field(default_factory=SituationTable)
-
-    @property
-    def version(self) -> str:
-        """Names the versions of all tables."""
-        tables = (self.signals, self.blend, self.shaping, self.situations)
-        return "/".join(table.version for table in tables)
+    #: Names the stored row they come from.
+    version: str = "default"
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "signals": self.signals.to_json(),
-            "blend": {"by_bucket": self.blend.to_json(), "version": self.blend.version},
-            "shaping": self.shaping.to_json(),
-            "situations": self.situations.to_json(),
-        }
+        """The four tables, as staff edit them; the version is the row's own number."""
+        return {name: getattr(self, name).to_json() for name in _READERS}
 
     @classmethod
-    def from_json(cls, table: Any) -> EngineSettings:
-        """Raises InvalidSettings (or blend.InvalidWeights), naming the entry."""
-        if not isinstance(table, Mapping) or not set(table) <= {f.name for f in fields(cls)}:
-            raise InvalidSettings("expected the tables signals, blend, shaping, situations")
-        made: dict[str, Any] = {}
-        for name, reader in (
-            ("signals", SignalWeights.from_json),
-            ("shaping", ShapingSettings.from_json),
-            ("situations", SituationTable.from_json),
-        ):
-            if name in table:
-                made[name] = reader(table[name])
-        if "blend" in table:
-            blend = table["blend"]
-            made["blend"] = BlendWeights.from_json(blend["by_bucket"], version=blend["version"])
-        return cls(**made)
+    def from_json(cls, table: Any, *, version: str = "default") -> EngineSettings:
+        """Absent tables and entries keep their defaults.
+
+        Raises InvalidSettings, naming the entry, for anything unknown or out of bounds.
+        """
+        if not isinstance(table, Mapping):
+            raise InvalidSettings(f"expected a table, got {type(table).__name__}")
+        if unknown := sorted(set(table) - set(_READERS)):
+            raise InvalidSettings(f"unknown table {unknown[0]!r}; known are {', '.join(_READERS)}")
+        made: dict[str, Any] = {name: _read(name, table[name]) for name in table}
+        return cls(**made, version=version)
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "signals": SignalWeights.from_json,
+    "blend": BlendWeights.from_json,
+    "shaping": ShapingSettings.from_json,
+    "situations": SituationTable.from_json,
+}
+
+
+def _read(name: str, table: Any) -> Any:
+    try:
+        return _READERS[name](table)
+    except (InvalidSettings, InvalidWeights) as error:
+        raise InvalidSettings(f"{name}.{error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -49,6 +50,7 @@ def computed(work: Work, *, kept: store.Meta | None = None, because: str = "") -
             catalog=work.state.snapshot.catalog,
             model=work.state.model,
             settings=work.state.settings,
+            clock=time.perf_counter,
         )
     tell(40)
     if kept is not None:
