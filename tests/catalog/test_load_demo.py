@@ -21,10 +21,25 @@ from catalog.models import Anime, Member, MemberRole, Playlist, PlaylistSong, So
 
 NOW = datetime(2026, 11, 23, 21, 0, tzinfo=UTC)
 ROWS = read_songs()
-COLUMNS = (
-    "song_id title_jp title_kr title_en title_yomi title_yomi_kr title_en_kr artist artist_kr "
-    "anime anime_type lang genre mood tj_number ky_number released"
-).split()
+COLUMNS = [
+    "song_id",
+    "title_jp",
+    "title_kr",
+    "title_en",
+    "title_yomi",
+    "title_yomi_kr",
+    "title_en_kr",
+    "artist",
+    "artist_kr",
+    "anime",
+    "anime_type",
+    "lang",
+    "genre",
+    "mood",
+    "tj_number",
+    "ky_number",
+    "released",
+]
 
 
 @pytest.fixture(scope="module")
