@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from django.utils import timezone
 
 from prompts import cleaning, instruments, ledger, model_profiles
 from prompts.breaker import breaker, report_of
-from prompts.errors import ModelUnavailable, TemplatePaused
+from prompts.errors import ModelUnavailable, PromptError, TemplatePaused
 from prompts.gateway import Exchange, Plan, Question, Usage, exchange_all
 from prompts.model_profiles import Profile
 from prompts.models import ModelCall, Outcome
@@ -23,6 +24,8 @@ from prompts.models.calls import packed
 from prompts.rendering import Rendered, estimate_tokens
 from prompts.repair import BadAnswer, Shown, check
 from prompts.resolution import ResolvedVersion, resolve
+
+log = logging.getLogger(__name__)
 
 #: Triggers behind which nobody waits: they may ask a second time.
 PATIENT = frozenset({"queue", "schedule"})
@@ -133,11 +136,17 @@ def ask_many(asks: Sequence[Ask], deadline_s: float) -> list[Answer | ModelUnava
 
 # --- Before -----------------------------------------------------------------------------------------
 def _prepared(one: Ask, deadline_s: float) -> _Call | ModelUnavailable:
-    """Choose version and profile, render; raises MissingVariables (a mistake of the caller)."""
+    """Choose version and profile, render. What is wrong with a prompt costs the model's part, not the answer."""
     try:
-        version = one.version or resolve(one.slug, one.member_key)
+        return _render(one, one.version or resolve(one.slug, one.member_key), deadline_s)
     except TemplatePaused as error:
         return ModelUnavailable(Outcome.CANCELLED, str(error), reason="paused")
+    except PromptError as error:
+        log.error("prompt %s can't be asked: %s", one.slug, error)
+        return ModelUnavailable(Outcome.CANCELLED, str(error), reason=error.code.lower())
+
+
+def _render(one: Ask, version: ResolvedVersion, deadline_s: float) -> _Call | ModelUnavailable:
     profile = model_profiles.find(version.model_profile_id)
     if profile is None:
         return ModelUnavailable(Outcome.CANCELLED, "No model is configured.", reason="no_model")

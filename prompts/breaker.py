@@ -176,6 +176,12 @@ class Breaker:
             self._states.pop(profile, None)
         shared.call(lambda client: client.delete(_state_key(profile)))
 
+    def forget(self) -> None:
+        """Drop what this process keeps; what Redis holds stays."""
+        with self._lock:
+            self._states.clear()
+            self._places.clear()
+
     def take_place(self, profile: str, *, places: int, seconds: float) -> str:
         """Take one of `places` for at most `seconds`; "" when none is free."""
         token = uuid.uuid4().hex
@@ -190,9 +196,7 @@ class Breaker:
             taken = self._take_here(profile, token, places, now_ms, life_ms)
         return token if taken else ""
 
-    def _take_here(
-        self, profile: str, token: str, places: int, now_ms: int, life_ms: int
-    ) -> bool:
+    def _take_here(self, profile: str, token: str, places: int, now_ms: int, life_ms: int) -> bool:
         with self._lock:
             kept = self._places.setdefault(profile, {})
             for old in [old for old, end in kept.items() if end <= now_ms]:

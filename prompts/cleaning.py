@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 from django.conf import settings
+
 from engine.text import clean_for_model
 
 #: Songs carry text by strangers; nothing useful in a title or a name is longer.
@@ -24,7 +25,7 @@ _LIST_NUMBER = re.compile(
     r"^[\s#*\-•·>]*(?:(?:no|번호)\.?\s*)?[\[(<]?\d{1,4}\s*[\])>.:)、。|,번위]+\s*", re.IGNORECASE
 )
 _MARKS = re.compile(
-    r"<<+|>>+|```+|\{\{|\}\}|</?[a-z|_]+\|?>|\[/?(?:inst|sys|system)\]", re.IGNORECASE
+    r"<<+|>>+|```+|\{\{|\}\}|</?[\s|]*[a-z_]+[\s|]*>|\[/?(?:inst|sys|system)\]", re.IGNORECASE
 )
 #: Words by which a text addresses a model. One alone may be a song's name; two of different kinds are not.
 _ORDERS = (

@@ -59,3 +59,31 @@ class GuardFailed(PromptError):
     """The change is refused until what the message names is put right."""
 
     code = "GUARD_FAILED"
+
+
+#: What a run says in `degraded`, by outcome of the call. Never the word "timeout": the backend's
+#: client takes any body holding it for a reason to send the job again.
+DEGRADED = {
+    "timeout": "deadline",
+    "budget_denied": "budget",
+    "cancelled": "model_error",
+    "invalid_json": "invalid_answer",
+    "schema_mismatch": "invalid_answer",
+    "http_4xx": "model_error",
+    "http_5xx": "model_error",
+}
+
+
+class ModelUnavailable(PromptError):
+    """The language model gave no usable answer; answer locally."""
+
+    code = "MODEL_UNAVAILABLE"
+    retryable = True
+
+    def __init__(self, outcome: str, detail: str = "", *, call: str = "", reason: str = "") -> None:
+        """outcome: a `prompts.models.Outcome`; call: uuid of the ModelCall row, "" if none was written."""
+        super().__init__(detail or f"The language model gave no usable answer: {outcome}.")
+        self.outcome = str(outcome)
+        self.call = call
+        #: The word for the run's `degraded` field.
+        self.reason = reason or DEGRADED.get(self.outcome, self.outcome)

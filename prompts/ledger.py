@@ -80,7 +80,7 @@ _kept: list[tuple[float, Ceilings]] = []
 
 def forget() -> None:
     """Read the ceilings anew and believe no row to be full."""
-    global _away_until  # noqa: PLW0603
+    global _away_until
     _away_until = 0.0
     _kept.clear()
     _full.clear()
@@ -119,7 +119,7 @@ _away_until = 0.0
 
 
 def _note_away(error: DatabaseError) -> None:
-    global _away_until  # noqa: PLW0603 – one fact per process
+    global _away_until
     _away_until = time.monotonic() + AWAY_S
     log.warning("ledger not reachable, no model is asked: %s", type(error).__name__)
 
@@ -233,8 +233,7 @@ def _known_to_be_full(wanted: Counter[str], limits: dict[str, int]) -> bool:
     names = [_full_key(key, limits[key]) for key in keys]
     said = shared.call(lambda client: client.mget(names)) or []
     return any(
-        left is not None and wanted[key] > int(left)
-        for key, left in zip(keys, said, strict=False)
+        left is not None and wanted[key] > int(left) for key, left in zip(keys, said, strict=False)
     )
 
 
@@ -288,7 +287,11 @@ def _settle_now(calls: list[ModelCall]) -> None:
 def _without_swept(calls: list[ModelCall], held: dict[UUID, Reservation]) -> list[ModelCall]:
     """Calls still to be written: a reservation that expired was written as spent in full already."""
     late = [call.uuid for call in calls if call.reserved_micro_usd and call.uuid not in held]
-    written = set(ModelCall.objects.filter(uuid__in=late).values_list("uuid", flat=True)) if late else set()
+    written = (
+        set(ModelCall.objects.filter(uuid__in=late).values_list("uuid", flat=True))
+        if late
+        else set()
+    )
     return [call for call in calls if call.uuid not in written]
 
 

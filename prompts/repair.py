@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.text import fold, match_key
-
 from prompts import cleaning
 from prompts.models import Outcome
 

@@ -1,4 +1,4 @@
-"""The staff and the prompts that the studio's tests work with."""
+"""The staff, the prompts and the model server that the tests of this app work with."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from collections.abc import Iterator
 import pytest
 from django.contrib.auth.models import Group, User
 
-from prompts import publishing, resolution
-from prompts.models import PromptTemplate, PromptVersion
+from prompts import ledger, model_profiles, publishing, resolution
+from prompts.breaker import breaker
+from prompts.models import Api, PromptTemplate, PromptVersion
 from prompts.publishing import Body, By
+from prompts.shared import shared
 from prompts.staff import EDITOR, INSPECTOR, OPERATOR, PUBLISHER
+from tests.fake_model import FakeModel
 
 
 @pytest.fixture(autouse=True)
@@ -86,3 +89,50 @@ def approved(
     version = draft(template, user, extra=extra)
     publishing.submit(version, by=By(actor=user))
     return version
+
+
+@pytest.fixture(autouse=True)
+def fresh_gateway_state() -> Iterator[None]:
+    """Nothing of what processes keep in memory may leak from one test into the next."""
+    forget_all()
+    yield
+    forget_all()
+
+
+def forget_all() -> None:
+    ledger.forget()
+    model_profiles.forget()
+    breaker.forget()
+    shared.reset()
+
+
+@pytest.fixture
+def fake_model() -> Iterator[FakeModel]:
+    with FakeModel() as server:
+        yield server
+
+
+@pytest.fixture(params=[Api.RESPONSES, Api.CHAT])
+def model(request: pytest.FixtureRequest, settings, fake_model: FakeModel) -> FakeModel:
+    """The fake server, set up as the installation's model, in both call styles."""
+    settings.OPENAI_BASE_URL = fake_model.url
+    settings.OPENAI_API_KEY = "sk-test"
+    settings.OPENAI_API = str(request.param)
+    settings.OPENAI_MODEL = "fake-1"
+    return fake_model
+
+
+@pytest.fixture
+def shared_redis(own_redis: str, settings) -> Iterator[str]:
+    """Django and the gateway use a Redis of this test's own."""
+    settings.REDIS_URL = own_redis
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django_redis.cache.RedisCache",
+            "LOCATION": own_redis,
+            "OPTIONS": {"SOCKET_TIMEOUT": 1.0, "SOCKET_CONNECT_TIMEOUT": 1.0},
+        }
+    }
+    shared.reset()
+    yield own_redis
+    shared.reset()

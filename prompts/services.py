@@ -1,0 +1,19 @@
+"""The one door of this app."""
+
+from prompts.asking import Answer, Ask, ask, ask_many, warm_up
+from prompts.errors import ModelUnavailable
+from prompts.ledger import budget_banner, purge
+from prompts.resolution import resolve, versions_in_force
+
+__all__ = [
+    "Answer",
+    "Ask",
+    "ModelUnavailable",
+    "ask",
+    "ask_many",
+    "budget_banner",
+    "purge",
+    "resolve",
+    "versions_in_force",
+    "warm_up",
+]

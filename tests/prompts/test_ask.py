@@ -1,0 +1,204 @@
+"""What `ask` promises: an answer or a named failure in time, a row, and money within the ceiling."""
+
+from __future__ import annotations
+
+import time
+from uuid import uuid4
+
+import pytest
+
+from prompts.models import LedgerScope, ModelCall, Outcome, Reservation
+from prompts.services import Answer, Ask, ModelUnavailable, ask, ask_many
+from tests.fake_model import FakeModel
+
+pytestmark = pytest.mark.django_db
+
+SONGS = [
+    ("夜に駆ける", "YOASOBI", "J-pop", "에너지"),
+    ("ハッピーエンド", "back number", "발라드", "감성적"),
+    ("マリーゴールド", "あいみょん", "포크", "따뜻함"),
+    ("紅蓮華", "LiSA", "애니 록", "강렬함"),
+    ("Lemon", "米津玄師", "J-pop", "감성적"),
+    ("打上花火", "DAOKO", "J-pop", "아련함"),
+]
+CURATION = {"candidates": SONGS, "taste": "신나는 록을 좋아합니다.", "count": 3}
+TASTE = {
+    "favorites_count": 3,
+    "genres": [("록", 2), ("발라드", 1)],
+    "moods": [("에너지", 3)],
+    "artists": [("LiSA", 2)],
+    "labels": ["신나는 록", "감성 발라드"],
+}
+#: Long enough for a busy machine; the faults that wait are given a shorter one.
+DEADLINE_S = 10.0
+
+
+def curate(deadline_s: float = DEADLINE_S, **options) -> Answer:
+    return ask("curation", variables=CURATION, deadline_s=deadline_s, member_key="42", **options)
+
+
+def booked() -> int:
+    """What the ledger holds for this month: settled and still set aside."""
+    row = LedgerScope.objects.get(key__startswith="month:")
+    return row.spent_micro_usd + row.reserved_micro_usd
+
+
+def test_an_answer_comes_back_as_numbers_and_leaves_a_row(model: FakeModel) -> None:
+    run = uuid4()
+    answer = curate(run_uuid=run)
+    assert answer.data == {"picks": [6, 5, 4]}
+    call = ModelCall.objects.get()
+    assert (call.outcome, call.run_uuid, str(call.uuid)) == (Outcome.OK, run, answer.call)
+    assert (call.tokens_input, call.tokens_output, call.tokens_estimated) == (1_000, 60, False)
+    # 1000 × 0.75 + 60 × 4.5 micro-dollars
+    assert call.cost_micro_usd == booked() == 1_020
+    assert "夜に駆ける" in call.input_text
+    assert call.output_text == '{"picks": [6, 5, 4]}'
+    assert call.version_label == answer.version
+    assert not Reservation.objects.exists()
+
+
+#: fault, outcome, what of the reservation is booked: "usage", "full" or "none"
+FAULTS = [
+    ("hang", Outcome.TIMEOUT, "full"),
+    ("drip", Outcome.TIMEOUT, "full"),
+    ("429", Outcome.RATE_LIMITED, "none"),
+    ("quota", Outcome.QUOTA, "none"),
+    ("500", Outcome.HTTP_5XX, "none"),
+    ("401", Outcome.HTTP_4XX, "none"),
+    ("404", Outcome.HTTP_4XX, "none"),
+    ("400", Outcome.HTTP_4XX, "none"),
+    ("reset", Outcome.CONNECTION, "full"),
+    ("refusal", Outcome.REFUSED, "usage"),
+    ("truncated", Outcome.TRUNCATED, "usage"),
+    ("prose", Outcome.INVALID_JSON, "usage"),
+    ("not_json", Outcome.INVALID_JSON, "full"),
+    ("empty", Outcome.EMPTY, "usage"),
+    ("fenced", Outcome.OK_REPAIRED, "usage"),
+    ("out_of_range", Outcome.OK_REPAIRED, "usage"),
+    ("duplicates", Outcome.OK_REPAIRED, "usage"),
+    ("no_usage", Outcome.OK, "full"),
+]
+
+
+@pytest.mark.parametrize(("fault", "outcome", "booked_as"), FAULTS, ids=[row[0] for row in FAULTS])
+def test_every_fault_has_its_name_its_price_and_an_end(
+    model: FakeModel, settings, fault: str, outcome: Outcome, booked_as: str
+) -> None:
+    model.fault = fault
+    waits = fault in {"hang", "drip"}
+    started = time.monotonic()
+    answer = ask_many(
+        [Ask(slug="curation", variables=CURATION, member_key="42")], 0.5 if waits else DEADLINE_S
+    )[0]
+    took_s = time.monotonic() - started
+
+    call = ModelCall.objects.get()
+    assert call.outcome == outcome
+    if outcome in {Outcome.OK, Outcome.OK_REPAIRED}:
+        assert isinstance(answer, Answer)
+        assert set(answer.data["picks"]) <= set(range(1, len(SONGS) + 1))
+        assert len(answer.data["picks"]) == len(set(answer.data["picks"]))
+    else:
+        assert isinstance(answer, ModelUnavailable)
+        assert answer.outcome == outcome
+    # the server hangs for a minute, dripping takes as long: only the deadline ends it
+    assert not waits or took_s < 5
+    expected = {"usage": 1_020, "full": call.reserved_micro_usd, "none": 0}[booked_as]
+    assert call.cost_micro_usd == booked() == expected
+    assert booked() <= settings.LLM_BUDGET_DAY_USD * 1_000_000
+
+
+@pytest.mark.parametrize("retry_after", ["1", "60"])
+def test_a_queue_call_waits_for_retry_after_only_if_it_fits(
+    model: FakeModel, retry_after: str
+) -> None:
+    model.fault, model.fault_times, model.retry_after = "429", 1, retry_after
+    answer = ask_many([Ask(slug="curation", variables=CURATION, trigger="queue")], 5)[0]
+    call = ModelCall.objects.get()
+    if retry_after == "1":
+        assert isinstance(answer, Answer)
+        assert (call.outcome, call.attempts) == (Outcome.OK, 2)
+    else:
+        assert isinstance(answer, ModelUnavailable)
+        assert (call.outcome, call.attempts) == (Outcome.RATE_LIMITED, 1)
+
+
+def test_nobody_who_waits_is_kept_for_a_second_try(model: FakeModel) -> None:
+    model.fault, model.fault_times = "500", 1
+    with pytest.raises(ModelUnavailable) as failure:
+        curate(trigger="api")
+    assert failure.value.outcome == Outcome.HTTP_5XX
+    assert len(model.seen) == 1
+
+
+def test_repairs_are_counted(model: FakeModel) -> None:
+    model.fault = "out_of_range"
+    answer = curate()
+    assert answer.data == {"picks": [2, 1]}
+    assert answer.repairs == {"out_of_range": 4, "missing": 1}
+    model.fault = "duplicates"
+    assert curate().repairs == {"duplicates": 3}
+
+
+def test_taste_and_taglines_come_back_checked(model: FakeModel) -> None:
+    model.answer = lambda seen: (
+        '{"taste": "록과 발라드를 즐깁니다.", "genres": ["록", "지어낸 장르"], "moods": ["에너지"],'
+        ' "artists": ["lisa"], "taglines": ["떼창하기 좋은 록 🎤", "Visit https://evil.example now"]}'
+    )
+    answer = ask("taste_and_taglines", variables=TASTE, deadline_s=DEADLINE_S, member_key="42")
+    assert answer.data == {
+        "taste": "록과 발라드를 즐깁니다.",
+        "genres": ["록"],  # what was not in the counts is no label of ours
+        "moods": ["에너지"],
+        "artists": ["LiSA"],  # as we spell it
+        "taglines": ["떼창하기 좋은 록 🎤", None],
+    }
+    assert answer.repairs == {"unknown_terms": 1, "taglines_rejected": 1}
+
+
+def test_two_questions_run_side_by_side(model: FakeModel) -> None:
+    model.delay_s = 0.5
+    started = time.monotonic()
+    answers = ask_many(
+        [
+            Ask(slug="curation", variables=CURATION, member_key="42"),
+            Ask(slug="taste_and_taglines", variables=TASTE, member_key="42"),
+        ]
+        * 4,
+        DEADLINE_S,
+    )
+    assert all(isinstance(answer, Answer) for answer in answers)
+    assert time.monotonic() - started < 3  # eight in a row would take four seconds
+    assert ModelCall.objects.count() == 8
+
+
+def test_nothing_of_the_member_is_sent(model: FakeModel) -> None:
+    ask("curation", variables=CURATION, deadline_s=DEADLINE_S, member_key="hong@example.com")
+    sent = str(model.seen[0].body)
+    assert "hong" not in sent
+    assert "example.com" not in sent
+
+
+def test_the_key_stays_out_of_rows_and_errors(model: FakeModel) -> None:
+    model.fault = "401"
+    with pytest.raises(ModelUnavailable) as failure:
+        curate()
+    assert "sk-test" not in f"{failure.value} {vars(ModelCall.objects.get())}"
+    assert model.seen[0].authorization == "Bearer sk-test"
+
+
+def test_without_a_model_nothing_is_asked_and_nothing_written(settings) -> None:
+    settings.OPENAI_BASE_URL = settings.OPENAI_API_KEY = ""
+    with pytest.raises(ModelUnavailable) as failure:
+        curate()
+    assert failure.value.reason == "no_model"
+    assert not ModelCall.objects.exists()
+
+
+def test_a_refused_connection_costs_nothing(settings) -> None:
+    settings.OPENAI_BASE_URL = "http://127.0.0.1:9/v1"  # the discard port: nobody listens
+    with pytest.raises(ModelUnavailable) as failure:
+        curate()
+    call = ModelCall.objects.get()
+    assert (failure.value.outcome, call.cost_micro_usd) == (Outcome.CONNECTION, 0)
