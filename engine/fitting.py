@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +22,13 @@ BLOCK = 2000
 
 
 def prune(block: Dense, keep: int) -> csr_matrix:
-    """The `keep` strongest positive entries of each row of a dense block."""
+    """The `keep` largest entries of each row of a dense block, by size whatever the sign."""
     width = block.shape[1]
     if keep < width:
-        bar = np.partition(block, width - keep, axis=1)[:, width - keep, None]
-        block = np.where(block >= bar, block, 0)
-    return csr_matrix(np.maximum(block, 0), dtype=np.float32)
+        size = np.abs(block)
+        bar = np.partition(size, width - keep, axis=1)[:, width - keep, None]
+        block = np.where(size >= bar, block, 0)
+    return csr_matrix(block, dtype=np.float32)
 
 
 def strongest(matrix: csr_matrix, keep: int) -> csr_matrix:
@@ -50,25 +52,64 @@ def most_active(interactions: csr_matrix, limit: int) -> npt.NDArray[np.int64]:
     return np.sort(best[members[best] > 0])
 
 
+@dataclass(frozen=True, kw_only=True)
+class EaseSettings:
+    """How EASE regularises. The plain one of the paper has flattening = content = 0."""
+
+    regularization: float = 100.0
+    #: 0..0.5: a song's column is divided by its (weighted) likes to this power before fitting, and
+    #: what is said of it afterwards as well, so that what everybody likes does not win by size.
+    flattening: float = 0.0
+    #: What one common content feature counts, measured in members who like both songs.
+    content: float = 0.0
+
+
 def ease(
-    interactions: csr_matrix, *, regularization: float, max_songs: int, keep: int
+    interactions: csr_matrix,
+    settings: EaseSettings,
+    *,
+    features: csr_matrix | None = None,
+    max_songs: int,
+    keep: int,
 ) -> csr_matrix:
-    """(n, n) song-to-song weights of EASE, the `keep` strongest positive ones of each song.
+    """(n, n) song-to-song weights of EASE, the `keep` largest of each song.
 
     The one dense matrix is (s, s) float32 with s = min(max_songs, songs with members) and is
-    inverted in place: 400 MB at 10 000 songs.
-    Source: Steck, "Embarrassingly shallow autoencoders for sparse data" (WWW 2019).
+    inverted in place: 400 MB at 10 000 songs. features: (n, f), needed where content counts.
+    Sources: Steck, "Embarrassingly shallow autoencoders for sparse data" (WWW 2019); content as
+    further rows of the data: Jeunen et al., "Closed-form models for collaborative filtering with
+    side-information" (RecSys 2020), section 3.
     """
     songs = most_active(interactions, max_songs)
     fitted = interactions[:, songs]
-    gram = np.asfortranarray((fitted.T @ fitted).toarray(), np.float32)
-    gram[np.diag_indices_from(gram)] += np.float32(regularization)
+    power = np.asarray(fitted.multiply(fitted).sum(axis=0), np.float64).ravel()
+    flat = np.maximum(power, 1e-3) ** -settings.flattening
+    gram = _gram((fitted @ diags(flat)).astype(np.float32))
+    if settings.content and features is not None:
+        _add_products(gram, features[songs], settings.content)
+    gram[np.diag_indices_from(gram)] += np.float32(settings.regularization)
     inverse = _inverse(gram)
     scale = np.asarray(-1 / np.diag(inverse), np.float32)
     np.fill_diagonal(inverse, 0)
+    rows = flat.astype(np.float32)[:, None]
     spans = _spans(len(songs), BLOCK)
-    blocks = [prune(inverse[start:end] * scale, keep) for start, end in spans]
+    blocks = [prune(rows[start:end] * inverse[start:end] * scale, keep) for start, end in spans]
     return spread(_rows(blocks, len(songs)), songs, interactions.shape[1])
+
+
+def _gram(matrix: csr_matrix) -> Dense:
+    """matrixᵀ·matrix, dense and in Fortran order."""
+    gram = np.zeros((matrix.shape[1], matrix.shape[1]), np.float32, order="F")
+    _add_products(gram, matrix.T.tocsr(), 1.0)
+    return gram
+
+
+def _add_products(gram: Dense, vectors: csr_matrix, weight: float) -> None:
+    """gram += weight · vectors·vectorsᵀ, block by block: whole it may be as large as gram again."""
+    across = vectors.T.tocsr()
+    for start, end in _spans(len(gram), BLOCK):
+        block = (vectors[start:end] @ across).toarray()
+        gram[:, start:end] += np.float32(weight) * block.T
 
 
 def _inverse(gram: Dense) -> Dense:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from engine import fitting
+from engine import fitting, sessions, tuning
+from engine.fitting import EaseSettings
 from engine.scorers import (
     Content,
     Corpus,
@@ -26,9 +28,15 @@ from engine.scorers import (
     Scorer,
     Walk,
 )
+from engine.sessions import Opinions, SessionRanker
+from engine.trees import Forest
+from engine.weights import BlendWeights
 
-FORMAT = "songs-ai-model/1"
+FORMAT = "songs-ai-model/2"
 MANIFEST = "manifest.json"
+#: Where training chooses on from; good on every data set tried.
+_EASE = EaseSettings(regularization=30.0, flattening=0.2, content=3.0)
+_FOREST = ("feature", "threshold", "leaf")
 Progress = Callable[[str, float], None]
 
 
@@ -42,29 +50,34 @@ class TrainSettings:
 
     #: EASE inverts a dense (s, s) matrix: s songs most active in feedback; 10 000 are 400 MB.
     ease_max_songs: int = 10_000
-    ease_regularization: float = 100.0
+    ease: EaseSettings = _EASE
     ease_neighbours: int = 200
     rp3_alpha: float = 0.8
     rp3_beta: float = 0.4
     rp3_neighbours: int = 100
     als_factors: int = 64
-    als_regularization: float = 0.05
+    als_regularization: float = 30.0
     als_alpha: float = 10.0
     als_rounds: int = 12
+    #: Choose `ease` and the blend's weights on rows held back; about doubles the time.
+    tune: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """Trained scorers over `song_ids`; None where nothing was trained."""
+    """Everything that was trained, as arrays over `song_ids`. Nothing trained: no arrays."""
 
     song_ids: npt.NDArray[np.int64]
-    ease: csr_matrix | None = None
-    rp3: csr_matrix | None = None
-    als: Floats | None = None
-    #: (d, d) of the songs it was fitted on; stays when songs leave the catalog.
-    als_gram: Floats | None = None
+    #: (n, n) neighbours by name.
+    matrices: Mapping[str, csr_matrix] = field(default_factory=dict)
+    #: (n, …) by name, one row per song.
+    per_song: Mapping[str, Floats] = field(default_factory=dict)
+    #: Whatever does not change with the catalog.
+    fixed: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    #: Learned on rows held back from training; None where there were too few.
+    weights: BlendWeights | None = None
     settings: TrainSettings = field(default_factory=TrainSettings)
-    #: Free facts of the training: times, sizes, validation figures. JSON-able.
+    #: What happened in training: seconds, sizes, validation figures. JSON-able.
     facts: Mapping[str, Any] = field(default_factory=dict)
     version: str = "untrained"
 
@@ -82,92 +95,89 @@ class Model:
         seed: int = 0,
         progress: Progress | None = None,
     ) -> Model:
-        """Fits every scorer. Minutes and up to 2 GiB at the largest size; see `TrainSettings`."""
-        chosen = settings or TrainSettings()
+        """Tunes and fits every scorer. Minutes and up to 2 GiB at the largest size; see `TrainSettings`."""
         tell = progress or _silent
-        liked = corpus.liked_binary
-        tell("ease", 0.0)
-        ease = fitting.ease(
-            liked,
-            regularization=chosen.ease_regularization,
-            max_songs=chosen.ease_max_songs,
-            keep=chosen.ease_neighbours,
-        )
-        tell("rp3", 0.4)
-        rp3 = fitting.rp3(
-            liked, alpha=chosen.rp3_alpha, beta=chosen.rp3_beta, keep=chosen.rp3_neighbours
-        )
-        tell("als", 0.6)
-        als = fitting.als(
-            liked,
-            factors=chosen.als_factors,
-            regularization=chosen.als_regularization,
-            alpha=chosen.als_alpha,
-            rounds=chosen.als_rounds,
-            seed=seed,
-        )
+        chosen, weights = settings or TrainSettings(), None
+        facts: dict[str, Any] = {}
+        if chosen.tune:
+            tell("tuning", 0.0)
+            chosen, weights, facts = _tuned(corpus, chosen, seed)
+        tell("fitting", 0.45)
+        made = _fitted(corpus, chosen, seed)
+        tell("sittings", 0.75)
+        ranker = sessions.train(corpus, seed=seed)
+        if ranker is not None:
+            made = _with_ranker(made, ranker)
         tell("done", 1.0)
-        made = cls(
-            song_ids=corpus.song_ids,
-            ease=ease,
-            rp3=rp3,
-            als=als,
-            als_gram=np.asarray(als.T @ als, np.float32),
-            settings=chosen,
-        )
-        return replace(made, version=_digest(made._arrays()))
+        facts["coverage"] = made.coverage()
+        version = _digest(made._arrays(), weights)
+        return replace(made, weights=weights, facts=facts, version=version)
 
     def scorers(self, corpus: Corpus) -> dict[str, Scorer]:
         """By name, over the rows of `corpus`, which must be those of the model (`realigned`)."""
-        if not np.array_equal(self.song_ids, corpus.song_ids):
+        same = self.song_ids is corpus.song_ids or np.array_equal(self.song_ids, corpus.song_ids)
+        if not same:
             raise ValueError("model and catalog differ: call realigned(corpus.song_ids) first")
         return {scorer.name: scorer for scorer in (*self._trained(corpus), *_untrained(corpus))}
 
     def _trained(self, corpus: Corpus) -> tuple[Scorer, ...]:
-        found: list[Scorer] = []
-        if self.ease is not None:
-            found.append(Neighbours(name="ease", matrix=self.ease))
-        if self.rp3 is not None:
-            found.append(Neighbours(name="rp3", matrix=self.rp3))
-        else:
+        found: list[Scorer] = [
+            Neighbours(name=name, matrix=self.matrices[name])
+            for name in ("ease", "rp3")
+            if name in self.matrices
+        ]
+        if "rp3" not in self.matrices:
             found.append(
                 Walk(corpus=corpus, alpha=self.settings.rp3_alpha, beta=self.settings.rp3_beta)
             )
-        if self.als is not None and self.als_gram is not None:
-            found.append(
-                Factors(
-                    songs=self.als,
-                    gram=self.als_gram,
-                    regularization=self.settings.als_regularization,
-                    alpha=self.settings.als_alpha,
-                )
-            )
+        if "als" in self.per_song:
+            found.append(self._als)
         return tuple(found)
+
+    @cached_property
+    def _als(self) -> Factors:
+        return Factors(
+            songs=self.per_song["als"],
+            gram=self.fixed["als_gram"],
+            regularization=self.settings.als_regularization,
+            alpha=self.settings.als_alpha,
+        )
+
+    @cached_property
+    def session(self) -> SessionRanker | None:
+        """Orders songs in the middle of a sitting; None when there were too few sittings to learn from."""
+        if "session_forest_leaf" not in self.fixed:
+            return None
+        opinions = Opinions(
+            ease=self.matrices["session_ease"],
+            knn=self.matrices["session_knn"],
+            rp3=self.matrices["session_rp3"],
+            als=self.per_song["session_als"],
+            als_gram=self.fixed["session_als_gram"],
+            stats=self.per_song["session_stats"],
+        )
+        parts = {name: self.fixed[f"session_forest_{name}"] for name in _FOREST}
+        return SessionRanker(opinions=opinions, forest=Forest(**parts))
 
     def coverage(self) -> dict[str, int]:
         """How many songs each trained scorer can score."""
-        covered = {
-            name: len(np.unique(matrix.indices))
-            for name, matrix in (("ease", self.ease), ("rp3", self.rp3))
-            if matrix is not None
-        }
-        if self.als is not None:
-            covered["als"] = int(self.als.any(axis=1).sum())
-        return covered
+        covered = {name: len(np.unique(m.indices)) for name, m in self.matrices.items()}
+        for name, factors in self.per_song.items():
+            covered[name] = int(factors.any(axis=1).sum())
+        return {name: count for name, count in covered.items() if name != "session_stats"}
 
     def realigned(self, song_ids: npt.NDArray[np.int64]) -> Model:
         """The same model over another catalog: gone songs are dropped, new ones have no trained score."""
         if np.array_equal(self.song_ids, song_ids):
             return self
         place = {int(song): row for row, song in enumerate(song_ids)}
-        new_row = np.array([place.get(int(song), -1) for song in self.song_ids], np.int64)
+        moved = np.array([place.get(int(song), -1) for song in self.song_ids], np.int64)
         size = len(song_ids)
         return replace(
             self,
             song_ids=song_ids,
-            ease=None if self.ease is None else _moved(self.ease, new_row, size),
-            rp3=None if self.rp3 is None else _moved(self.rp3, new_row, size),
-            als=None if self.als is None else _moved_rows(self.als, new_row, size),
+            matrices={name: _moved(m, moved, size) for name, m in self.matrices.items()},
+            per_song={name: _moved_rows(a, moved, size) for name, a in self.per_song.items()},
         )
 
     def save(self, folder: Path) -> None:
@@ -180,7 +190,10 @@ class Model:
             "format": FORMAT,
             "version": self.version,
             "settings": asdict(self.settings),
+            "weights": self.weights and self.weights.to_json(),
             "facts": dict(self.facts),
+            "matrices": sorted(self.matrices),
+            "per_song": sorted(self.per_song),
             "files": {name: _file_digest(folder / f"{name}.npy") for name in arrays},
         }
         text = json.dumps(manifest, ensure_ascii=False, indent=1)
@@ -191,35 +204,112 @@ class Model:
         """Memory-mapped. Raises ModelFileInvalid when anything is missing, altered or of another format."""
         manifest = _read_manifest(folder)
         try:
-            arrays = {
-                name: _map(folder, name, digest) for name, digest in manifest["files"].items()
-            }
-            return cls(
-                song_ids=arrays["song_ids"],
-                ease=_csr(arrays, "ease"),
-                rp3=_csr(arrays, "rp3"),
-                als=arrays.get("als"),
-                als_gram=arrays.get("als_gram"),
-                settings=TrainSettings(**manifest["settings"]),
-                facts=manifest["facts"],
-                version=manifest["version"],
-            )
+            return cls._from_manifest(folder, manifest)
+        except ModelFileInvalid:
+            raise
         except (KeyError, TypeError, ValueError, OSError) as error:
-            if isinstance(error, ModelFileInvalid):
-                raise
             raise ModelFileInvalid(f"{folder}: {error}. Train again or roll back.") from error
 
+    @classmethod
+    def _from_manifest(cls, folder: Path, manifest: dict[str, Any]) -> Model:
+        arrays = {name: _map(folder, name, digest) for name, digest in manifest["files"].items()}
+        song_ids = arrays.pop("song_ids")
+        matrices = {name: _csr(arrays, name, len(song_ids)) for name in manifest["matrices"]}
+        per_song = {name: arrays.pop(name) for name in manifest["per_song"]}
+        ease = EaseSettings(**manifest["settings"].pop("ease"))
+        learned = manifest["weights"]
+        return cls(
+            song_ids=song_ids,
+            matrices=matrices,
+            per_song=per_song,
+            fixed=arrays,
+            weights=learned and BlendWeights.from_json(learned, version="learned"),
+            settings=TrainSettings(ease=ease, **manifest["settings"]),
+            facts=manifest["facts"],
+            version=manifest["version"],
+        )
+
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Everything to be stored, by file name."""
         arrays: dict[str, npt.NDArray[Any]] = {"song_ids": self.song_ids}
-        for name, matrix in (("ease", self.ease), ("rp3", self.rp3)):
-            if matrix is not None:
-                arrays[f"{name}_data"] = matrix.data
-                arrays[f"{name}_indices"] = matrix.indices.astype(np.int32)
-                arrays[f"{name}_indptr"] = matrix.indptr.astype(np.int32)
-        for name, array in (("als", self.als), ("als_gram", self.als_gram)):
-            if array is not None:
-                arrays[name] = array
+        arrays |= {**self.per_song, **self.fixed}
+        for name, matrix in self.matrices.items():
+            arrays[f"{name}_data"] = matrix.data
+            arrays[f"{name}_indices"] = matrix.indices.astype(np.int32)
+            arrays[f"{name}_indptr"] = matrix.indptr.astype(np.int32)
         return arrays
+
+
+def _tuned(
+    corpus: Corpus, settings: TrainSettings, seed: int
+) -> tuple[TrainSettings, BlendWeights | None, dict[str, Any]]:
+    """Settings and weights that order rows held back best, and the figures they reach."""
+    held = tuning.cut(corpus, seed=seed)
+    ease = tuning.choose_ease(
+        held,
+        settings.ease,
+        max_songs=settings.ease_max_songs,
+        keep=settings.ease_neighbours,
+    )
+    chosen = replace(settings, ease=ease)
+    questions = held.questions
+    if not questions:
+        return chosen, None, {}
+    trial = _fitted(held.corpus, chosen, seed)
+    weights, reached = tuning.choose_weights(trial.scorers(held.corpus), questions)
+    facts = {"validation_ndcg@20": reached, "validation_questions": len(questions)}
+    return chosen, weights if reached else None, facts
+
+
+def _fitted(corpus: Corpus, settings: TrainSettings, seed: int) -> Model:
+    ease = fitting.ease(
+        corpus.weighted,
+        settings.ease,
+        features=corpus.features,
+        max_songs=settings.ease_max_songs,
+        keep=settings.ease_neighbours,
+    )
+    rp3 = fitting.rp3(
+        corpus.liked_binary,
+        alpha=settings.rp3_alpha,
+        beta=settings.rp3_beta,
+        keep=settings.rp3_neighbours,
+    )
+    als = fitting.als(
+        corpus.weighted,
+        factors=settings.als_factors,
+        regularization=settings.als_regularization,
+        alpha=settings.als_alpha,
+        rounds=settings.als_rounds,
+        seed=seed,
+    )
+    return Model(
+        song_ids=corpus.song_ids,
+        matrices={"ease": ease, "rp3": rp3},
+        per_song={"als": als},
+        fixed={"als_gram": np.asarray(als.T @ als, np.float32)},
+        settings=settings,
+    )
+
+
+def _with_ranker(model: Model, ranker: SessionRanker) -> Model:
+    opinions = ranker.opinions
+    forest = {f"session_forest_{name}": getattr(ranker.forest, name) for name in _FOREST}
+    return replace(
+        model,
+        matrices={
+            **model.matrices,
+            "session_ease": opinions.ease,
+            "session_knn": opinions.knn,
+            "session_rp3": opinions.rp3,
+        },
+        per_song={
+            **model.per_song,
+            "session_als": opinions.als,
+            "session_stats": opinions.stats,
+        },
+        fixed={**model.fixed, "session_als_gram": opinions.als_gram, **forest},
+    )
 
 
 def _silent(stage: str, done: float) -> None:
@@ -252,11 +342,9 @@ def _moved_rows(factors: Floats, new_row: npt.NDArray[np.int64], size: int) -> F
     return moved
 
 
-def _csr(arrays: Mapping[str, npt.NDArray[Any]], name: str) -> csr_matrix | None:
-    if f"{name}_data" not in arrays:
-        return None
-    size = len(arrays["song_ids"])
-    parts = (arrays[f"{name}_data"], arrays[f"{name}_indices"], arrays[f"{name}_indptr"])
+def _csr(arrays: dict[str, npt.NDArray[Any]], name: str, size: int) -> csr_matrix:
+    """Takes the three arrays of a matrix out of `arrays`."""
+    parts = tuple(arrays.pop(f"{name}_{part}") for part in ("data", "indices", "indptr"))
     return csr_matrix(parts, shape=(size, size), copy=False)
 
 
@@ -285,9 +373,9 @@ def _file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+def _digest(arrays: Mapping[str, npt.NDArray[Any]], weights: BlendWeights | None) -> str:
     """12 hex digits that name the content of a model."""
-    total = hashlib.sha256()
+    total = hashlib.sha256(json.dumps(weights and weights.to_json(), sort_keys=True).encode())
     for name in sorted(arrays):
         total.update(name.encode())
         total.update(np.ascontiguousarray(arrays[name]).data)

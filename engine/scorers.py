@@ -8,7 +8,7 @@ makes them comparable.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -74,6 +74,17 @@ class Corpus:
         return binary(self.interactions)
 
     @cached_property
+    def weighted(self) -> csr_matrix:
+        """(m, n) positive interactions, each divided by the mean of its member's."""
+        kept = self.interactions.tocsr().astype(np.float32)
+        kept.data = np.maximum(kept.data, 0)
+        kept.eliminate_zeros()
+        sizes = np.diff(kept.indptr)
+        means = np.asarray(kept.sum(axis=1)).ravel() / np.maximum(sizes, 1)
+        kept.data /= np.repeat(np.where(means > 0, means, 1), sizes).astype(np.float32)
+        return kept
+
+    @cached_property
     def liked_by(self) -> csr_matrix:
         """(n, m), the transpose, to walk from a song to its members."""
         return self.liked_binary.T.tocsr()
@@ -101,20 +112,43 @@ class Known:
     age_days: Floats = field(default_factory=_no_floats)
     #: Rows of the sitting that is going on (sung or played in the last hours), oldest first.
     session: Rows = field(default_factory=_no_rows)
+    #: (e,) every earlier time a song was sung or played, one row per time, and how many days ago.
+    sung: Rows = field(default_factory=_no_rows)
+    sung_days_ago: Floats = field(default_factory=_no_floats)
 
     @classmethod
     def nothing(cls) -> Known:
         return cls(rows=_no_rows(), weights=_no_floats())
 
     @classmethod
-    def liked(cls, rows: Sequence[int]) -> Known:
+    def liked(cls, rows: Sequence[int] | Rows) -> Known:
         """Plain likes of equal strength."""
         array = np.asarray(rows, np.int32)
         return cls(rows=array, weights=np.ones(len(array), np.float32))
 
+    @classmethod
+    def in_sitting(
+        cls, session: Rows, *, sung: Rows | None = None, sung_days_ago: Floats | None = None
+    ) -> Known:
+        """In the middle of a sitting, with or without earlier ones."""
+        songs = np.unique(session).astype(np.int32)
+        return cls(
+            rows=songs,
+            weights=np.ones(len(songs), np.float32),
+            session=session.astype(np.int32),
+            sung=_no_rows() if sung is None else sung.astype(np.int32),
+            sung_days_ago=_no_floats() if sung_days_ago is None else sung_days_ago,
+        )
+
     @property
     def count(self) -> int:
         return len(self.rows)
+
+    def evened(self) -> Known:
+        """Weights divided by their mean, as in training: strong against weak is what counts."""
+        if not self.count:
+            return self
+        return replace(self, weights=self.weights / np.float32(self.weights.mean()))
 
     def vector(self, n_songs: int) -> csr_matrix:
         """(1, n) weights of the known songs."""
@@ -413,3 +447,11 @@ def _lowered(matrix: csr_matrix, rows: Rows, power: float) -> Floats:
     degree = (matrix.indptr[rows + 1] - matrix.indptr[rows]).astype(np.float32)
     lowered: Floats = np.maximum(degree, 1) ** np.float32(-power)
     return lowered
+
+
+def standardised(scores: Floats) -> Floats:
+    """z-scores over the catalog; all zeros when a scorer says the same of every song."""
+    deviation = float(scores.std())
+    if deviation < 1e-12:
+        return np.zeros(len(scores), np.float32)
+    return np.asarray((scores - scores.mean()) / np.float32(deviation), np.float32)

@@ -10,11 +10,14 @@ import pytest
 from scipy.sparse import csr_matrix, vstack
 
 from engine.blend import BUCKETS, BlendWeights, InvalidWeights, blend, bucket_of
+from engine.fitting import EaseSettings
 from engine.model import Model, ModelFileInvalid, TrainSettings
 from engine.scorers import Corpus, Known
 from tests.engine.test_scorers import N, checkerboard, corpus_of
 
-SMALL = TrainSettings(ease_regularization=50, als_factors=2, als_rounds=3)
+SMALL = TrainSettings(
+    ease=EaseSettings(regularization=50), als_factors=2, als_regularization=0.1, als_rounds=3
+)
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +145,17 @@ def test_a_weight_table_that_cannot_be_used_names_the_entry(table: object, names
 def test_weights_survive_json() -> None:
     table = BlendWeights().to_json()
     assert BlendWeights.from_json(table).to_json() == table
+
+
+def test_learned_weights_go_before_the_default_table_unless_staff_turn_them_off(
+    model: Model, corpus: Corpus
+) -> None:
+    taught = replace(model, weights=BlendWeights.from_json(_only("popularity")))
+    staff = BlendWeights.from_json({"learned": False, **_only("recency")})
+    known = Known.liked([0])
+    assert set(blend(taught, corpus, known, BlendWeights()).parts) == {"popularity"}
+    assert set(blend(taught, corpus, known, staff).parts) == {"recency"}
+
+
+def _only(scorer: str) -> dict[str, dict[str, float]]:
+    return {name: {scorer: 1.0} for _, name in BUCKETS}

@@ -1,0 +1,91 @@
+"""What each scorer counts, by how much is known of a member: a table that staff may edit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Lower bounds of the buckets of known songs, and their names as staff see them.
+BUCKETS: tuple[tuple[int, str], ...] = ((0, "0"), (1, "1-2"), (3, "3-9"), (10, "10+"))
+SCORERS = frozenset(
+    (
+        *("ease", "rp3", "als", "content"),
+        *("popularity", "trend", "recency", "repeat", "dislike", "session"),
+    )
+)
+
+_ALWAYS = {"dislike": 0.3, "repeat": 0.5, "session": 1.0}
+#: Where nothing was learned: a new installation, or too few members to learn from.
+DEFAULT_WEIGHTS: Mapping[str, Mapping[str, float]] = {
+    "0": {"popularity": 1.0, "trend": 0.3, "recency": 0.2, "session": 1.0},
+    "1-2": {"ease": 0.6, "rp3": 0.6, "als": 0.3, "content": 0.3, **_ALWAYS},
+    "3-9": {"ease": 1.0, "rp3": 0.3, "als": 0.5, "content": 0.2, **_ALWAYS},
+    "10+": {"ease": 1.0, "rp3": 0.2, "als": 0.5, "content": 0.15, **_ALWAYS},
+}
+_LEARNED = "learned"
+
+
+class InvalidWeights(ValueError):
+    """A weight table that cannot be used; the text says which entry and what it may be."""
+
+
+def bucket_of(known_songs: int) -> str:
+    """The name of the bucket a member with so many known songs falls into."""
+    return next(name for least, name in reversed(BUCKETS) if known_songs >= least)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlendWeights:
+    """Staff-editable: what each scorer counts, per bucket of known songs. 0 or absent = not asked."""
+
+    by_bucket: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: DEFAULT_WEIGHTS)
+    #: Weights that the model in force learned go before this table; staff who set their own turn it off.
+    learned: bool = True
+    version: str = "default"
+
+    def of(self, known_songs: int) -> Mapping[str, float]:
+        return self.by_bucket[bucket_of(known_songs)]
+
+    def to_json(self) -> dict[str, Any]:
+        table: dict[str, Any] = {name: dict(weights) for name, weights in self.by_bucket.items()}
+        return {_LEARNED: self.learned, **table}
+
+    @classmethod
+    def from_json(cls, table: Any, *, version: str = "default") -> BlendWeights:
+        """Raises InvalidWeights, naming the entry, unless every bucket is there with known scorers."""
+        if not isinstance(table, Mapping):
+            raise InvalidWeights("expected a table of buckets")
+        learned = table.get(_LEARNED, True)
+        if not isinstance(learned, bool):
+            raise InvalidWeights(f"{_LEARNED}: {learned!r} is neither true nor false")
+        buckets = {name: weights for name, weights in table.items() if name != _LEARNED}
+        names = [name for _, name in BUCKETS]
+        if sorted(buckets) != sorted(names):
+            raise InvalidWeights(f"expected exactly the buckets {', '.join(names)}")
+        for bucket, weights in buckets.items():
+            _check_bucket(bucket, weights)
+        return cls(by_bucket=buckets, learned=learned, version=version)
+
+
+def _check_bucket(bucket: str, weights: Any) -> None:
+    if not isinstance(weights, dict) or not weights:
+        raise InvalidWeights(f"{bucket}: expected a table of scorer and weight")
+    for scorer, weight in weights.items():
+        if scorer not in SCORERS:
+            raise InvalidWeights(f"{bucket}.{scorer}: no such scorer; {', '.join(sorted(SCORERS))}")
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 10:
+            raise InvalidWeights(f"{bucket}.{scorer}: {weight!r} is not a number from 0 to 10")
+
+
+def shifted(weights: Mapping[str, float], adventure: float | None) -> dict[str, float]:
+    """Moves weight between the familiar (0) and the new (1); .5 and None change nothing."""
+    moved = dict(weights)
+    if adventure is None:
+        return moved
+    lean = 2 * min(max(adventure, 0.0), 1.0) - 1
+    moved["popularity"] = moved.get("popularity", 0.0) - 0.3 * lean
+    moved["content"] = moved.get("content", 0.0) * (1 - 0.5 * lean)
+    if "repeat" in moved:
+        moved["repeat"] *= 1 - lean
+    return moved

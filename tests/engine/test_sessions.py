@@ -1,0 +1,123 @@
+"""In the middle of a sitting: what was sung says what comes next."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+
+from engine import sessions
+from engine.blend import BlendWeights, blend
+from engine.fitting import EaseSettings
+from engine.model import Model, TrainSettings
+from engine.scorers import Corpus, Events, Known
+
+N, MEMBERS, SITTINGS, LENGTH = 60, 12, 130, 10
+
+
+def karaoke() -> Corpus:
+    """A sitting is about one of three thirds of the catalog; a member sings his own songs often."""
+    random = np.random.default_rng(3)
+    own = random.integers(0, N, (MEMBERS, 9))
+    rows, member, day = [], [], []
+    for number in range(SITTINGS):
+        who, third = random.integers(MEMBERS), random.integers(3)
+        of_third = np.flatnonzero(np.arange(N) % 3 == third)
+        mine = own[who][own[who] % 3 == third]
+        songs = np.unique(np.concatenate([mine, random.choice(of_third, 14)]))
+        rows.append(random.permutation(songs)[:LENGTH])
+        member.append(np.full(len(rows[-1]), who))
+        day.append(np.full(len(rows[-1]), number // 2))
+    sizes = [len(sung) for sung in rows]
+    events = Events(
+        member=np.concatenate(member).astype(np.int32),
+        row=np.concatenate(rows).astype(np.int32),
+        day=np.concatenate(day).astype(np.float32),
+        session=np.repeat(np.arange(SITTINGS), sizes).astype(np.int32),
+    )
+    ones = np.ones(len(events.row), np.float32)
+    return Corpus(
+        song_ids=np.arange(N),
+        interactions=csr_matrix((ones, (events.member, events.row)), shape=(MEMBERS, N)),
+        features=csr_matrix(np.eye(N, dtype=np.float32)),
+        popularity=np.bincount(events.row, minlength=N).astype(np.float32),
+        trend=np.zeros(N, np.float32),
+        recency=np.zeros(N, np.float32),
+        artist_code=(np.arange(N) % 15).astype(np.int32),
+        events=events,
+    )
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    return karaoke()
+
+
+@pytest.fixture(scope="module")
+def model(corpus: Corpus) -> Model:
+    settings = TrainSettings(ease=EaseSettings(regularization=50), als_factors=4, tune=False)
+    return Model.train(corpus, settings=settings)
+
+
+def test_the_theme_of_the_sitting_goes_on(model: Model, corpus: Corpus) -> None:
+    known = Known.in_sitting(np.array([0, 3, 6, 9], np.int32))
+    total = blend(model, corpus, known, BlendWeights()).total
+    assert (np.argsort(-total)[:8] % 3 == 0).all()
+    assert not set(np.argsort(-total)[:8].tolist()) & {0, 3, 6, 9}
+
+
+def test_what_the_member_sang_before_comes_sooner(model: Model, corpus: Corpus) -> None:
+    here = np.array([0, 3, 6], np.int32)
+    sung = np.array([30, 30, 30, 30, 31], np.int32)
+    ago = np.array([3, 10, 17, 24, 3], np.float32)
+    new = blend(model, corpus, Known.in_sitting(here), BlendWeights()).total
+    old = Known.in_sitting(here, sung=sung, sung_days_ago=ago)
+    with_past = blend(model, corpus, old, BlendWeights()).total
+    assert (with_past > with_past[30]).sum() <= (new > new[30]).sum()
+
+
+def test_features_of_the_past_are_counted_by_hand(model: Model, corpus: Corpus) -> None:
+    assert model.session is not None
+    known = Known.in_sitting(
+        np.array([0], np.int32),
+        sung=np.array([9, 9, 9], np.int32),
+        sung_days_ago=np.array([0, 60, 120], np.float32),
+    )
+    rows, values = sessions.features(model.session.opinions, corpus, known)
+    nine = dict(zip(sessions.FEATURES, values[rows.tolist().index(9)].tolist(), strict=True))
+    assert nine["times"] == 3
+    assert nine["faded_times"] == pytest.approx(1 + 1 / 2 + 1 / 4)
+    assert nine["rate"] == 1  # in each of three sittings
+    assert nine["times_30"] == 1
+    assert nine["times_90"] == 2
+    assert nine["first_ago"] == 120
+    assert nine["gaps"] == 0  # sung again today
+    assert nine["sung_so_far"] == 1
+
+
+def test_the_ranker_survives_the_disk(model: Model, corpus: Corpus, tmp_path: Path) -> None:
+    model.save(tmp_path)
+    known = Known.in_sitting(np.array([1, 4, 7], np.int32))
+    before = blend(model, corpus, known, BlendWeights()).total
+    after = blend(Model.load(tmp_path), corpus, known, BlendWeights()).total
+    np.testing.assert_array_equal(before, after)
+
+
+def test_too_few_sittings_teach_nothing(corpus: Corpus) -> None:
+    assert corpus.events is not None
+    few = corpus.events.session < 40
+    events = Events(
+        **{name: getattr(corpus.events, name)[few] for name in ("member", "row", "day", "session")}
+    )
+    assert sessions.train(replace(corpus, events=events), seed=0) is None
+    assert sessions.train(replace(corpus, events=None), seed=0) is None
+
+
+def test_opinions_behind_a_list_are_older_than_the_list(corpus: Corpus) -> None:
+    log = sessions._Log(corpus)
+    for first, last in log._windows():
+        assert log.day[first - 1] < log.day[first]
+        assert first < last
