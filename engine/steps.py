@@ -374,9 +374,10 @@ class _Cap:
         self.most = most  # (p,)
         self.taken = np.zeros(int(codes.max(initial=-1)) + 2, np.int32)
 
-    def open(self, picked: int) -> Mask:
-        windows = 1 + picked // WINDOW
-        return (self.codes < 0) | (self.taken[self.codes] < self.most * windows)
+    def open(self, picked: int, more: int = 1) -> Mask:
+        """(p,) whether `more` songs of the same value fit after so many songs were picked."""
+        windows = 1 + max(picked, 0) // WINDOW
+        return (self.codes < 0) | (self.taken[self.codes] + more <= self.most * windows)
 
     def take(self, place: int) -> None:
         self.taken[self.codes[place]] += 1
@@ -467,6 +468,7 @@ def explore(draft: Draft) -> Draft:
     places = _explored_places(count, draft.settings.shaping.exploration)
     listed = draft.rows
     beyond = np.setdiff1d(np.concatenate([listed[count:], draft.pool]), listed[:count])
+    beyond = _within_caps(draft, listed[:count], beyond, len(places))
     chosen = _drawn(draft, beyond, len(places))
     if not len(chosen):
         return replace(
@@ -487,8 +489,19 @@ def _explored_places(count: int, share: float) -> list[int]:
     return [int((number + 1) * count / wanted) - 1 for number in range(wanted)]
 
 
+def _within_caps(draft: Draft, listed: Rows, beyond: Rows, more: int) -> Rows:
+    """Those of `beyond` of which `more` may join `listed` without breaking a cap."""
+    both = np.concatenate([listed, beyond])
+    fits = np.ones(len(beyond), bool)
+    for cap in _caps(draft, both):
+        for place in range(len(listed)):
+            cap.take(place)
+        fits &= cap.open(len(listed) - 1, more)[len(listed) :]
+    return beyond[fits]
+
+
 def _drawn(draft: Draft, beyond: Rows, wanted: int) -> Rows:
-    """(≤ wanted,) without repetition, within the caps of the whole list being loose."""
+    """(≤ wanted,) without repetition."""
     wanted = min(wanted, len(beyond))
     if not wanted:
         return np.empty(0, np.int32)
