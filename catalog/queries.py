@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections, router
-from django.db.models import Exists, IntegerField, OuterRef, QuerySet, Value
+from django.db.models import Exists, F, IntegerField, OuterRef, QuerySet, Value
 
 from catalog.models import Member, MemberRole, PlaylistSong, Song, SongLike
 from engine.types import Signal, SignalType
@@ -23,8 +23,6 @@ from engine.types import Signal, SignalType
 DATABASE_FAULTS = (DatabaseError, InterfaceError)
 #: Pause after a failure before a request tries the database again: one caller waits, not all.
 REST_AFTER_FAULT_S = 3.0
-#: The server refuses us: too many connections, login, no such database, shutting down, host blocked.
-AWAY_CODES = {1040, 1044, 1045, 1049, 1053, 1129, 1130, 1158, 1159, 1160, 1161, 1203, 1226}
 #: Likes looked at per round trip when the latest members are searched.
 RECENT_LIKES_PER_ROUND = 5_000
 
@@ -37,14 +35,13 @@ class DatabaseResting(OperationalError):
     """The database failed a moment ago; this process asks it again in a few seconds."""
 
 
-def is_away(error: Exception) -> bool:
-    """Tell a server that cannot be reached from one query that went wrong (a deadlock, a lock wait)."""
-    if isinstance(error, InterfaceError):
-        return True
-    code = error.args[0] if error.args else None
-    if isinstance(error, OperationalError) and isinstance(code, int):
-        return 2000 <= code < 3000 or code in AWAY_CODES
-    return "unable to open database" in str(error)
+#: MySQL's codes for a server that can't be reached or went away; a deadlock is none of them.
+_ABSENT = frozenset({1040, 1045, 1053, 1077, 1079, 1152, 1203, 2002, 2003, 2005, 2006, 2013, 2055})
+
+
+def _is_absence(error: Exception) -> bool:
+    code = error.args[0] if error.args else 0
+    return isinstance(error, InterfaceError) or code in _ABSENT or "unable to open" in str(code)
 
 
 class DatabaseGuard:
@@ -65,8 +62,8 @@ class DatabaseGuard:
         self._enter()
         try:
             yield
-        except DATABASE_FAULTS as error:
-            if is_away(error):
+        except (OperationalError, InterfaceError) as error:
+            if _is_absence(error):
                 self._asleep_until = time.monotonic() + self._rest_s
             raise
         self._asleep_until = 0.0
@@ -178,12 +175,12 @@ def recently_active_member_ids(limit: int) -> list[int]:
         if not page:
             break
         before = page[-1][0]
-        found |= dict.fromkeys(keep_active([member_id for _, member_id in page]))
+        found |= dict.fromkeys(_keep_active([member_id for _, member_id in page]))
     return list(found)[:limit]
 
 
-def keep_active(member_ids: list[int]) -> list[int]:
-    """Drop deactivated and unknown members, keep the order."""
+def _keep_active(member_ids: list[int]) -> list[int]:
+    """Drop deactivated members, keep the order."""
     distinct = list(dict.fromkeys(member_ids))
     active: set[int] = set()
     for start in range(0, len(distinct), 500):  # SQLite allows 999 parameters in older builds
@@ -204,3 +201,8 @@ def has_is_active(alias: str) -> bool:
 def catalog_alias() -> str:
     """Return the database alias that the neighbours' tables are read from."""
     return router.db_for_read(Song)
+
+
+def songs_without_lyrics() -> QuerySet[Song]:
+    """All songs with the name of their anime and nothing that is not shown or searched."""
+    return Song.objects.annotate(anime_title=F("anime__title"))

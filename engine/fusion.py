@@ -10,10 +10,11 @@ RANK_CONSTANT = 60
 
 
 def fuse(
-    baseline: Sequence[int], picks: Sequence[int], *, picks_weight: float = 1.0
+    baseline: Sequence[int], picks: Sequence[int], *, model_weight: float = 0.5
 ) -> tuple[int, ...]:
     """All of `baseline`, in the order of reciprocal-rank fusion with `picks`.
 
+    model_weight: 0 = the baseline as it is, 1 = the picks as they are.
     picks: best first; members of `baseline`, each at most once (others are ignored). A song that was
     not picked counts as ranked right behind the last pick, so that few picks do not push the rest
     out of sight. Ties keep the order of `baseline`.
@@ -23,7 +24,8 @@ def fuse(
 
     def score(rank: int, song: int) -> float:
         model_rank = place.get(song, behind)
-        return 1 / (RANK_CONSTANT + rank) + picks_weight / (RANK_CONSTANT + model_rank)
+        ours = (1 - model_weight) / (RANK_CONSTANT + rank)
+        return ours + model_weight / (RANK_CONSTANT + model_rank)
 
     scored = [(-score(rank, song), rank, song) for rank, song in enumerate(baseline)]
     return tuple(song for _, _, song in sorted(scored))

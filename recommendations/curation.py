@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 
 from engine.fusion import fuse
-from engine.text import clean_for_model
-from engine.types import Candidate, Group, Locale, Slate, Strategy
+from engine.types import Group, Locale, Slate, SongView
 from prompts import services as prompts
-from prompts.errors import ModelUnavailable
+from prompts.errors import ModelUnavailable, PromptError
 
 TASTE, CURATION = "taste_and_taglines", "curation"
-#: Lines the model chooses from: longer lists cost tokens and their tail is not read.
-LINES = {Strategy.DEFAULT: 40, Strategy.DEEP: 60}
 #: Songs asked for: about two screens. The rest keeps the engine's order.
 PICKS = 20
-LANGUAGES = {Locale.KO: "한국어", Locale.JA: "日本語", Locale.EN: "English"}
+#: Names of each kind that the model is told of.
+MOST_NAMES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +42,8 @@ class Curated:
     degraded: str = ""
     prompt_versions: dict[str, str] = field(default_factory=dict)
     repairs: dict[str, Any] = field(default_factory=dict)
-    buckets: dict[str, int] = field(default_factory=dict)
+    #: 0 = the engine's order, 1 = the model's; a parameter of the prompt version.
+    model_weight: float = 0.5
 
     @property
     def by_model(self) -> bool:
@@ -56,28 +56,40 @@ def ask_model(
     member_key: str,
     run_id: str,
     locale: Locale,
-    strategy: Strategy,
     taste_text: str,
     situation: str,
     deadline_s: float,
     seed: int,
-    interactive: bool,
+    trigger: str,
 ) -> Curated:
     """Two calls side by side, both within `deadline_s`. Never raises for what the model does."""
-    shown = _shown_order(slate, LINES.get(strategy, 40), seed)
-    asks = [
-        _curation_ask(slate, shown, taste_text=taste_text, situation=situation, locale=locale),
-        _taste_ask(slate, locale=locale),
-    ]
+    try:
+        version = prompts.resolve(CURATION, member_key)
+    except PromptError as error:
+        return Curated(degraded=error.code.lower())
+    shown = _shown_order(slate, int(version.params["candidates"]), seed)
+    common = {
+        "run_uuid": UUID(run_id),
+        "member_key": member_key,
+        "locale": locale.value,
+        "trigger": trigger,
+        "seed": seed,
+    }
+    curation = {
+        "candidates": [_song_fields(slate.shortlist[index].song) for index in shown],
+        "taste": taste_text,
+        "situation": situation,
+        "count": min(PICKS, len(shown)),
+    }
     answers = prompts.ask_many(
-        asks,
-        deadline_s=deadline_s,
-        run_uuid=run_id,
-        member_key=member_key,
-        interactive=interactive,
+        [
+            prompts.Ask(slug=CURATION, variables=curation, **common),
+            prompts.Ask(slug=TASTE, variables=taste_variables(slate), **common),
+        ],
+        deadline_s,
     )
-    curated = _with_picks(Curated(shown=shown), answers[0], shown)
-    return _with_taste(curated, answers[1], slate.groups)
+    empty = Curated(shown=shown, model_weight=float(version.params["model_weight"]))
+    return _with_taste(_with_picks(empty, answers[0]), answers[1], slate.groups)
 
 
 def _shown_order(slate: Slate, lines: int, seed: int) -> tuple[int, ...]:
@@ -86,62 +98,46 @@ def _shown_order(slate: Slate, lines: int, seed: int) -> tuple[int, ...]:
     return tuple(int(index) for index in order)
 
 
-def _curation_ask(
-    slate: Slate, shown: Sequence[int], *, taste_text: str, situation: str, locale: Locale
-) -> prompts.Ask:
-    lines = [song_line(number, slate.shortlist[index]) for number, index in enumerate(shown, 1)]
-    variables = {
-        "taste": taste_text,
-        "situation": situation,
-        "candidates": "\n".join(lines),
-        "count": min(PICKS, len(shown)),
-        "locale": LANGUAGES[locale],
-    }
-    return prompts.Ask(slug=CURATION, variables=variables, n_items=len(shown), locale=locale)
-
-
-def _taste_ask(slate: Slate, *, locale: Locale) -> prompts.Ask:
-    labels = [group.label for group in slate.groups]
-    variables = {
-        "favorites": favorites_summary(slate),
-        "labels": "\n".join(f"{number}. {label}" for number, label in enumerate(labels, 1)),
-        "locale": LANGUAGES[locale],
-    }
-    return prompts.Ask(slug=TASTE, variables=variables, n_items=len(labels), locale=locale)
-
-
-def song_line(number: int, candidate: Candidate) -> str:
-    """`12 제목 / 가수 / 장르 / 분위기`, cleaned: titles are untrusted text."""
-    song = candidate.song
+def _song_fields(song: SongView) -> tuple[str, str, str, str]:
+    """Title, artist, genre, mood as the catalog has them; prompts/ cleans and numbers them."""
     title = song.title_kr or song.title_jp or song.title_en
-    parts = (title, song.artist_kr or song.artist, song.genre, song.mood)
-    return f"{number} " + " / ".join(clean_for_model(part, 40) for part in parts if part)
+    return title, song.artist_kr or song.artist, song.genre, song.mood
 
 
-def favorites_summary(slate: Slate, *, most: int = 8) -> str:
-    """The member's mix as shares, without a title: `장르: 록 40%, 팝 20% …`."""
-    names = {"genre": "장르", "mood": "분위기", "artist": "가수"}
-    rows = []
-    for kind, title in names.items():
-        shares = slate.taste.get(kind, [])[:most]
-        if shares:
-            said = ", ".join(f"{clean_for_model(name, 30)} {share:.0%}" for name, share in shares)
-            rows.append(f"{title}: {said}")
-    return "\n".join(rows)
+def taste_variables(slate: Slate) -> dict[str, Any]:
+    """The member's mix in per cent and the labels of the shelves; no song title."""
+    return {
+        "favorites_count": len(slate.known_favorites),
+        "genres": _percentages(slate, "genre"),
+        "moods": _percentages(slate, "mood"),
+        "artists": _percentages(slate, "artist"),
+        "labels": [group.label for group in slate.groups],
+    }
 
 
-def _with_picks(
-    curated: Curated, answer: prompts.Answer | ModelUnavailable, shown: Sequence[int]
-) -> Curated:
+def _percentages(slate: Slate, kind: str) -> list[tuple[str, int]]:
+    return [(name, round(100 * share)) for name, share in slate.taste.get(kind, [])[:MOST_NAMES]]
+
+
+def taste_sentence(slate: Slate) -> str:
+    """The counted mix as a line, where no model has read the taste: `장르 록 40%, 팝 20% · 분위기 …`."""
+    titles = {"genre": "장르", "mood": "분위기", "artist": "가수"}
+    parts = []
+    for kind, title in titles.items():
+        named = ", ".join(f"{name} {share}%" for name, share in _percentages(slate, kind)[:3])
+        if named:
+            parts.append(f"{title} {named}")
+    return " · ".join(parts)
+
+
+def _with_picks(curated: Curated, answer: prompts.Answer | ModelUnavailable) -> Curated:
     if isinstance(answer, ModelUnavailable):
         return replace(curated, degraded=answer.reason)
-    picks = tuple(shown[number - 1] for number in answer.data["picks"])
     return replace(
         curated,
-        picks=picks,
-        repairs=answer.repairs,
+        picks=tuple(curated.shown[number - 1] for number in answer.data["picks"]),
+        repairs=dict(answer.repairs),
         prompt_versions={CURATION: answer.version},
-        buckets={CURATION: answer.bucket} if answer.bucket is not None else {},
     )
 
 
@@ -165,9 +161,12 @@ def _with_taste(
     )
 
 
-def final_order(slate: Slate, picks: Sequence[int]) -> tuple[int, ...]:
+def final_order(slate: Slate, curated: Curated) -> tuple[int, ...]:
     """Indices of the shortlist as they are served: the engine's order joined with the model's."""
-    return fuse(range(len(slate.shortlist)), picks)
+    baseline = range(len(slate.shortlist))
+    if not curated.picks:
+        return tuple(baseline)
+    return fuse(baseline, curated.picks, model_weight=curated.model_weight)
 
 
 def arranged(groups: Sequence[Group], order: Sequence[int]) -> list[Group]:

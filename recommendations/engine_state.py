@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from django.conf import settings
-from django.db import DatabaseError
 
 from catalog import snapshot
+from catalog.queries import DATABASE_FAULTS, guard
 from engine.model import Model, ModelFileInvalid
 from engine.settings import EngineSettings
 
@@ -68,8 +68,9 @@ class _Holder:
     def _renew(self, seen: snapshot.Snapshot) -> EngineState:
         state = self._state
         try:
-            trained, chosen = self._live_model(), _live_settings()
-        except DatabaseError:
+            with guard():
+                trained, chosen = self._live_model(), _live_settings()
+        except DATABASE_FAULTS:
             if state is not None and state.snapshot.version == seen.version:
                 self._looked_at = time.monotonic()
                 return state

@@ -8,9 +8,10 @@ import threading
 import time
 from collections import Counter
 
-from django.db import DatabaseError, close_old_connections
+from django.db import close_old_connections
 from django.utils import timezone
 
+from catalog.queries import DATABASE_FAULTS, guard
 from profiles import services as profiles
 
 from .models import Run, StoredAnswer
@@ -46,7 +47,7 @@ class _Counts:
             time.sleep(FLUSH_EVERY_S)
             try:
                 self.flush()
-            except DatabaseError as error:
+            except DATABASE_FAULTS as error:
                 log.warning("Impressions wait for the database: %s", type(error).__name__)
             finally:
                 close_old_connections()
@@ -57,8 +58,9 @@ class _Counts:
         if not taken:
             return 0
         try:
-            record(taken)
-        except DatabaseError:
+            with guard():
+                record(taken)
+        except DATABASE_FAULTS:
             self._reads.update(taken)
             raise
         return len(taken)

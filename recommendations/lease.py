@@ -10,8 +10,10 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 import redis
-from django.db import DatabaseError, IntegrityError, transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
+
+from catalog.queries import DATABASE_FAULTS, guard
 
 from .models import Lease
 from .store import gate
@@ -43,8 +45,9 @@ def claim(key: str, *, ttl_s: float) -> str | None:
             return token if taken else None
     token = f"{IN_ROW}{secrets.token_hex(15)}"
     try:
-        return token if _claim_row(key, token, ttl_s=ttl_s) else None
-    except DatabaseError:
+        with guard():
+            return token if _claim_row(key, token, ttl_s=ttl_s) else None
+    except DATABASE_FAULTS:
         return token
 
 
@@ -79,7 +82,7 @@ def release(key: str, token: str) -> None:
     if token.startswith(IN_REDIS):
         gate.attempt(lambda client: client.eval(_RELEASE, 1, f"songs_ai:lease:{key}", token))
         return
-    with suppress(DatabaseError):
+    with suppress(*DATABASE_FAULTS), guard():
         Lease.objects.filter(key=key, token=token).delete()
 
 

@@ -9,13 +9,14 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import DatabaseError, connections
+from django.db import connections
 
+from catalog.queries import DATABASE_FAULTS, guard
 from engine import recommend as engine
 from engine.types import Group, Slate, Strategy
 from profiles import services as profiles
 
-from . import curation, store
+from . import curation, instruments, store
 from .models import Run, Source
 from .requests import Answer, Request
 from .wire import WireGroup, candidate_song, group_song
@@ -62,6 +63,7 @@ def computed(work: Work, *, kept: store.Meta | None = None, because: str = "") -
     tell(80)
     made = _Made.of(work, slate, curated, kept=kept)
     made.keep()
+    instruments.observe_parts(work.clock.parts)
     tell(95)
     return made.answer()
 
@@ -81,6 +83,7 @@ def _kept(slate: Slate, meta: store.Meta) -> curation.Curated:
     place = {candidate.song.song_id: index for index, candidate in enumerate(slate.shortlist)}
     labels = {group.label for group in slate.groups}
     return curation.Curated(
+        model_weight=meta.model_weight,
         picks=tuple(place[song_id] for song_id in meta.picks if song_id in place),
         taglines={label: line for label, line in meta.taglines.items() if label in labels},
         degraded=meta.degraded,
@@ -96,12 +99,11 @@ def _asked(work: Work, slate: Slate) -> curation.Curated:
             member_key=request.member_key,
             run_id=work.run_id,
             locale=request.locale,
-            strategy=request.strategy,
-            taste_text=picture.taste_text or curation.favorites_summary(slate),
+            taste_text=picture.taste_text or curation.taste_sentence(slate),
             situation=_situation(request),
             deadline_s=deadline_s(request.strategy),
             seed=work.seed,
-            interactive=request.trigger == "api",
+            trigger=request.trigger,
         )
 
 
@@ -135,7 +137,7 @@ class _Made:
     def of(
         cls, work: Work, slate: Slate, curated: curation.Curated, *, kept: store.Meta | None
     ) -> _Made:
-        order = curation.final_order(slate, curated.picks)
+        order = curation.final_order(slate, curated)
         groups = curation.arranged(slate.groups, order)
         return cls(work=work, slate=slate, curated=curated, order=order, groups=groups, kept=kept)
 
@@ -194,9 +196,10 @@ class _Made:
         with self.work.clock.part("store"):
             self._store_answer()
         try:
-            self._keep_taste()
-            self._keep_run()
-        except DatabaseError as error:
+            with guard():
+                self._keep_taste()
+                self._keep_run()
+        except DATABASE_FAULTS as error:
             log.warning("A run could not be recorded: %s", type(error).__name__)
 
     def _store_answer(self) -> None:
@@ -231,6 +234,7 @@ class _Made:
             versions=work.state.versions,
             picks=self.song_ids(curated.picks),
             taglines=curated.taglines,
+            model_weight=curated.model_weight,
             locale=work.request.locale,
         )
 
@@ -249,7 +253,7 @@ class _Made:
         return {
             "preferred_genres": names["genre"],
             "preferred_moods": names["mood"],
-            "overall_taste": text or curation.favorites_summary(self.slate),
+            "overall_taste": text or curation.taste_sentence(self.slate),
             "favorite_artists": names["artist"],
         }
 
@@ -268,7 +272,7 @@ class _Made:
             return
         profiles.store_taste(
             work.request.member_key,
-            text=taste.text if taste else curation.favorites_summary(self.slate),
+            text=taste.text if taste else curation.taste_sentence(self.slate),
             genres=taste.genres if taste else tuple(self._counted("genre")),
             moods=taste.moods if taste else tuple(self._counted("mood")),
             artists=taste.artists if taste else tuple(self._counted("artist")),
@@ -299,7 +303,6 @@ class _Made:
             groups=self._kept_groups(),
             query=work.query_record(),
             why=self.slate.why,
-            rollout_buckets=curated.buckets,
             job_uuid=request.job_uuid,
             created_at=work.now,
         )

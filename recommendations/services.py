@@ -14,9 +14,9 @@ from uuid import UUID
 
 import orjson
 from django.conf import settings
-from django.db import DatabaseError
 from django.utils import timezone
 
+from catalog.queries import DATABASE_FAULTS, guard
 from engine import recommend as engine
 from profiles import services as profiles
 
@@ -193,8 +193,9 @@ def _note_favorites(
     now: datetime,
 ) -> bool:
     try:
-        profiles.record_favorites_update(member_key, action=action, song_ids=ids, now=now)
-    except DatabaseError as error:
+        with guard():
+            profiles.record_favorites_update(member_key, action=action, song_ids=ids, now=now)
+    except DATABASE_FAULTS as error:
         log.warning("A change of favourites could not be stored: %s", type(error).__name__)
         return False
     return True
@@ -217,20 +218,20 @@ def why(run_id: UUID, song_id: int) -> dict[str, Any]:
     if run is None:
         raise RunNotFound
     state = engine_state.current()
-    told = engine.explain(
+    now_told = engine.explain(
         records.query_from_json(run.query),
         song_id,
-        why=run.why,
         catalog=state.snapshot.catalog,
         model=state.model,
         settings=state.settings,
     )
     return {
         "run_id": str(run.uuid),
-        "song_id": song_id,
-        "same_versions": run.versions == state.versions,
+        **now_told,
         "served_in": _places(run, song_id),
-        **told,
+        "when_served": engine.explain_stored(run.why, song_id),
+        #: False: catalog, model or settings changed since; `steps` and `scores` are today's.
+        "same_versions": run.versions == state.versions,
     }
 
 

@@ -21,9 +21,10 @@ import orjson
 import redis
 from django.conf import settings
 from django.core.cache import cache
-from django.db import DatabaseError
 from django.utils import timezone
 from django_redis import get_redis_connection
+
+from catalog.queries import DATABASE_FAULTS, guard
 
 from .models import StoredAnswer
 
@@ -367,8 +368,8 @@ class Meta:
     #: Song ids the model picked, best first, and its taglines by label: kept when only engine or catalog changed.
     picks: list[int] = field(default_factory=list)
     taglines: dict[str, str] = field(default_factory=dict)
+    model_weight: float = 0.5
     locale: str = "ko"
-    unresolved: list[Any] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -409,8 +410,9 @@ def save(member_key: str, body: bytes, meta: Meta, *, now: datetime) -> str:
     """
     missing = ""
     try:
-        _save_row(member_key, body, meta, now=now)
-    except DatabaseError as error:
+        with guard():
+            _save_row(member_key, body, meta, now=now)
+    except DATABASE_FAULTS as error:
         log.warning("An answer could not be written to the database: %s", type(error).__name__)
         missing = "database"
     if gate.configured and not _send(member_key, body, meta, ttl_s=settings.RESULT_TTL_S):
@@ -422,7 +424,7 @@ def save(member_key: str, body: bytes, meta: Meta, *, now: datetime) -> str:
 
 def _owe_to_redis(member_key: str) -> None:
     """Mark the row to be sent when Redis returns; without a database there is nothing to mark."""
-    with suppress(DatabaseError):
+    with suppress(*DATABASE_FAULTS), guard():
         StoredAnswer.objects.filter(pk=member_key).update(redis_pending=True)
 
 
@@ -496,7 +498,7 @@ def _row(member_key: str) -> StoredAnswer | None:
         return StoredAnswer.objects.filter(
             member_key=member_key, expires_at__gt=timezone.now()
         ).first()
-    except DatabaseError:
+    except DATABASE_FAULTS:
         return None
 
 

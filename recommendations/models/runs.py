@@ -65,8 +65,6 @@ class Run(models.Model):
     #: The engine's query and `Slate.why`, for "why" and for replay; compressed.
     query = CompressedJSONField(_("질의"), null=True)
     why = CompressedJSONField(_("근거"), null=True)
-    #: How the candidate arm of a rollout was chosen: {"curation": 17}.
-    rollout_buckets = models.JSONField(_("점진 배포 구간"), default=dict)
     job_uuid = models.UUIDField(_("작업"), null=True, blank=True, db_index=True)
     replay_of = models.UUIDField(_("원본 실행"), null=True, blank=True)
     #: Songs of this run that the member liked within 14 days; filled by a scheduled job.
