@@ -1,0 +1,131 @@
+"""Admin pages of runs, trained models and the engine's settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404
+from django.urls import path, reverse
+from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+
+from . import run_page
+from .models import Run, Source
+
+
+class UncountedPaginator(Paginator):
+    """Pages a large table without counting it: knows only that there is another page."""
+
+    #: Enough to page through by hand; who looks for an older row filters or searches.
+    MOST_ROWS = 10_000
+
+    @cached_property
+    def count(self) -> int:
+        return self.object_list.values("pk")[: self.MOST_ROWS].count()  # type: ignore[union-attr]
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):
+    """Records of what happened: looked at, never edited."""
+
+    show_full_result_count = False
+    paginator = UncountedPaginator
+    list_per_page = 50
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Run)
+class RunAdmin(ReadOnlyAdmin):
+    list_display = (
+        "created_at",
+        "short_uuid",
+        "member_link",
+        "source_badge",
+        "strategy",
+        "trigger",
+        "favorites",
+        "took",
+        "liked_at_14d",
+    )
+    list_display_links = ("created_at", "short_uuid")
+    list_filter = ("source", "degraded", "strategy", "trigger", "created_at")
+    search_fields = ("=uuid", "=member_key")
+    search_help_text = _("실행 ID 전체 또는 회원 번호로 찾습니다.")
+    ordering = ("-created_at",)
+    change_form_template = "admin/recommendations/run/page.html"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
+        return super().get_queryset(request).defer("snapshot", "groups", "query", "why", "trace")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Run], search_term: str
+    ) -> tuple[QuerySet[Run], bool]:
+        """An id or a member, by index; anything else finds nothing rather than scan the table."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        if run_page.is_uuid(term):
+            return queryset.filter(pk=term), False
+        return queryset.filter(member_key=term), False
+
+    def get_urls(self) -> list[Any]:
+        download = self.admin_site.admin_view(self.download)
+        return [
+            path("<uuid:run_id>/json/", download, name="recommendations_run_json"),
+            *super().get_urls(),
+        ]
+
+    @admin.display(description=_("실행 ID"), ordering="uuid")
+    def short_uuid(self, run: Run) -> str:
+        return str(run.uuid)[:8]
+
+    @admin.display(description=_("회원"), ordering="member_key")
+    def member_link(self, run: Run) -> str:
+        url = reverse("admin:recommendations_run_changelist")
+        return format_html('<a href="{}?q={}">{}</a>', url, run.member_key, run.member_key)
+
+    @admin.display(description=_("생성 방식"), ordering="source")
+    def source_badge(self, run: Run) -> str:
+        if not run.degraded:
+            return Source(run.source).label
+        return format_html("{} <small>({})</small>", Source(run.source).label, run.degraded)
+
+    @admin.display(description=_("소요(ms)"))
+    def took(self, run: Run) -> str:
+        return f"{run.timings.get('total', 0):,.0f}"
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        run = Run.objects.filter(pk=object_id).first() if run_page.is_uuid(object_id) else None
+        context = run_page.context(run, request.user) if run is not None else {}
+        return super().change_view(request, object_id, form_url, (extra_context or {}) | context)
+
+    def download(self, request: HttpRequest, run_id: Any) -> HttpResponse:
+        """The whole run as JSON, for analysis; needs the right to see members' data."""
+        if not request.user.has_perm("recommendations.view_member_data"):
+            messages.error(request, _("회원 데이터를 볼 권한이 없습니다."))
+            return HttpResponse(status=403)
+        run = get_object_or_404(Run, pk=run_id)
+        response = JsonResponse(run_page.as_json(run), json_dumps_params={"ensure_ascii": False})
+        response["Content-Disposition"] = f'attachment; filename="run-{run.uuid}.json"'
+        return response
+
+
+__all__ = ["ReadOnlyAdmin", "RunAdmin", "UncountedPaginator"]

@@ -1,0 +1,124 @@
+"""Prepares the page of one run: the funnel, the candidates with their ranks, the shelves, the calls."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db.models import QuerySet
+
+from catalog.models import Song
+from prompts.models import ModelCall
+
+from .models import Run
+
+
+def is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+def context(run: Run, user: AbstractBaseUser | AnonymousUser) -> dict[str, Any]:
+    """Everything the template shows; three queries besides the run."""
+    snapshot = run.snapshot or {}
+    shown_ids = [item["song_id"] for item in snapshot.get("candidates", [])]
+    favorites = (run.query or {}).get("favorite_ids", [])[:30]
+    songs = _songs({*shown_ids, *favorites, *_group_ids(run)})
+    may_see_member = user.has_perm("recommendations.view_member_data")  # type: ignore[union-attr]
+    return {
+        "run": run,
+        "funnel": _funnel(run.trace),
+        "timings": _timings(run.timings),
+        "candidates": _candidates(snapshot, songs),
+        "groups": _groups(run, songs),
+        "favorites": [songs.get(song_id, _unknown(song_id)) for song_id in favorites],
+        "favorites_more": max(0, run.favorites - len(favorites)),
+        "calls": _calls(run),
+        "may_see_member": may_see_member,
+    }
+
+
+def _calls(run: Run) -> QuerySet[ModelCall]:
+    return ModelCall.objects.filter(run_uuid=run.uuid).defer("input_text", "output_text")
+
+
+def _group_ids(run: Run) -> set[int]:
+    return {song_id for group in run.groups or [] for song_id in group["song_ids"]}
+
+
+def _songs(song_ids: set[int]) -> dict[int, Song]:
+    return Song.objects.only(
+        "song_id", "title_jp", "title_kr", "title_en", "artist", "artist_kr", "genre", "mood"
+    ).in_bulk(song_ids)
+
+
+def _unknown(song_id: int) -> Song:
+    return Song(
+        song_id=song_id, title_jp=f"#{song_id}", title_kr="", title_en="", artist="", artist_kr=""
+    )
+
+
+def _funnel(trace: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows left after each step, with a bar on a logarithmic scale of width 0–100."""
+    most = max((step["left"] for step in trace), default=1) or 1
+    return [step | {"bar": _log_share(step["left"], most)} for step in trace]
+
+
+def _log_share(value: int, most: int) -> int:
+    return round(100 * (max(value, 0) + 1).bit_length() / (most + 1).bit_length())
+
+
+def _timings(timings: dict[str, float]) -> list[dict[str, Any]]:
+    total = timings.get("total") or 1
+    parts = {name: ms for name, ms in timings.items() if name != "total"}
+    return [
+        {"name": name, "ms": ms, "share": round(100 * ms / total)} for name, ms in parts.items()
+    ]
+
+
+def _candidates(snapshot: dict[str, Any], songs: dict[int, Song]) -> list[dict[str, Any]]:
+    """Each candidate with its place in the order shown to the model, the model's and the final order."""
+    ranks = {
+        name: {song_id: rank for rank, song_id in enumerate(snapshot.get(name, []), 1)}
+        for name in ("shown", "picks", "final")
+    }
+    rows = []
+    for baseline, item in enumerate(snapshot.get("candidates", []), 1):
+        song_id = item["song_id"]
+        final = ranks["final"].get(song_id)
+        rows.append(
+            item
+            | {
+                "song": songs.get(song_id, _unknown(song_id)),
+                "baseline": baseline,
+                "shown": ranks["shown"].get(song_id),
+                "picked": ranks["picks"].get(song_id),
+                "final": final,
+                "moved": baseline - final if final else 0,
+                "score_list": sorted(
+                    item.get("scores", {}).items(), key=lambda pair: -abs(pair[1])
+                ),
+            }
+        )
+    return sorted(rows, key=lambda row: row["final"] or 10_000)
+
+
+def _groups(run: Run, songs: dict[int, Song]) -> list[dict[str, Any]]:
+    return [
+        group | {"songs": [songs.get(song_id, _unknown(song_id)) for song_id in group["song_ids"]]}
+        for group in run.groups or []
+    ]
+
+
+def as_json(run: Run) -> dict[str, Any]:
+    """The whole run as plain values."""
+    names = [field.name for field in Run._meta.concrete_fields]
+    values = {name: getattr(run, name) for name in names}
+    return {
+        name: value if isinstance(value, dict | list | int | float | None) else str(value)
+        for name, value in values.items()
+    }
