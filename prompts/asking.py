@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from django.utils import timezone
 
+from catalog.queries import guard
 from prompts import cleaning, instruments, ledger, model_profiles
 from prompts.breaker import breaker, report_of
 from prompts.errors import ModelUnavailable, PromptError, TemplatePaused
@@ -296,7 +297,7 @@ def _paid(calls: list[_Call], deadline_s: float) -> list[_Call]:
     for call, paid in zip(calls, granted, strict=True):
         if not paid:
             call.row.outcome, call.row.reserved_micro_usd = Outcome.BUDGET_DENIED, 0
-            call.row.error_class = "LedgerAway" if ledger.is_away() else "Ceiling"
+            call.row.error_class = "LedgerAway" if guard.resting else "Ceiling"
     return [call for call, paid in zip(calls, granted, strict=True) if paid]
 
 

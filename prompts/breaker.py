@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 import redis
 
 from prompts.models import Outcome
-from prompts.shared import shared
+from prompts.shared import gate
 
 log = logging.getLogger(__name__)
 
@@ -167,14 +167,14 @@ class Breaker:
 
     def state(self, profile: str) -> State:
         """What is known of a profile, for the admin."""
-        found = shared.call(lambda client: _loaded(client.get(_state_key(profile))))
+        found = gate.call(lambda client: _loaded(client.get(_state_key(profile))), None)
         return found or self._states.get(profile, State())
 
     def close(self, profile: str) -> None:
         """Forget failures: staff put something right."""
         with self._lock:
             self._states.pop(profile, None)
-        shared.call(lambda client: client.delete(_state_key(profile)))
+        gate.attempt(lambda client: client.delete(_state_key(profile)))
 
     def forget(self) -> None:
         """Drop what this process keeps; what Redis holds stays."""
@@ -191,7 +191,7 @@ class Breaker:
             arguments = (now_ms, places, now_ms + life_ms, token, life_ms)
             return bool(client.eval(_TAKE, 1, _places_key(profile), *arguments))
 
-        taken = shared.call(take)
+        taken = gate.call(take, None)
         if taken is None:
             taken = self._take_here(profile, token, places, now_ms, life_ms)
         return token if taken else ""
@@ -211,11 +211,11 @@ class Breaker:
         with self._lock:
             here = self._places.get(profile, {}).pop(token, None)
         if here is None:
-            shared.call(lambda client: client.zrem(_places_key(profile), token))
+            gate.attempt(lambda client: client.zrem(_places_key(profile), token))
 
     def _change(self, profile: str, step: Callable[[State], tuple[bool, State]]) -> bool:
         """Apply `step` to the shared state and return its verdict."""
-        verdict = shared.call(lambda client: _change_shared(client, _state_key(profile), step))
+        verdict = gate.call(lambda client: _change_shared(client, _state_key(profile), step), None)
         if verdict is not None:
             return verdict
         with self._lock:

@@ -7,6 +7,7 @@ import hmac
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from django.conf import settings
 
@@ -82,7 +83,7 @@ def lines(value: object) -> str:
     """A list as numbered lines: rows of fields, plain names, or a text that is numbered already."""
     if isinstance(value, str):
         return "\n".join(_line(line) for line in value.splitlines() if line.strip())
-    rows = list(value) if isinstance(value, Iterable) else [value]
+    rows: list[Any] = list(value) if isinstance(value, Iterable) else [value]
     return numbered([row] if isinstance(row, str) else [str(part) for part in row] for row in rows)
 
 

@@ -19,14 +19,15 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.mail import send_mail
-from django.db import DatabaseError, connection, transaction
+from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from catalog.queries import DATABASE_FAULTS, guard
 from prompts.model_profiles import MICRO
 from prompts.models import Budget, LedgerScope, ModelCall, Outcome, Reservation
-from prompts.shared import shared
+from prompts.shared import gate
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,6 @@ _kept: list[tuple[float, Ceilings]] = []
 def forget() -> None:
     """Read the ceilings anew and believe no row to be full."""
     global _away_until
-    _away_until = 0.0
     _kept.clear()
     _full.clear()
 
@@ -113,34 +113,17 @@ def scopes_of(claim: Claim, *, now: datetime) -> list[tuple[str, int]]:
     return scopes
 
 
-#: After a failure the database is left alone this long, so that a hanging one is waited for once.
-AWAY_S = 5.0
-_away_until = 0.0
-
-
-def _note_away(error: DatabaseError) -> None:
-    global _away_until
-    _away_until = time.monotonic() + AWAY_S
-    log.warning("ledger not reachable, no model is asked: %s", type(error).__name__)
-
-
-def is_away() -> bool:
-    """The database failed a moment ago."""
-    return time.monotonic() < _away_until
-
-
 # --- Before the call --------------------------------------------------------------------------------
 def reserve(claims: Sequence[Claim], *, now: datetime) -> list[bool]:
     """Set money aside for each claim that fits; False where it does not or where the database is away."""
-    if is_away():
-        return [False] * len(claims)
     try:
-        flush_unsettled()
-        if _reserved_together(claims, now=now):
-            return [True] * len(claims)
-        return [_reserved_together([claim], now=now) for claim in claims]
-    except DatabaseError as error:
-        _note_away(error)
+        with guard():
+            flush_unsettled()
+            if _reserved_together(claims, now=now):
+                return [True] * len(claims)
+            return [_reserved_together([claim], now=now) for claim in claims]
+    except DATABASE_FAULTS as error:
+        log.warning("ledger not reachable, no model is asked: %s", type(error).__name__)
         return [False] * len(claims)
 
 
@@ -219,7 +202,7 @@ def _remember_full(key: str, limit: int) -> None:
     row = LedgerScope.objects.get(key=key)
     left = limit - row.spent_micro_usd - row.reserved_micro_usd
     _full[key] = (time.monotonic() + KEEP_S, limit, left)
-    shared.call(lambda client: client.set(_full_key(key, limit), left, ex=round(KEEP_S)))
+    gate.attempt(lambda client: client.set(_full_key(key, limit), left, ex=round(KEEP_S)))
 
 
 def _known_to_be_full(wanted: Counter[str], limits: dict[str, int]) -> bool:
@@ -231,7 +214,8 @@ def _known_to_be_full(wanted: Counter[str], limits: dict[str, int]) -> bool:
             return True
     keys = list(limits)
     names = [_full_key(key, limits[key]) for key in keys]
-    said = shared.call(lambda client: client.mget(names)) or []
+    nothing: list[bytes | str | None] = []
+    said = gate.call(lambda client: client.mget(names), nothing)
     return any(
         left is not None and wanted[key] > int(left) for key, left in zip(keys, said, strict=False)
     )
@@ -252,13 +236,11 @@ def settle(calls: list[ModelCall]) -> None:
     With the database away they are kept and written at the next chance: rows are not lost while this
     process lives, and until then the reservation stands for the money.
     """
-    if is_away():
-        _unsettled.append(calls)
-        return
     try:
-        _settle_now(calls)
-    except DatabaseError as error:
-        _note_away(error)
+        with guard():
+            _settle_now(calls)
+    except DATABASE_FAULTS as error:
+        log.warning("%d model calls not written yet: %s", len(calls), type(error).__name__)
         _unsettled.append(calls)
 
 
@@ -268,7 +250,7 @@ def flush_unsettled() -> None:
         calls = _unsettled.popleft()
         try:
             _settle_now(calls)
-        except DatabaseError:
+        except DATABASE_FAULTS:
             _unsettled.appendleft(calls)
             raise
 

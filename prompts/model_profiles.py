@@ -13,9 +13,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.db import DatabaseError
 from django.utils import timezone
 
+from catalog.queries import DATABASE_FAULTS, guard
 from prompts.models import Api, ModelPrice, ModelProfile
 from prompts.models.calls import KEY_VARIABLE, allowed_hosts
 
@@ -202,8 +202,9 @@ def find(profile_id: int | None) -> Profile | None:
     if kept and now - kept[0] < KEEP_S:
         return kept[1]
     try:
-        found = _look_up(profile_id)
-    except DatabaseError:
+        with guard():
+            found = _look_up(profile_id)
+    except DATABASE_FAULTS:
         return kept[1] if kept else from_settings()
     with _lock:
         _kept[profile_id] = (now, found)

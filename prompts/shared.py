@@ -1,8 +1,9 @@
-"""Reaches the Redis that all processes share, or says at once that it is not there."""
+"""Reaches the Redis that all processes share, and stops asking while it is not there."""
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -15,33 +16,81 @@ from django_redis import get_redis_connection
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: After a failure nobody asks for this long; one time-out per process and period is all it costs.
-QUIET_S = 5.0
 
+class RedisGate:
+    """Lets calls through to Redis while it answers; when it does not, stops asking.
 
-class SharedGate:
-    """Lets work through to Redis while it answers."""
+    A call that fails costs its caller one time-out (REDIS_TIMEOUT_S); from then on calls return at
+    once, and a thread of our own looks for Redis' return.
+    """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    PROBE_EVERY_S = 1.0
+
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._quiet_until = 0.0
+        self._pid = 0
+        self._down = threading.Event()
+        self._probing = False
 
-    def call(self, work: Callable[[redis.Redis], T]) -> T | None:
-        """The result of `work`; None when Redis is absent, was down a moment ago, or fails now."""
-        if not settings.REDIS_URL or self._clock() < self._quiet_until:
-            return None
+    @property
+    def configured(self) -> bool:
+        return bool(settings.REDIS_URL)
+
+    @property
+    def up(self) -> bool:
+        return self.configured and not self._is_down()
+
+    def _is_down(self) -> bool:
+        if self._pid != os.getpid():  # after a fork the probing thread is gone
+            self._pid, self._down, self._probing = os.getpid(), threading.Event(), False
+        return self._down.is_set()
+
+    def client(self) -> redis.Redis:
+        client: redis.Redis = get_redis_connection("default")
+        return client
+
+    def call(self, work: Callable[[redis.Redis], T], default: T) -> T:
+        """Run `work` on Redis; `default` when Redis is absent, down, or fails now."""
+        if not self.up:
+            return default
         try:
-            return work(get_redis_connection("default"))
-        except redis.RedisError as error:
-            with self._lock:
-                self._quiet_until = self._clock() + QUIET_S
-            log.warning("Redis is not used for %.0f s: %s", QUIET_S, type(error).__name__)
-            return None
+            return work(self.client())
+        except (redis.RedisError, OSError) as error:
+            self._mark_down(error)
+            return default
+
+    def attempt(self, work: Callable[[redis.Redis], object]) -> bool:
+        """Run `work` on Redis; False when it could not be done."""
+        return self.call(lambda client: (work(client), True)[1], False)
 
     def reset(self) -> None:
-        """Ask again at once."""
-        self._quiet_until = 0.0
+        """Believe that Redis answers again."""
+        self._down.clear()
+
+    def _mark_down(self, error: Exception) -> None:
+        with self._lock:
+            self._down.set()
+            if self._probing:
+                return
+            self._probing = True
+        log.warning(
+            "Redis is away (%s); answers come from memory and the database", type(error).__name__
+        )
+        threading.Thread(target=self._probe, name="redis-probe", daemon=True).start()
+
+    def _probe(self) -> None:
+        while True:
+            time.sleep(self.PROBE_EVERY_S)
+            try:
+                self.client().ping()
+            except (redis.RedisError, OSError):
+                continue
+            break
+        with self._lock:
+            self._probing = False
+            self._down.clear()
+        log.warning("Redis is back")
 
 
-shared = SharedGate()
+#: One for the whole process: whoever finds Redis away spares all others the wait.
+gate = RedisGate()

@@ -10,7 +10,7 @@ import threading
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -22,7 +22,8 @@ import redis
 from django.conf import settings
 from django.core.cache import cache
 from django.utils import timezone
-from django_redis import get_redis_connection
+
+from prompts.shared import gate
 
 from catalog.queries import DATABASE_FAULTS, guard
 
@@ -41,81 +42,6 @@ VARIANT_TTL_S = 3_600
 VARIANTS_PER_MEMBER = 8
 #: L1 entries live no longer than this while other processes can't tell us about changes.
 L1_TTL_UNHEARD_S = 1.0
-
-
-# --- The connection, and what to do when it is not there ------------------------------------------
-class RedisGate:
-    """Lets calls through to Redis while it answers; when it does not, stops asking.
-
-    A call that fails costs its caller one time-out (REDIS_TIMEOUT_S); from then on calls return at
-    once, and a thread of our own looks for Redis' return.
-    """
-
-    PROBE_EVERY_S = 1.0
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._pid = 0
-        self._down = threading.Event()
-        self._probing = False
-
-    @property
-    def configured(self) -> bool:
-        return bool(settings.REDIS_URL)
-
-    @property
-    def up(self) -> bool:
-        return self.configured and not self._is_down()
-
-    def _is_down(self) -> bool:
-        if self._pid != os.getpid():  # after a fork the probing thread is gone
-            self._pid, self._down, self._probing = os.getpid(), threading.Event(), False
-        return self._down.is_set()
-
-    def client(self) -> redis.Redis:
-        client: redis.Redis = get_redis_connection("default")
-        return client
-
-    def call(self, work: Callable[[redis.Redis], T], default: T) -> T:
-        """Run `work` on Redis; `default` when Redis is absent, down, or fails now."""
-        if not self.up:
-            return default
-        try:
-            return work(self.client())
-        except (redis.RedisError, OSError) as error:
-            self._mark_down(error)
-            return default
-
-    def attempt(self, work: Callable[[redis.Redis], object]) -> bool:
-        """Run `work` on Redis; False when it could not be done."""
-        return self.call(lambda client: (work(client), True)[1], False)
-
-    def _mark_down(self, error: Exception) -> None:
-        with self._lock:
-            self._down.set()
-            if self._probing:
-                return
-            self._probing = True
-        log.warning(
-            "Redis is away (%s); answers come from memory and the database", type(error).__name__
-        )
-        threading.Thread(target=self._probe, name="redis-probe", daemon=True).start()
-
-    def _probe(self) -> None:
-        while True:
-            time.sleep(self.PROBE_EVERY_S)
-            try:
-                self.client().ping()
-            except (redis.RedisError, OSError):
-                continue
-            break
-        with self._lock:
-            self._probing = False
-            self._down.clear()
-        log.warning("Redis is back")
-
-
-gate = RedisGate()
 
 
 # --- Bytes as they are served ---------------------------------------------------------------------

@@ -11,7 +11,7 @@ from prompts import ledger, model_profiles, publishing, resolution
 from prompts.breaker import breaker
 from prompts.models import Api, PromptTemplate, PromptVersion
 from prompts.publishing import Body, By
-from prompts.shared import shared
+from prompts.shared import gate
 from prompts.staff import EDITOR, INSPECTOR, OPERATOR, PUBLISHER
 from tests.fake_model import FakeModel
 
@@ -103,7 +103,7 @@ def forget_all() -> None:
     ledger.forget()
     model_profiles.forget()
     breaker.forget()
-    shared.reset()
+    gate.reset()
 
 
 @pytest.fixture
@@ -133,6 +133,6 @@ def shared_redis(own_redis: str, settings) -> Iterator[str]:
             "OPTIONS": {"SOCKET_TIMEOUT": 1.0, "SOCKET_CONNECT_TIMEOUT": 1.0},
         }
     }
-    shared.reset()
+    gate.reset()
     yield own_redis
-    shared.reset()
+    gate.reset()

@@ -17,7 +17,7 @@ from prompts.breaker import (
     report_of,
 )
 from prompts.models import Outcome
-from prompts.shared import shared
+from prompts.shared import gate
 
 FAILED, WELL = Report(failed=True, why="http_5xx 500"), Report(failed=False)
 LASTING = Report(failed=True, lasting=True, why="http_4xx 401")
@@ -161,4 +161,4 @@ def test_without_an_answer_from_redis_this_process_counts_for_itself(shared_redi
     assert not here.admits("7")
     assert here.take_place("7", places=1, seconds=5)
     assert not here.take_place("7", places=1, seconds=5)
-    assert shared.call(lambda client: client.ping()) is None
+    assert not gate.up
