@@ -155,9 +155,8 @@ def _tastes(draft: Draft) -> Iterable[Shelf]:
             continue
         named.add(found)
         kind, code = found
-        centre = np.asarray(features[liked].mean(axis=0), np.float32).ravel()
-        holding = draft.pool[draft.catalog.terms[kind].mask([code])[draft.pool]]
-        near = features[holding] @ centre
+        holding = draft.catalog.terms[kind].holding(draft.pool, code)
+        near = np.asarray((features[holding] @ features[liked].T).sum(axis=1), np.float32).ravel()
         rows = holding[np.argsort(-(_unit(near) + _unit(draft.scores[holding])), kind="stable")]
         yield _value_shelf(draft, GroupKind.TASTE, kind, code, rows)
 
@@ -202,8 +201,7 @@ def _telling_value(
     best, worth = None, 0.0
     for kind in ("mood", "genre", "anime"):
         terms = draft.catalog.terms[kind]
-        share = np.asarray(terms.matrix[liked].mean(axis=0), np.float32).ravel()
-        supply = np.asarray(terms.matrix[draft.pool].sum(axis=0)).ravel()
+        share, supply = terms.counts(liked) / len(liked), terms.counts(draft.pool)
         lift = share * np.log((share + 0.01) / (draft.catalog.prior[kind] + 0.01))
         for code in np.argsort(-lift)[:3].tolist():
             if supply[code] >= _GOOD_LENGTH and (kind, code) not in named and lift[code] > worth:
@@ -246,10 +244,10 @@ def _crossover(draft: Draft) -> Iterable[Shelf]:
         codes = terms.of(row)
         if not len(codes) or (mix[codes] >= _UNHEARD_SHARE).any():
             continue
-        unheard = terms.mask([codes[0]])[draft.pool]
-        if unheard.sum() >= _GOOD_LENGTH:
+        unheard = terms.holding(draft.pool, int(codes[0]))
+        if len(unheard) >= _GOOD_LENGTH:
             name = terms.names[int(codes[0])]
-            yield _special(draft, GroupKind.CROSSOVER, draft.pool[unheard], name)
+            yield _special(draft, GroupKind.CROSSOVER, unheard, name)
             return
 
 
@@ -274,11 +272,10 @@ def _by_value(draft: Draft) -> Iterable[Shelf]:
         ("anime", GroupKind.ANIME),
     ):
         terms = draft.catalog.terms[kind]
-        supply = np.asarray(terms.matrix[draft.pool].sum(axis=0)).ravel()
+        supply = terms.counts(draft.pool)
         for code in np.argsort(-supply, kind="stable")[:3].tolist():
             if supply[code] >= _LEAST_LENGTH:
-                holding = draft.pool[terms.mask([code])[draft.pool]]
-                yield _value_shelf(draft, shelf_kind, kind, code, holding)
+                yield _value_shelf(draft, shelf_kind, kind, code, terms.holding(draft.pool, code))
 
 
 def _popular(draft: Draft) -> Iterable[Shelf]:

@@ -11,7 +11,7 @@ import numpy as np
 from engine.catalog import Catalog
 from engine.scorers import Floats, Rows
 from engine.steps import Draft
-from engine.types import Evidence, SongView
+from engine.types import Evidence
 from engine.wording import CRITERIA, REASONS, Spoken, artist_of, term_in, title_of
 
 #: Liked songs named as the grounds of one recommendation.
@@ -39,13 +39,16 @@ class Grounds:
     reason: str
 
 
-def grounds(draft: Draft, rows: Sequence[int]) -> list[Grounds]:
-    """Find and word the grounds of every song of a list, in its order."""
+def grounds(draft: Draft, rows: Sequence[int], *, likes: bool = True) -> list[Grounds]:
+    """Find and word the grounds of every song of a list, in its order.
+
+    likes: the known songs are songs the member likes; False when they are only what was asked about.
+    """
     places = np.asarray(rows, np.int32)
     shares = shares_of(draft, places)
     used: dict[str, int] = {}
     return [
-        _Facts(draft, int(row), share).worded(used)
+        _Facts(draft, int(row), share, likes=likes).worded(used)
         for row, share in zip(places, shares, strict=True)
     ]
 
@@ -75,7 +78,8 @@ def shares_of(draft: Draft, rows: Rows) -> Floats:
 class _Facts:
     """Looks up what is true of one song for one member, when it is asked."""
 
-    def __init__(self, draft: Draft, row: int, share: Floats) -> None:
+    def __init__(self, draft: Draft, row: int, share: Floats, *, likes: bool) -> None:
+        self.likes = likes
         self.draft = draft
         self.catalog: Catalog = draft.catalog
         self.locale = draft.query.locale
@@ -105,10 +109,10 @@ class _Facts:
         alike = np.flatnonzero(terms.leading[rows] == code)
         return int(rows[alike[np.argmax(self.share[alike])]]) if len(alike) else None
 
-    def _shared(self, kind: str, liked_row: int) -> str:
-        """A value that both songs hold, in the reader's language; "" without any."""
+    def _shared(self, kind: str) -> str:
+        """A value this song and the best liked one hold, in the reader's language; "" without any."""
         terms = self.catalog.terms[kind]
-        own = set(terms.of(liked_row).tolist())
+        own = set() if self.best_liked is None else set(terms.of(self.best_liked).tolist())
         both = [code for code in terms.of(self.row).tolist() if code in own]
         return term_in(self.locale, terms.names[both[0]]) if both else ""
 
@@ -189,57 +193,57 @@ class _Facts:
     def _reason(self, used: dict[str, int]) -> str:
         """The strongest true sentence that has not been said too often in this list."""
         sayable = self._sayable()
-        fresh = (kind for kind in sayable if used.get(kind, 0) < _SAME_KIND)
-        kind = next(fresh, min(sayable, key=lambda kind: used.get(kind, 0)))
+        unworn = (kind for kind in sayable if used.get(kind, 0) < _SAME_KIND)
+        kind = next(unworn, min(sayable, key=lambda kind: used.get(kind, 0)))
         used[kind] = used.get(kind, 0) + 1
-        return REASONS[self.locale][kind].format_map(sayable[kind])
+        return REASONS[self.locale][kind].format_map(self._words_of(kind))
 
-    def _sayable(self) -> dict[str, dict[str, str]]:
-        """{kind of sentence: its words}, the most telling first. Never empty."""
-        found: dict[str, dict[str, str]] = {}
+    def _sayable(self) -> list[str]:
+        """Kinds of sentences that are true, the most telling first. Never empty."""
         if self.row in self.draft.explored:
-            return {"explored": {}}
-        if self.suits:
-            found["situation"] = {}
-        if self.same_artist is not None:
-            song = self._song(self.row)
-            found["artist"] = {
-                **self._named(self.same_artist),
-                "artist": artist_of(song, self.locale),
-            }
-        if self.same_anime is not None:
-            found["anime"] = {
-                **self._named(self.same_anime),
-                "anime": self.catalog.text(self.row, "anime"),
-            }
-        found |= self._because_of_likes()
-        holding = {"trending": self.is_trending, "popular": self.is_popular, "fresh": self.is_fresh}
-        found |= {kind: {} for kind, holds in holding.items() if holds}
-        return found or {"plain": {}}
+            return ["explored"]
+        found = {
+            "situation": self.suits,
+            "artist": self.same_artist is not None,
+            "anime": self.same_anime is not None,
+            **self._because_of_likes(),
+            "trending": self.is_trending,
+            "popular": self.is_popular,
+            "fresh": self.is_fresh,
+        }
+        return [kind for kind, holds in found.items() if holds] or ["plain"]
 
-    def _because_of_likes(self) -> dict[str, dict[str, str]]:
+    def _because_of_likes(self) -> dict[str, bool]:
         if self.best_liked is None:
             return {}
-        named = self._named(self.best_liked)
-        genre, mood = (self._shared(kind, self.best_liked) for kind in ("genre", "mood"))
-        found: dict[str, dict[str, str]] = {}
-        if self.together:
-            found["together"] = named
-        if genre and mood:
-            found["genre_mood"] = {**named, "genre": genre, "mood": mood}
-        elif genre or mood:
-            found["genre" if genre else "mood"] = {**named, "genre": genre, "mood": mood}
-        if len(self.liked) > 1:
+        genre, mood = self._shared("genre"), self._shared("mood")
+        return {
+            "together": self.together,
+            "genre_mood": bool(genre and mood),
+            "genre": bool(genre and not mood),
+            "mood": bool(mood and not genre),
+            "two": self.likes and len(self.liked) > 1,
+            "one": self.likes,
+            "alike": not self.likes,
+        }
+
+    def _words_of(self, kind: str) -> dict[str, str]:
+        """What the sentence of a kind names; only songs that are named are decoded."""
+        if kind == "artist" and self.same_artist is not None:
+            artist = artist_of(self.catalog.view(self.row), self.locale)
+            return {"liked": self._title(self.same_artist), "artist": artist}
+        if kind == "anime" and self.same_anime is not None:
+            anime = Spoken.of(self.catalog.text(self.row, "anime"))
+            return {"liked": self._title(self.same_anime), "anime": anime}
+        if self.best_liked is None:
+            return {}
+        words = {"liked": self._title(self.best_liked)}
+        if kind in ("genre_mood", "genre", "mood"):
+            words |= {"genre": self._shared("genre"), "mood": self._shared("mood")}
+        if kind == "two":
             second = int(self.draft.taste.known.rows[self.liked[1]])
-            found["two"] = {**named, "second": self._title(second)}
-        found["one"] = named
-        return found
+            words["second"] = self._title(second)
+        return words
 
-    def _named(self, row: int) -> dict[str, str]:
-        return {"liked": self._title(row)}
-
-    def _title(self, row: int) -> Spoken:
-        return title_of(self._song(row), self.locale)
-
-    def _song(self, row: int) -> SongView:
-        return self.draft.catalog.view(row)
+    def _title(self, row: int) -> str:
+        return title_of(self.catalog.view(row), self.locale)

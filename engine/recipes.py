@@ -32,6 +32,15 @@ FAST = DEFAULT
 #: A longer shortlist (`Draft.length`) for a model that takes its time.
 DEEP = DEFAULT
 
+#: Songs like given ones: nobody's taste, nobody's history.
+SIMILAR: tuple[Step, ...] = (
+    only_what_was_asked,
+    without_known_songs,
+    score,
+    keep_pool,
+    vary,
+)
+
 RECIPES: dict[Strategy, tuple[Step, ...]] = {
     Strategy.FAST: FAST,
     Strategy.DEFAULT: DEFAULT,

@@ -56,7 +56,7 @@ def recommend(
     rows = _shortlist(draft, groups)
     said = recorder.timed("give_reasons", lambda: grounds(draft, rows))
     return Slate(
-        shortlist=_candidates(draft, rows, said),
+        shortlist=candidates(draft, rows, said),
         groups=_placed(groups, rows),
         trace=tuple(recorder.trace),
         known_favorites=draft.taste.favorites,
@@ -164,7 +164,8 @@ def _placed(groups: list[Shelf], rows: list[int]) -> tuple[Group, ...]:
     )
 
 
-def _candidates(draft: Draft, rows: list[int], said: list[Grounds]) -> tuple[Candidate, ...]:
+def candidates(draft: Draft, rows: list[int], said: list[Grounds]) -> tuple[Candidate, ...]:
+    """Rows of a draft with what is to be said of each, decoded."""
     matches = _matches(draft, rows)
     return tuple(
         Candidate(

@@ -299,21 +299,13 @@ class _Greedy:
     """State of one greedy ordering over p rows."""
 
     def __init__(
-        self,
-        *,
-        relevance: Floats,
-        alike: Floats,
-        trade: float,
-        mixes: list[_Mix],
-        caps: list[_Cap],
+        self, *, relevance: Floats, alike: Floats, trade: float, mixes: list[_Mix], caps: list[_Cap]
     ) -> None:
-        self.relevance = relevance  # (p,) 0..1
-        self.alike = alike  # (p, p) cosine
-        self.trade = trade
+        self.worth = trade * relevance  # (p,) -inf once it is taken
+        self.alike = (1 - trade) * alike  # (p, p)
         self.mixes = mixes
         self.caps = caps
         self.nearest = np.zeros(len(relevance), np.float32)
-        self.open = np.ones(len(relevance), bool)
         self.picked = 0
         self.relaxed = 0
 
@@ -331,31 +323,30 @@ class _Greedy:
         )
 
     def pick(self) -> int:
-        gain = self.trade * self.relevance - (1 - self.trade) * self.nearest
+        gain = self.worth - self.nearest
         if self.picked < 2 * WINDOW:
             for mix in self.mixes:
                 gain += mix.gain()
-        best = int(np.argmax(np.where(self._allowed(), gain, -np.inf)))
-        self._take(best)
-        return best
-
-    def _allowed(self) -> Mask:
-        allowed = self.open.copy()
-        for cap in self.caps:
-            allowed &= cap.open(self.picked)
-        if allowed.any():
-            return allowed
-        self.relaxed += 1
-        return self.open
-
-    def _take(self, best: int) -> None:
-        self.open[best] = False
+        best = self._best(gain)
+        self.worth[best] = -np.inf
         self.picked += 1
         np.maximum(self.nearest, self.alike[best], out=self.nearest)
         for mix in self.mixes:
             mix.take(best)
         for cap in self.caps:
-            cap.take(best)
+            cap.take(best, self.picked)
+        return best
+
+    def _best(self, gain: Floats) -> int:
+        """The best song within the caps; over a cap only when no other is left."""
+        within = gain
+        for cap in self.caps:
+            within = np.where(cap.full, -np.inf, within)
+        best = int(np.argmax(within))
+        if within[best] > -np.inf:
+            return best
+        self.relaxed += 1
+        return int(np.argmax(gain))
 
 
 def _unit(scores: Floats) -> Floats:
@@ -373,14 +364,20 @@ class _Cap:
         self.codes = codes  # (p,) -1 = no value, never capped
         self.most = most  # (p,)
         self.taken = np.zeros(int(codes.max(initial=-1)) + 2, np.int32)
+        self.full = np.zeros(len(codes), bool)  # (p,) no more of these for now
 
-    def open(self, picked: int, more: int = 1) -> Mask:
-        """(p,) whether `more` songs of the same value fit after so many songs were picked."""
-        windows = 1 + max(picked, 0) // WINDOW
-        return (self.codes < 0) | (self.taken[self.codes] + more <= self.most * windows)
+    def room(self, more: int) -> Mask:
+        """(p,) whether `more` songs of the same value would fit into one stretch of 20."""
+        return (self.codes < 0) | (self.taken[self.codes] + more <= self.most)
 
-    def take(self, place: int) -> None:
+    def take(self, place: int, picked: int) -> None:
+        """Count the song at `place`, the `picked`-th of the list."""
         self.taken[self.codes[place]] += 1
+        windows = 1 + picked // WINDOW
+        if picked % WINDOW == 0:
+            self.full = (self.codes >= 0) & (self.taken[self.codes] >= self.most * windows)
+        elif self.codes[place] >= 0 and self.taken[self.codes[place]] >= self.most[place] * windows:
+            self.full |= self.codes == self.codes[place]
 
 
 def _caps(draft: Draft, rows: Rows) -> list[_Cap]:
@@ -417,8 +414,9 @@ class _Mix:
 
     def __init__(self, *, share: Floats, held: Floats, strength: float) -> None:
         self.share = share  # (g,) sums to 1
-        self.held = held  # (p, g) a song's values, each row sums to 1 or 0
-        self.tells = held.sum(axis=1) > 0  # (p,) songs without a value change nothing
+        # Few different combinations of values exist: gains are computed once for each.
+        self.held, self.combination = np.unique(held, axis=0, return_inverse=True)
+        self.tells = self.held.sum(axis=1) > 0  # songs without a value change nothing
         self.strength = strength
         self.total = share.copy()
         self.counted = 1
@@ -431,11 +429,14 @@ class _Mix:
         now = float(np.log(self.total / self.counted) @ self.share)
         then = np.log((self.total + self.held) / (self.counted + 1)) @ self.share
         worth = self.strength * (self.counted + 1) * (then - now)
-        return np.where(self.tells, worth, 0).astype(np.float32)
+        gain: Floats = np.where(self.tells, worth, 0).astype(np.float32)[self.combination]
+        return gain
 
     def take(self, place: int) -> None:
-        self.total += self.held[place]
-        self.counted += int(self.tells[place])
+        """Add the song at `place` to the mix."""
+        combination = self.combination[place]
+        self.total += self.held[combination]
+        self.counted += int(self.tells[combination])
 
 
 def _mixes(draft: Draft, rows: Rows) -> list[_Mix]:
@@ -452,7 +453,12 @@ def _mix(draft: Draft, rows: Rows, kind: str, strength: float) -> _Mix | None:
     kept = np.flatnonzero(share >= _LEAST_SHARE)
     if len(kept) < 2:
         return None
-    held = np.asarray(draft.catalog.terms[kind].matrix[rows][:, kept].todense(), np.float32)
+    codes, owners = draft.catalog.terms[kind].gather(rows)
+    column = np.full(len(share), -1, np.int32)
+    column[kept] = np.arange(len(kept))
+    counted = column[codes] >= 0
+    held = np.zeros((len(rows), len(kept)), np.float32)
+    held[owners[counted], column[codes[counted]]] = 1
     held /= np.maximum(held.sum(axis=1, keepdims=True), 1)
     kept_share = share[kept] / share[kept].sum()
     return _Mix(share=kept_share, held=held, strength=strength)
@@ -495,8 +501,8 @@ def _within_caps(draft: Draft, listed: Rows, beyond: Rows, more: int) -> Rows:
     fits = np.ones(len(beyond), bool)
     for cap in _caps(draft, both):
         for place in range(len(listed)):
-            cap.take(place)
-        fits &= cap.open(len(listed) - 1, more)[len(listed) :]
+            cap.take(place, place + 1)
+        fits &= cap.room(more)[len(listed) :]
     return beyond[fits]
 
 

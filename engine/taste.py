@@ -73,10 +73,9 @@ def taste_of(query: Query, *, catalog: Catalog, weights: SignalWeights) -> Taste
 
 def mix_of(known: Known, catalog: Catalog) -> dict[str, Floats]:
     """{kind: (values,)} weighted share of each value among the known songs."""
-    vector = known.vector(catalog.n)
     shares = {}
     for kind in KINDS:
-        counts = np.asarray((vector @ catalog.terms[kind].matrix).todense(), np.float32).ravel()
+        counts = catalog.terms[kind].counts(known.rows, known.weights)
         shares[kind] = counts / max(float(counts.sum()), 1e-9)
     return shares
 
