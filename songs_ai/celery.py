@@ -2,9 +2,11 @@
 
 import os
 import warnings
+from typing import Any
 
 from celery import Celery
 from celery.platforms import SecurityWarning
+from celery.signals import heartbeat_sent
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "songs_ai.settings")
 
@@ -14,3 +16,11 @@ warnings.filterwarnings("ignore", category=SecurityWarning)
 app = Celery("songs_ai")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@heartbeat_sent.connect
+def _note_alive(**_: Any) -> None:
+    """A worker sends heartbeats from its main loop, and only while it has the broker."""
+    from recommendations.heartbeat import note_alive  # noqa: PLC0415 - needs settings
+
+    note_alive()

@@ -387,7 +387,11 @@ CELERY_TASK_PUBLISH_RETRY_POLICY = {
     "timeout": 0.8,
 }
 CELERY_WORKER_DEDUPLICATE_SUCCESSFUL_TASKS = True
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULER = "songs_ai.beat:Scheduler"
+HEARTBEAT_FILE = env.text(
+    "HEARTBEAT_FILE",
+    help="File that a worker, scheduler or consumer touches while its main loop turns, for health checks.",
+)
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False  # one format everywhere: LOGGING below
 CELERY_TIMEZONE = "Asia/Seoul"
 DJANGO_CELERY_BEAT_TZ_AWARE = True

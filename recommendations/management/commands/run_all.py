@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import secrets
 import shutil
 import socket
 import sys
@@ -14,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
-from django.core.management import BaseCommand, CommandError, call_command, get_commands
-from django.core.management.base import SystemCheckError
-from django.db import DatabaseError, connection
+from django.core.management import BaseCommand, CommandError, call_command
+from django.db import DatabaseError
 
 from catalog.models import SongLike
 from recommendations.supervisor import Child, Supervisor
@@ -33,12 +30,12 @@ LIKES_OF_A_TASTE = 8
 
 class Command(BaseCommand):
     help = "Prepare everything, run web, worker and scheduler, and print a real recommendation."
-    requires_system_checks = ()  # run below, where a failure can be told in one sentence
+    requires_system_checks = ()  # `prepare` runs them, and tells a failure in one sentence
 
     def handle(self, *args: Any, **options: Any) -> None:
         began = time.monotonic()
         self._refuse_busy_port()
-        self._prepare()
+        call_command("prepare", stdout=self.stdout)
         children = _children()
         self._say(f"Starting {', '.join(child.name for child in children)} …")
         supervisor = Supervisor(children, _environment(), self._say)
@@ -64,36 +61,6 @@ class Command(BaseCommand):
                     f"Port {settings.PORT} can't be used ({error.strerror}). Stop what uses it, "
                     f"or choose another one: PORT={settings.PORT + 1} make run"
                 ) from None
-
-    def _prepare(self) -> None:
-        self._say(f"Database: {_database_name()} …")
-        try:
-            connection.ensure_connection()
-        except DatabaseError as error:
-            raise CommandError(
-                f"The database of DATABASE_URL can't be reached ({error.args[-1]}). "
-                "Start it or correct DATABASE_URL; without it, make run uses SQLite."
-            ) from None
-        call_command("migrate", interactive=False, verbosity=0)
-        try:
-            self.check(databases=list(settings.DATABASES))
-        except SystemCheckError as error:
-            raise CommandError(str(error)) from None
-        if settings.CATALOG_OWNED and "load_demo" in get_commands():
-            self._say("Demo songs and members …")
-            call_command("load_demo", stdout=self.stdout)
-        self._ensure_admin()
-        if "setup_schedules" in get_commands():
-            call_command("setup_schedules", verbosity=0)
-
-    def _ensure_admin(self) -> None:
-        users = get_user_model()
-        if users.objects.filter(is_superuser=True).exists():
-            return
-        password = settings.SONGS_AI_ADMIN_PASSWORD or secrets.token_urlsafe(12)
-        users.objects.create_superuser("admin", password=password)
-        shown = "from SONGS_AI_ADMIN_PASSWORD" if settings.SONGS_AI_ADMIN_PASSWORD else password
-        self._say(f"Admin account: admin, password: {shown}  (shown this once)")
 
     # --- after the start --------------------------------------------------------------------------
     def _wait_for_web(self, supervisor: Supervisor) -> bool:
@@ -179,14 +146,6 @@ def _environment() -> dict[str, str]:
 
 
 # --- What is shown --------------------------------------------------------------------------------
-def _database_name() -> str:
-    database = settings.DATABASES["default"]
-    if connection.vendor == "sqlite":
-        return f"SQLite, {Path(database['NAME']).name}"
-    driver = f", {settings.MYSQL_DRIVER}" if settings.MYSQL_DRIVER else ""
-    return f"{database['HOST']}/{database['NAME']} ({connection.vendor}{driver})"
-
-
 def _call(method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
     # http.client, not urllib: a proxy of the environment must not come between.
     host = "127.0.0.1" if settings.HOST == "0.0.0.0" else settings.HOST
