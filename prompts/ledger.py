@@ -81,7 +81,6 @@ _kept: list[tuple[float, Ceilings]] = []
 
 def forget() -> None:
     """Read the ceilings anew and believe no row to be full."""
-    global _away_until
     _kept.clear()
     _full.clear()
 
