@@ -383,10 +383,7 @@ def _model_preferences(taste: StoredTaste | None) -> list[Preference]:
 
 def _exclude(own: _Own) -> Exclude:
     names: dict[str, set[str]] = {"artist": set(), "genre": set(), "mood": set()}
-    for override in own.overrides:
-        if override.action == models.OverrideAction.BAR and override.kind in names:
-            names[override.kind].add(fold(override.value))
-    for kind, name, _song in own.blocks:
+    for kind, name, _song in own.blocks:  # staff's bars are preferences: the trace names staff
         if kind in names:
             names[kind].add(fold(name))
     return Exclude(

@@ -23,9 +23,8 @@ from django.conf import settings
 from django.core.cache import cache
 from django.utils import timezone
 
-from prompts.shared import gate
-
 from catalog.queries import DATABASE_FAULTS, guard
+from prompts.shared import gate
 
 from .models import StoredAnswer
 

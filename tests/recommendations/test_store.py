@@ -75,7 +75,12 @@ def test_the_old_schedulers_shape_is_normalised() -> None:
                         "label": "감성적",
                         "tagline": None,
                         "songs": [
-                            {"title_jp": None, "title_kr": "용사", "tj_number": "68999", "ky_number": "0"}
+                            {
+                                "title_jp": None,
+                                "title_kr": "용사",
+                                "tj_number": "68999",
+                                "ky_number": "0",
+                            }
                         ],
                     }
                 ],
