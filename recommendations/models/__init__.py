@@ -1,14 +1,21 @@
 """Rows of the serving side: runs and answers, jobs, trained models."""
 
 from .artifacts import EngineSettingsVersion, ModelArtifact, ModelArtifactChunk
+from .jobs import DeadLetter, Job, JobAnswer, JobRun, LikeChunk, ScheduleRun
 from .runs import Lease, Run, Source, StoredAnswer, Trigger
 
 __all__ = [
+    "DeadLetter",
     "EngineSettingsVersion",
+    "Job",
+    "JobAnswer",
+    "JobRun",
     "Lease",
+    "LikeChunk",
     "ModelArtifact",
     "ModelArtifactChunk",
     "Run",
+    "ScheduleRun",
     "Source",
     "StoredAnswer",
     "Trigger",

@@ -1,0 +1,510 @@
+"""What was asked: jobs and their attempts, messages nobody could serve, and the runs of the schedules."""
+
+from __future__ import annotations
+
+import uuid
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Self
+
+from django.conf import settings
+from django.db import IntegrityError, models, transaction
+from django.utils.translation import gettext_lazy as _
+
+#: A worker extends its hold on a job four times within this; without that the job is anybody's again.
+LEASE_S = 20.0
+#: A job during which this many workers died is not given to another one: it may be what kills them.
+MOST_LOSSES = 5
+
+
+class State(models.TextChoices):
+    """Where a job stands; the words are those of `job:status` (contract §2)."""
+
+    QUEUED = "queued", _("대기")
+    RUNNING = "running", _("실행 중")
+    SUCCEEDED = "succeeded", _("성공")
+    FAILED = "failed", _("실패")
+    CANCELED = "canceled", _("취소")
+
+
+ENDED = (State.SUCCEEDED, State.FAILED, State.CANCELED)
+
+
+class JobSource(models.TextChoices):
+    """Which door a job came through."""
+
+    QUEUE = "queue", _("백엔드 대기열")
+    API = "api", _("API")
+    SCHEDULE = "schedule", _("예약")
+    STAFF = "staff", _("관리자")
+    INTERNAL = "internal", _("내부")
+
+
+class Claim(StrEnum):
+    """What a worker may do with a job that was handed to it."""
+
+    TAKEN = "taken"
+    #: It has ended; only the acknowledgement was lost.
+    ENDED = "ended"
+    #: An older attempt's message; a newer attempt was published since.
+    STALE = "stale"
+    #: Somebody who is alive works on it.
+    BUSY = "busy"
+    #: Too many workers died doing it.
+    DEADLY = "deadly"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why a job did not succeed; `message` is never empty (contract §2)."""
+
+    code: str
+    message: str
+
+
+class JobQuerySet(models.QuerySet["Job"]):
+    def open(self) -> Self:
+        return self.filter(state__in=(State.QUEUED, State.RUNNING))
+
+    def ended(self) -> Self:
+        return self.filter(state__in=ENDED)
+
+    def to_publish(self, *, now: datetime, lost_after: timedelta) -> Self:
+        """Queued jobs that are due and were never sent, or sent so long ago that the message must be lost."""
+        due = models.Q(not_before__isnull=True) | models.Q(not_before__lte=now)
+        unsent = models.Q(published_at__isnull=True) | models.Q(published_at__lt=now - lost_after)
+        return self.filter(due, unsent, state=State.QUEUED)
+
+    def abandoned(self, *, now: datetime) -> Self:
+        return self.filter(state=State.RUNNING, lease_until__lt=now)
+
+
+class Job(models.Model):
+    """One piece of work that was asked for. The row is the truth; brokers and Redis are told from it."""
+
+    uuid = models.UUIDField(_("작업 ID"), primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(_("작업"), max_length=64)
+    #: Names the work. While a job with this key waits, asking again adds none.
+    key = models.CharField(_("키"), max_length=190, blank=True)
+    #: The key while the job waits, else NULL: unique among the waiting.
+    waiting_key = models.CharField(max_length=190, null=True, unique=True, editable=False)  # noqa: DJ001
+    arguments = models.JSONField(_("인자"), default=dict, blank=True)
+    queue = models.CharField(_("대기열"), max_length=64)
+    state = models.CharField(_("상태"), max_length=10, choices=State.choices, default=State.QUEUED)
+    source = models.CharField(
+        _("출처"), max_length=10, choices=JobSource.choices, default=JobSource.INTERNAL
+    )
+    member_key = models.CharField(_("회원"), max_length=64, blank=True)
+    trace_id = models.CharField(_("추적 ID"), max_length=64, blank=True)
+    idempotency_key = models.CharField(
+        _("멱등 키"), max_length=200, null=True, blank=True, unique=True
+    )
+    #: The attempt that runs or is expected next, from 0.
+    attempt = models.PositiveSmallIntegerField(_("시도"), default=0)
+    #: Rises when staff ask again for a job that had ended.
+    round = models.PositiveSmallIntegerField(_("회차"), default=0)
+    losses = models.PositiveSmallIntegerField(_("유실된 작업자"), default=0)
+    progress = models.PositiveSmallIntegerField(_("진행률"), default=0)
+    error_code = models.CharField(_("오류 코드"), max_length=40, blank=True)
+    error_message = models.CharField(_("오류"), max_length=500, blank=True)
+    note = models.CharField(_("비고"), max_length=300, blank=True)
+    result = models.JSONField(_("결과"), null=True, blank=True)
+    #: The backend's message as received; empty for jobs of our own.
+    message = models.BinaryField(_("받은 메시지"), default=b"", blank=True)
+    headers = models.JSONField(_("헤더"), default=dict, blank=True)
+    #: Who works on it, until when, and which claim that is: a worker that lost its claim can't end the job.
+    worker = models.CharField(_("작업자"), max_length=120, blank=True)
+    lease_until = models.DateTimeField(_("점유 만료"), null=True, blank=True)
+    fence = models.PositiveIntegerField(default=0, editable=False)
+    cancel_requested = models.BooleanField(_("취소 요청"), default=False)
+    not_before = models.DateTimeField(_("다음 시도"), null=True, blank=True)
+    published_at = models.DateTimeField(_("발행"), null=True, blank=True)
+    #: Its keys could not be written to Redis: to be sent when Redis returns.
+    redis_pending = models.BooleanField(_("Redis 대기"), default=False)
+    schedule_run = models.ForeignKey(
+        "ScheduleRun",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="jobs",
+        verbose_name=_("예약 실행"),
+    )
+    submitted_at = models.DateTimeField(_("접수"))
+    started_at = models.DateTimeField(_("시작"), null=True, blank=True)
+    finished_at = models.DateTimeField(_("종료"), null=True, blank=True)
+
+    objects = JobQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("작업")
+        verbose_name_plural = _("작업")
+        ordering = ("-submitted_at",)
+        indexes = (
+            models.Index(fields=("state", "published_at"), name="job_state_published"),
+            models.Index(fields=("state", "lease_until"), name="job_state_lease"),
+            models.Index(fields=("member_key", "-submitted_at"), name="job_member_newest"),
+            models.Index(fields=("-submitted_at",), name="job_newest"),
+            models.Index(fields=("finished_at",), name="job_finished"),
+            models.Index(fields=("redis_pending",), name="job_redis_pending"),
+        )
+        permissions = (
+            ("retry_job", _("작업을 다시 실행할 수 있음")),
+            ("cancel_job", _("작업을 취소할 수 있음")),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.uuid}"
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+    # --- Taking it --------------------------------------------------------------------------------
+    def decide(self, *, attempt: int, now: datetime, holder_is_dead: bool) -> Claim:
+        """What may be done with a delivery of `attempt`; changes nothing."""
+        if self.ended:
+            return Claim.ENDED
+        if attempt < self.attempt:
+            return Claim.STALE
+        if self.state == State.QUEUED:
+            return Claim.TAKEN
+        held = self.lease_until is not None and self.lease_until > now
+        if held and not holder_is_dead:
+            return Claim.BUSY
+        return Claim.DEADLY if self.losses >= MOST_LOSSES else Claim.TAKEN
+
+    def take(self, *, attempt: int, worker: str, now: datetime) -> None:
+        """Hold the job for `worker`; the caller has locked the row and decided that it may."""
+        if self.state == State.RUNNING:
+            self.losses += 1
+        self.state = State.RUNNING
+        self.waiting_key = None
+        self.attempt = attempt
+        self.worker = worker
+        self.fence += 1
+        self.started_at = now
+        self.lease_until = now + timedelta(seconds=LEASE_S)
+        self.progress = 0
+        self.save()
+        JobRun.objects.update_or_create(
+            job=self,
+            round=self.round,
+            attempt=attempt,
+            defaults={"started_at": now, "worker": worker, "outcome": "", "finished_at": None},
+        )
+
+    def hold(self, *, now: datetime) -> bool:
+        """Extend the lease; False when the job was taken by somebody else or ended."""
+        until = now + timedelta(seconds=LEASE_S)
+        return self._mine().update(lease_until=until) == 1
+
+    def _mine(self) -> JobQuerySet:
+        return Job.objects.filter(pk=self.pk, state=State.RUNNING, fence=self.fence)
+
+    # --- Ending it --------------------------------------------------------------------------------
+    def succeed(
+        self,
+        *,
+        now: datetime,
+        result: Mapping[str, Any] | None = None,
+        answer: bytes | None = None,
+        redis_pending: bool = False,
+    ) -> bool:
+        """Store the outcome; False when the job is no longer ours, and nothing was stored."""
+        with transaction.atomic():
+            mine = self._end(
+                State.SUCCEEDED,
+                now=now,
+                progress=100,
+                result=result,
+                error_code="",
+                error_message="",
+                redis_pending=redis_pending,
+            )
+            if mine and answer is not None:
+                JobAnswer.objects.update_or_create(
+                    job=self,
+                    defaults={
+                        "member_key": self.member_key,
+                        "body": zlib.compress(answer, 6),
+                        "created_at": now,
+                    },
+                )
+        return mine
+
+    def fail(self, failure: Failure, *, now: datetime, redis_pending: bool = False) -> bool:
+        return self._end(
+            State.FAILED,
+            now=now,
+            error_code=failure.code[:40],
+            error_message=(failure.message or failure.code)[:500],
+            redis_pending=redis_pending,
+        )
+
+    def end_canceled(self, *, now: datetime) -> bool:
+        return self._end(State.CANCELED, now=now)
+
+    @transaction.atomic
+    def _end(self, state: State, *, now: datetime, **values: Any) -> bool:
+        values |= {"state": state, "finished_at": now, "lease_until": None}
+        if self._mine().update(**values) != 1:
+            return False
+        self._adopt(values)
+        self._close_run(state, now=now)
+        return True
+
+    def _close_run(self, outcome: str, *, now: datetime) -> None:
+        self.runs.filter(round=self.round, attempt=self.attempt).update(
+            finished_at=now,
+            outcome=outcome,
+            error_code=self.error_code,
+            error_message=self.error_message,
+        )
+
+    def _adopt(self, values: Mapping[str, Any]) -> None:
+        for name, value in values.items():
+            setattr(self, name, value)
+
+    # --- Once more --------------------------------------------------------------------------------
+    @transaction.atomic
+    def wait_for_retry(
+        self, failure: Failure, *, now: datetime, delay_s: float, published: bool
+    ) -> bool:
+        """Give the job back for its next attempt.
+
+        published: the next attempt's message is in the broker already; else the sweep sends it.
+        """
+        values = {
+            "state": State.QUEUED,
+            "lease_until": None,
+            "error_code": failure.code[:40],
+            "error_message": failure.message[:500],
+            "not_before": now + timedelta(seconds=delay_s),
+            "published_at": now if published else None,
+        }
+        if self._mine().update(**values, attempt=self.attempt + 1) != 1:
+            return False
+        self._adopt(values)
+        self._close_run("retried", now=now)
+        self.attempt += 1
+        return True
+
+    def give_back(self) -> bool:
+        """Return the job untouched: same attempt, anybody may take it."""
+        return self._mine().update(state=State.QUEUED, lease_until=None) == 1
+
+    def release_abandoned(self, *, now: datetime) -> bool:
+        """Make a job whose worker died available again; False when it moved meanwhile."""
+        values = {"state": State.QUEUED, "lease_until": None, "published_at": None}
+        freed = self._mine().filter(lease_until__lt=now)
+        return freed.update(**values, losses=models.F("losses") + 1) == 1
+
+    @transaction.atomic
+    def reopen(self, *, now: datetime) -> bool:
+        """Ask again for a job that had ended; False when it had not."""
+        values = {
+            "state": State.QUEUED,
+            "waiting_key": None,
+            "attempt": 0,
+            "losses": 0,
+            "progress": 0,
+            "error_code": "",
+            "error_message": "",
+            "cancel_requested": False,
+            "not_before": None,
+            "published_at": None,
+            "finished_at": None,
+        }
+        again = Job.objects.filter(pk=self.pk).ended()
+        if again.update(**values, round=models.F("round") + 1) != 1:
+            return False
+        self.refresh_from_db()
+        return True
+
+    def cancel(self, *, now: datetime) -> bool:
+        """Cancel a waiting job at once, a running one at its next step; False when it had ended."""
+        values = {"state": State.CANCELED, "finished_at": now, "waiting_key": None}
+        if Job.objects.filter(pk=self.pk, state=State.QUEUED).update(**values):
+            self.refresh_from_db()
+            return True
+        running = Job.objects.filter(pk=self.pk, state=State.RUNNING)
+        return running.update(cancel_requested=True) == 1
+
+    @classmethod
+    def ask(cls, **values: Any) -> tuple[Job, bool]:
+        """Add a job, or find the one that waits under the same key. Returns (job, whether it is new)."""
+        key = values.get("key") or None
+        found = cls.objects.filter(waiting_key=key).first() if key else None
+        if found is not None:
+            return found, False
+        try:
+            with transaction.atomic():
+                return cls.objects.create(waiting_key=key, **values), True
+        except IntegrityError:
+            # Somebody was faster; if a worker took that one already, ours is a new wish.
+            found = cls.objects.filter(waiting_key=key).first()
+            return (found, False) if found else (cls.objects.create(**values), True)
+
+
+class JobRun(models.Model):
+    """One attempt at a job."""
+
+    job = models.ForeignKey(Job, models.CASCADE, related_name="runs", verbose_name=_("작업"))
+    round = models.PositiveSmallIntegerField(_("회차"), default=0)
+    attempt = models.PositiveSmallIntegerField(_("시도"))
+    worker = models.CharField(_("작업자"), max_length=120, blank=True)
+    #: A state of the job, "retried", or "" while it runs.
+    outcome = models.CharField(_("결과"), max_length=10, blank=True)
+    error_code = models.CharField(_("오류 코드"), max_length=40, blank=True)
+    error_message = models.CharField(_("오류"), max_length=500, blank=True)
+    started_at = models.DateTimeField(_("시작"))
+    finished_at = models.DateTimeField(_("종료"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("작업 시도")
+        verbose_name_plural = _("작업 시도")
+        ordering = ("-started_at",)
+        constraints = (
+            models.UniqueConstraint(fields=("job", "round", "attempt"), name="job_attempt_once"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.job_id} #{self.attempt}"
+
+
+class JobAnswer(models.Model):
+    """The answer of a job: what `job:result` and `latest:recommendation` are rebuilt from."""
+
+    job = models.OneToOneField(Job, models.CASCADE, primary_key=True, related_name="answer")
+    member_key = models.CharField(_("회원"), max_length=64)
+    body = models.BinaryField()
+    created_at = models.DateTimeField(_("생성"), db_index=True)
+
+    class Meta:
+        verbose_name = _("작업 답")
+        verbose_name_plural = _("작업 답")
+
+    def __str__(self) -> str:
+        return str(self.job_id)
+
+    @property
+    def json(self) -> bytes:
+        return zlib.decompress(bytes(self.body))
+
+
+class DeadLetter(models.Model):
+    """A message that ended in the dead-letter queue, kept here because songs_be empties that queue at once."""
+
+    class State(models.TextChoices):
+        OPEN = "open", _("미처리")
+        RETRIED = "retried", _("재시도함")
+        DISCARDED = "discarded", _("폐기함")
+
+    job_uuid = models.CharField(_("작업 ID"), max_length=64, blank=True, db_index=True)
+    member_key = models.CharField(_("회원"), max_length=64, blank=True)
+    code = models.CharField(_("사유"), max_length=40)
+    detail = models.CharField(_("설명"), max_length=500)
+    body = models.BinaryField(_("본문"))
+    headers = models.JSONField(_("헤더"), default=dict)
+    #: Body and job are one letter however often the message is delivered.
+    digest = models.CharField(max_length=40, unique=True, editable=False)
+    state = models.CharField(
+        _("처리"), max_length=10, choices=State.choices, default=State.OPEN, db_index=True
+    )
+    handled_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, verbose_name=_("처리자")
+    )
+    handled_reason = models.CharField(_("처리 사유"), max_length=300, blank=True)
+    handled_at = models.DateTimeField(_("처리 시각"), null=True, blank=True)
+    arrived_at = models.DateTimeField(_("도착"), db_index=True)
+    #: When the operators were told; NULL until the watch has seen it.
+    told_at = models.DateTimeField(_("알림"), null=True, blank=True, editable=False)
+
+    class Meta:
+        verbose_name = _("처리 못 한 메시지")
+        verbose_name_plural = _("처리 못 한 메시지(DLQ)")
+        ordering = ("-arrived_at",)
+        permissions = (
+            ("retry_deadletter", _("DLQ 메시지를 다시 보낼 수 있음")),
+            ("edit_deadletter", _("DLQ 메시지를 고쳐 보낼 수 있음")),
+            ("discard_deadletter", _("DLQ 메시지를 폐기할 수 있음")),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.job_uuid}"
+
+
+class ScheduleRun(models.Model):
+    """One run of a schedule, or the note that one was missed."""
+
+    class State(models.TextChoices):
+        QUEUED = "queued", _("대기")
+        RUNNING = "running", _("실행 중")
+        SUCCEEDED = "succeeded", _("성공")
+        FAILED = "failed", _("실패")
+        SKIPPED = "skipped", _("건너뜀")
+        MISSED = "missed", _("놓침")
+
+    class Trigger(models.TextChoices):
+        CLOCK = "clock", _("예약 시각")
+        STAFF = "staff", _("지금 실행")
+
+    schedule = models.CharField(_("예약"), max_length=200)
+    #: The moment the schedule named; two beats that both see it make one run.
+    slot = models.DateTimeField(_("예정 시각"))
+    trigger = models.CharField(_("계기"), max_length=5, choices=Trigger.choices)
+    state = models.CharField(_("상태"), max_length=10, choices=State.choices, default=State.QUEUED)
+    requested_by = models.CharField(_("요청자"), max_length=150, blank=True)
+    summary = models.JSONField(_("요약"), default=dict, blank=True)
+    log = models.TextField(_("기록"), blank=True)
+    started_at = models.DateTimeField(_("시작"), null=True, blank=True)
+    finished_at = models.DateTimeField(_("종료"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("예약 실행")
+        verbose_name_plural = _("예약 실행")
+        ordering = ("-slot", "-pk")
+        constraints = (
+            models.UniqueConstraint(fields=("schedule", "slot"), name="schedule_slot_once"),
+        )
+        indexes = (models.Index(fields=("schedule", "state"), name="schedule_state"),)
+        permissions = (("run_schedule", _("예약을 지금 실행할 수 있음")),)
+
+    def __str__(self) -> str:
+        return f"{self.schedule} {self.slot:%Y-%m-%d %H:%M}"
+
+    def say(self, text: str, *, now: datetime) -> None:
+        """Add a line to the log, shown in the admin."""
+        self.log += f"{now:%H:%M:%S} {text}\n"
+        self.save(update_fields=["log"])
+
+    def end(self, state: ScheduleRun.State, *, now: datetime, **summary: Any) -> bool:
+        """Close an open run; False when it was closed already."""
+        open_ = ScheduleRun.objects.filter(
+            pk=self.pk, state__in=(self.State.QUEUED, self.State.RUNNING)
+        )
+        self.summary = self.summary | summary
+        self.state, self.finished_at = state, now
+        return open_.update(state=state, finished_at=now, summary=self.summary) == 1
+
+
+class LikeChunk(models.Model):
+    """What a stretch of `song_like` or `playlist_song` looked like when last seen (see sync.py)."""
+
+    table = models.CharField(max_length=16)
+    number = models.PositiveIntegerField()
+    rows = models.PositiveIntegerField()
+    checksum = models.CharField(max_length=80)
+    #: (id, member) pairs of the stretch, packed.
+    members = models.BinaryField()
+
+    class Meta:
+        verbose_name = _("좋아요 상태")
+        verbose_name_plural = _("좋아요 상태")
+        constraints = (models.UniqueConstraint(fields=("table", "number"), name="like_chunk_once"),)
+
+    def __str__(self) -> str:
+        return f"{self.table}#{self.number}"
