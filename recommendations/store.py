@@ -36,6 +36,8 @@ OWN_PREFIX = b'{"favorite_song_ids":'
 CHANNEL = "songs_ai:invalidate"
 #: Present once Redis holds what the database holds. Gone after a restart of Redis.
 SENTINEL = "songs_ai:sentinel"
+#: The same for the keys of jobs.
+JOBS_SENTINEL = "songs_ai:sentinel:jobs"
 JOB_TTL_S = 86_400
 VARIANT_TTL_S = 3_600
 VARIANTS_PER_MEMBER = 8
@@ -578,6 +580,48 @@ def job_result(job_id: str, member_key: str, answer: bytes) -> bool:
 
 def read_job_result(job_id: str) -> bytes | None:
     return gate.call(lambda client: client.get(f"job:result:{job_id}"), None)
+
+
+def forgot_jobs() -> bool:
+    """Whether Redis has lost its jobs' keys (a restart) and waits for them to be sent again."""
+    return gate.up and not gate.call(lambda client: client.exists(JOBS_SENTINEL), 1)
+
+
+def note_jobs_restored(*, now: datetime) -> None:
+    gate.attempt(lambda client: client.set(JOBS_SENTINEL, now.isoformat()))
+
+
+def restore_job(
+    job_id: str,
+    member_key: str,
+    fields: Mapping[str, str | int],
+    *,
+    answer: bytes | None,
+    ended: bool,
+) -> bool:
+    """Write a job's keys from its row without overwriting what is newer than the row.
+
+    A job that has not ended may move while its row is read: only what is missing is written for it.
+    """
+    key = f"job:status:{job_id}"
+    values = {name: str(value) for name, value in fields.items()}
+
+    def write(client: redis.Redis) -> None:
+        pipe = client.pipeline(transaction=True)
+        if answer is not None:
+            pipe.set(f"job:result:{job_id}", answer, ex=JOB_TTL_S)
+            pipe.set(f"latest:recommendation:{member_key}", answer, nx=True)
+        for name, value in values.items():
+            (pipe.hset if ended else pipe.hsetnx)(key, name, value)
+        pipe.expire(key, JOB_TTL_S)
+        pipe.execute()
+
+    return gate.attempt(write)
+
+
+def forget_job(job_id: str) -> None:
+    """Remove a job's keys: it is asked for again."""
+    gate.attempt(lambda client: client.delete(f"job:status:{job_id}", f"job:result:{job_id}"))
 
 
 def members_with_answers(member_keys: Iterable[str], *, now: datetime) -> set[str]:
