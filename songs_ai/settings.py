@@ -380,21 +380,57 @@ CELERY_TASK_TRACK_STARTED = True
 CELERY_TASK_SOFT_TIME_LIMIT = 15 * 60
 CELERY_TASK_TIME_LIMIT = 16 * 60
 CELERY_TASK_DEFAULT_QUEUE = "songs_ai.default"
+if TESTING:
+    CELERY_BROKER_URL, CELERY_BROKER_TRANSPORT_OPTIONS = "memory://", {}
 CELERY_TASK_PUBLISH_RETRY_POLICY = {
     "max_retries": 1,
     "interval_start": 0,
     "interval_step": 0.1,
-    "timeout": 0.8,
 }
 CELERY_WORKER_DEDUPLICATE_SUCCESSFUL_TASKS = True
-CELERY_BEAT_SCHEDULER = "songs_ai.beat:Scheduler"
 HEARTBEAT_FILE = env.text(
     "HEARTBEAT_FILE",
     help="File that a worker, scheduler or consumer touches while its main loop turns, for health checks.",
 )
+CELERY_BEAT_SCHEDULER = "recommendations.beat:Scheduler"
+CELERY_BEAT_SYNC_EVERY = 1  # a second scheduler sees at once what the first one sent
+CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False  # one format everywhere: LOGGING below
 CELERY_TIMEZONE = "Asia/Seoul"
 DJANGO_CELERY_BEAT_TZ_AWARE = True
+
+MODEL_CALLS_IN_FLIGHT = env.integer(
+    "MODEL_CALLS_IN_FLIGHT",
+    16,
+    least=2,
+    most=200,
+    help="Calls to the model that one worker process of a batch keeps going at a time.",
+)
+JOB_TIME_LIMIT_S = env.integer(
+    "JOB_TIME_LIMIT_S",
+    60,
+    least=1,
+    most=1500,
+    help="Longest work on one job of the backend's queue before it is tried again.",
+)
+JOBS_PER_MINUTE = env.integer(
+    "JOBS_PER_MINUTE", 3, least=1, help="Jobs one member may ask for per minute over the API."
+)
+JOBS_PER_DAY = env.integer(
+    "JOBS_PER_DAY", 50, least=1, help="Jobs one member may ask for in 24 hours over the API."
+)
+RETENTION_JOBS_DAYS = env.integer(
+    "RETENTION_JOBS_DAYS",
+    30,
+    least=1,
+    help="Days that ended jobs and handled dead letters are kept.",
+)
+RETENTION_RUNS_DAYS = env.integer(
+    "RETENTION_RUNS_DAYS", 90, least=1, help="Days that runs are kept."
+)
+RETENTION_FEEDBACK_DAYS = env.integer(
+    "RETENTION_FEEDBACK_DAYS", 400, least=30, help="Days that feedback events are kept."
+)
 
 # --- API ------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {

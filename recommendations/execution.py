@@ -1,0 +1,306 @@
+"""Carries out one job: takes it, keeps hold of it, does the work, stores the outcome, then tells Redis."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, TypeVar
+from uuid import UUID
+
+import orjson
+import psutil
+from celery.exceptions import SoftTimeLimitExceeded
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    OperationalError,
+    close_old_connections,
+    connection,
+    transaction,
+)
+from django.utils import timezone
+
+from catalog import queries
+from engine.types import Locale, Strategy
+
+from . import services, store
+from .models import Job, JobAnswer
+from .models.jobs import LEASE_S, Claim, Failure, JobSource, State
+from .models.runs import Trigger
+from .requests import Request
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+#: Said as soon as a worker has the job; the backend's own jobs begin there too.
+PROGRESS_STARTED = 5
+#: How long a worker waits for a database that is away before it returns the job to the broker.
+PATIENCE_S = 45.0
+
+
+class StoreAway(Exception):
+    """The database is away: no outcome can be stored, so the job has none yet."""
+
+
+class JobFailed(Exception):
+    """The job can't succeed, however often it is tried."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+class JobCanceled(Exception):
+    """Somebody cancelled the job while it ran."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How an attempt ended."""
+
+    state: State | None  #: None: to be tried again
+    failure: Failure | None = None
+    #: The JSON of the answer, for jobs that make one.
+    answer: bytes | None = None
+    result: Mapping[str, Any] = field(default_factory=dict)
+
+
+#: (JSON of the answer or None, figures for the job's row)
+Done = tuple[bytes | None, Mapping[str, Any]]
+#: Does the work of a job.
+WorkOf = Callable[[Job], Done]
+
+
+# --- Who works ------------------------------------------------------------------------------------
+def identity() -> str:
+    """This process, told apart from an earlier one with the same number."""
+    return f"{_host()}|{os.getpid()}|{psutil.Process().create_time():.2f}"
+
+
+@cache
+def _host() -> str:
+    return socket.gethostname()[:80]
+
+
+def is_dead(worker: str) -> bool:
+    """Whether a worker is known to be gone; False for other hosts, whose leases have to run out."""
+    host, _, rest = worker.partition("|")
+    number, _, created = rest.partition("|")
+    if host != _host() or not number.isdecimal():
+        return False
+    try:
+        process = psutil.Process(int(number))
+        return f"{process.create_time():.2f}" != created or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+# --- Taking and holding ---------------------------------------------------------------------------
+@transaction.atomic
+def claim(
+    job_uuid: UUID, *, attempt: int | None = None, first_seen: Mapping[str, Any] | None = None
+) -> tuple[Claim, Job]:
+    """Try to take a job. first_seen: the values of its row, should this be the first we hear of it.
+
+    Raises Job.DoesNotExist when there is no such job and nothing to make it of.
+    """
+    if first_seen is not None:
+        Job.objects.get_or_create(pk=job_uuid, defaults=dict(first_seen))
+    job = Job.objects.select_for_update().get(pk=job_uuid)
+    attempt = job.attempt if attempt is None else attempt
+    now = timezone.now()
+    verdict = job.decide(attempt=attempt, now=now, holder_is_dead=is_dead(job.worker))
+    if verdict is Claim.TAKEN:
+        job.take(attempt=attempt, worker=identity(), now=now)
+    return verdict, job
+
+
+@contextmanager
+def held(job: Job) -> Iterator[None]:
+    """Extend the job's lease from a thread while the block runs."""
+    done = threading.Event()
+
+    def extend() -> None:
+        try:
+            while not done.wait(LEASE_S / 4):
+                _extend_once(job)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=extend, name=f"hold-{job.pk}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+def _extend_once(job: Job) -> None:
+    try:
+        job.hold(now=timezone.now())
+    except DatabaseError:
+        connection.close()  # the next try gets a new one; until then the lease runs
+
+
+def patiently(step: Callable[[], T]) -> T:
+    """Do a step that needs the database, waiting for it while it is away. Raises StoreAway in the end."""
+    deadline, pause_s = time.monotonic() + PATIENCE_S, 0.25
+    while True:
+        try:
+            return step()
+        except (OperationalError, InterfaceError) as error:
+            close_old_connections()
+            if time.monotonic() + pause_s > deadline:
+                raise StoreAway from error
+            time.sleep(pause_s)
+            pause_s = min(4.0, pause_s * 2)
+
+
+# --- Working --------------------------------------------------------------------------------------
+def outcome_of(job: Job, work: WorkOf) -> Outcome:
+    """Do the work and say how it ended. Raises StoreAway when the database went away under it."""
+    try:
+        answer, result = work(job)
+    except (OperationalError, InterfaceError, StoreAway) as error:
+        raise StoreAway from error
+    except JobCanceled:
+        return Outcome(state=State.CANCELED)
+    except JobFailed as error:
+        return Outcome(state=State.FAILED, failure=Failure(code=error.code, message=str(error)))
+    except Exception as error:
+        # The worker loop's boundary: whatever a job raises becomes its outcome.
+        if is_transient(error):
+            return _try_again(job, error)
+        log.exception("Job %s failed", job.pk)
+        # The wire tells the kind of error only; its text may name hosts or SQL.
+        reason = f"internal error ({type(error).__name__})"
+        return Outcome(state=State.FAILED, failure=Failure(code="MODEL_ERROR", message=reason))
+    return Outcome(state=State.SUCCEEDED, answer=answer, result=result)
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether the same work may succeed later: time-outs, connections, what calls itself retryable."""
+    kinds = (SoftTimeLimitExceeded, TimeoutError, ConnectionError)
+    return isinstance(error, kinds) or bool(getattr(error, "retryable", False))
+
+
+def _try_again(job: Job, error: Exception) -> Outcome:
+    log.warning("Job %s will be tried again: %r", job.pk, error)
+    reason = str(error) or "the work took too long"
+    return Outcome(state=None, failure=Failure(code="GENERATION_TIMEOUT", message=reason))
+
+
+def store_outcome(job: Job, outcome: Outcome) -> bool:
+    """Write how the job ended, the database first, then Redis. False when the job is no longer ours."""
+    now = timezone.now()
+    owed = store.gate.configured and not store.gate.up
+    if outcome.state == State.SUCCEEDED:
+        mine = job.succeed(
+            now=now, result=outcome.result, answer=outcome.answer, redis_pending=owed
+        )
+    elif outcome.state == State.CANCELED:
+        mine = job.end_canceled(now=now)
+    else:
+        assert outcome.failure is not None
+        mine = job.fail(outcome.failure, now=now, redis_pending=owed)
+    if mine:
+        announce(job, answer=outcome.answer)
+    return mine
+
+
+# --- Telling Redis (contract §2) ------------------------------------------------------------------
+def announces(job: Job) -> bool:
+    """Whether somebody outside follows this job under its id."""
+    return job.source in (JobSource.QUEUE, JobSource.API)
+
+
+def announce(job: Job, *, answer: bytes | None = None) -> None:
+    """Bring `job:result`, `latest:recommendation` and last `job:status` up to the row."""
+    if not announces(job) or not store.gate.configured:
+        return
+    job_id = str(job.pk)
+    sent = True
+    if job.state == State.SUCCEEDED:
+        body = answer if answer is not None else _kept_answer(job)
+        sent = body is None or store.job_result(job_id, job.member_key, body)
+    sent = sent and store.job_status(job_id, status_fields(job))
+    if not sent:
+        Job.objects.filter(pk=job.pk).update(redis_pending=True)
+
+
+def _kept_answer(job: Job) -> bytes | None:
+    kept = JobAnswer.objects.filter(pk=job.pk).first()
+    return None if kept is None else kept.json
+
+
+def status_fields(job: Job, *, submitted: bool = False) -> dict[str, str | int]:
+    """The hash `job:status`. submitted: with `submittedAt`, which songs_be has written for its own jobs."""
+    fields: dict[str, str | int] = {"status": job.state, "progress": job.progress}
+    moments = {"startedAt": job.started_at, "finishedAt": job.finished_at}
+    if submitted or job.source == JobSource.API:
+        moments["submittedAt"] = job.submitted_at
+    fields |= {name: instant(moment) for name, moment in moments.items() if moment is not None}
+    if job.state == State.FAILED:
+        fields |= {
+            "error.code": job.error_code,
+            "error.message": job.error_message or job.error_code,
+        }
+    if job.note:
+        fields["note"] = job.note
+    return fields
+
+
+def instant(moment: datetime) -> str:
+    """An ISO-8601 instant as Java reads it."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def show_progress(job: Job, percent: int) -> None:
+    """Move the job's progress; the end of it is set with the outcome only."""
+    job.progress = max(job.progress, min(99, int(percent)))
+    if store.gate.up:
+        store.job_status(str(job.pk), {"progress": job.progress})
+    else:
+        Job.objects.filter(pk=job.pk, state=State.RUNNING).update(progress=job.progress)
+
+
+# --- The work of a recommendation job -------------------------------------------------------------
+def serve(job: Job) -> Done:
+    """Recommend for the job's member. Raises JobFailed when a numeric member does not exist."""
+    request = _request(job)
+    if job.source == JobSource.QUEUE and not queries.member_exists(int(request.member_key)):
+        raise JobFailed("MEMBER_NOT_FOUND", f"member {request.member_key} does not exist")
+    answer = services.recommend(request)
+    if answer.degraded == "database":
+        raise StoreAway  # made without knowing the member's likes
+    result = {"run_id": answer.run_id, "source": answer.source, "degraded": answer.degraded}
+    return orjson.dumps(answer.to_wire()), result
+
+
+def _request(job: Job) -> Request:
+    asked = job.arguments
+    given = asked.get("favorite_ids")
+    return Request(
+        member_key=asked["member_key"],
+        favorite_ids=None if given is None else tuple(given),
+        count=asked["count"],
+        strategy=Strategy(asked["strategy"]),
+        locale=Locale(asked["locale"]),
+        trigger=Trigger.QUEUE,
+        job_uuid=job.pk,
+        progress=lambda percent: _watch(job, percent),
+    )
+
+
+def _watch(job: Job, percent: int) -> None:
+    """Between two steps of the work: move the progress, and stop if somebody cancelled the job."""
+    show_progress(job, percent)
+    if Job.objects.filter(pk=job.pk, cancel_requested=True).exists():
+        raise JobCanceled
