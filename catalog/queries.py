@@ -175,11 +175,11 @@ def recently_active_member_ids(limit: int) -> list[int]:
         if not page:
             break
         before = page[-1][0]
-        found |= dict.fromkeys(_keep_active([member_id for _, member_id in page]))
+        found |= dict.fromkeys(keep_active([member_id for _, member_id in page]))
     return list(found)[:limit]
 
 
-def _keep_active(member_ids: list[int]) -> list[int]:
+def keep_active(member_ids: list[int]) -> list[int]:
     """Drop deactivated members, keep the order."""
     distinct = list(dict.fromkeys(member_ids))
     active: set[int] = set()
