@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,7 +17,7 @@ from catalog.queries import guard
 from prompts import cleaning, instruments, ledger, model_profiles
 from prompts.breaker import breaker, report_of
 from prompts.errors import ModelUnavailable, PromptError, TemplatePaused
-from prompts.gateway import Exchange, Plan, Question, Usage, exchange_all
+from prompts.gateway import Exchange, Plan, Question, exchange_all
 from prompts.model_profiles import Profile
 from prompts.models import ModelCall, Outcome
 from prompts.models.calls import packed
@@ -32,8 +31,6 @@ log = logging.getLogger(__name__)
 PATIENT = frozenset({"queue", "schedule"})
 #: Triggers of staff: no member's daily share is touched.
 STAFF = frozenset({"preview", "replay", "eval", "probe"})
-#: Chat templates and JSON framing around the texts, in tokens, generously.
-FRAME_TOKENS = 64
 #: "12, " is at most three tokens; the frame of the object a few more.
 TOKENS_PER_PICK, TOKENS_PER_ANSWER = 4, 24
 #: Reasoning counts as output and must not eat the answer.
@@ -304,15 +301,8 @@ def _paid(calls: list[_Call], deadline_s: float) -> list[_Call]:
 def _most_cost(call: _Call) -> int:
     """What all attempts of a call can cost at most."""
     doubled = call.ask.trigger in PATIENT or (_hedges(call) and call.fallback is None)
-    cost = _full_cost(call.profile, call.question) * (2 if doubled else 1)
-    return cost + (_full_cost(call.fallback, call.question) if call.fallback else 0)
-
-
-def _full_cost(profile: Profile, question: Question) -> int:
-    """Upper bound of one attempt: a byte-level tokenizer never makes more tokens than there are bytes."""
-    schema = json.dumps(question.schema)
-    most_input = len(f"{question.system}{question.user}{schema}".encode()) + FRAME_TOKENS
-    return profile.price.cost(input=most_input, output=question.max_output_tokens)
+    cost = ledger.full_cost(call.profile, call.question) * (2 if doubled else 1)
+    return cost + (ledger.full_cost(call.fallback, call.question) if call.fallback else 0)
 
 
 def _hedges(call: _Call) -> bool:
@@ -364,22 +354,7 @@ def _note_exchange(call: _Call, exchange: Exchange) -> None:
         row.output_zlib = packed(reply.text)
     _note_tokens(call, exchange)
     row.cost_micro_usd = sum(
-        _cost(attempt.profile, call.question, attempt.usage, unbilled=attempt.unbilled)
-        for attempt in exchange.attempts
-    )
-
-
-def _cost(profile: Profile, question: Question, usage: Usage | None, *, unbilled: bool) -> int:
-    """What one attempt costs; in full where the server never said."""
-    if unbilled:
-        return 0
-    if usage is None:
-        return _full_cost(profile, question)
-    return profile.price.cost(
-        input=usage.input,
-        output=usage.output,
-        cached=usage.cached,
-        cache_write=usage.cache_write,
+        ledger.attempt_cost(attempt, call.question) for attempt in exchange.attempts
     )
 
 
@@ -437,12 +412,6 @@ def _result(call: _Call | ModelUnavailable) -> Answer | ModelUnavailable:
     return call.answer or ModelUnavailable(
         call.row.outcome, call=str(call.row.uuid), reason=call.reason
     )
-
-
-def try_profile(one: Ask, profile: Profile) -> Ask:
-    """The same question for a given profile, whatever the version names."""
-    version = one.version or resolve(one.slug, one.member_key)
-    return replace(one, version=replace(version, model_profile_id=profile.id))
 
 
 def warm_up() -> None:

@@ -7,6 +7,7 @@ Redis only remembers, for seconds, that a row is full.
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -25,7 +26,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from catalog.queries import DATABASE_FAULTS, guard
-from prompts.model_profiles import MICRO
+from prompts.gateway import Attempt, Question
+from prompts.model_profiles import MICRO, Profile
 from prompts.models import Budget, LedgerScope, ModelCall, Outcome, Reservation
 from prompts.shared import gate
 
@@ -33,6 +35,8 @@ log = logging.getLogger(__name__)
 
 #: How long a process believes the ceilings it read, and that a full row is still full.
 KEEP_S = 5.0
+#: Chat templates and JSON framing around the texts, in tokens, generously.
+FRAME_TOKENS = 64
 #: Settlements that the database did not take, kept for the next chance.
 MOST_UNSETTLED = 1_000
 
@@ -64,6 +68,28 @@ class Claim:
 
 class Denied(Exception):
     """A ceiling does not leave room for this call, or nobody can tell."""
+
+
+def full_cost(profile: Profile, question: Question) -> int:
+    """Upper bound of one attempt: a byte-level tokenizer never makes more tokens than there are bytes."""
+    schema = json.dumps(question.schema)
+    most_input = len(f"{question.system}{question.user}{schema}".encode()) + FRAME_TOKENS
+    return profile.price.cost(input=most_input, output=question.max_output_tokens)
+
+
+def attempt_cost(attempt: Attempt, question: Question) -> int:
+    """What one attempt costs; in full where the server never said."""
+    if attempt.unbilled:
+        return 0
+    usage = attempt.usage
+    if usage is None:
+        return full_cost(attempt.profile, question)
+    return attempt.profile.price.cost(
+        input=usage.input,
+        output=usage.output,
+        cached=usage.cached,
+        cache_write=usage.cache_write,
+    )
 
 
 def ceilings() -> Ceilings:

@@ -3,15 +3,18 @@
 from prompts.asking import Answer, Ask, ask, ask_many, warm_up
 from prompts.errors import ModelUnavailable
 from prompts.ledger import budget_banner, purge
+from prompts.probing import Probed, probe
 from prompts.resolution import resolve, versions_in_force
 
 __all__ = [
     "Answer",
     "Ask",
     "ModelUnavailable",
+    "Probed",
     "ask",
     "ask_many",
     "budget_banner",
+    "probe",
     "purge",
     "resolve",
     "versions_in_force",

@@ -80,7 +80,7 @@ class FakeModel:
     """The server. `fault` names what goes wrong; `answer` makes the text of a good answer."""
 
     #: "", hang, drip, 429, quota, 500, 401, 404, 400, refusal, truncated, prose, fenced,
-    #: out_of_range, duplicates, empty, no_usage, reset, not_json, no_choices
+    #: out_of_range, duplicates, empty, no_usage, reset, not_json, no_choices, redirect
     fault: str = ""
     retry_after: str = ""
     #: The fault ends after so many requests; 0 = never.
@@ -158,6 +158,11 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault in ERRORS:
             status, kind, code = ERRORS[fault]
             self._send(status, {"error": {"message": "no", "type": kind, "code": code or None}})
+        elif fault == "redirect":
+            self.send_response(307)
+            self.send_header("Location", self.model.url + "/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
         elif fault == "not_json":
             self._send_bytes(200, b'{"id": "x", "choi', "application/json")
         else:
