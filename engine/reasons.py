@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from engine.catalog import Catalog
 from engine.scorers import Floats, Rows
@@ -44,13 +44,8 @@ def grounds(draft: Draft, rows: Sequence[int], *, likes: bool = True) -> list[Gr
 
     likes: the known songs are songs the member likes; False when they are only what was asked about.
     """
-    places = np.asarray(rows, np.int32)
-    shares = shares_of(draft, places)
-    used: dict[str, int] = {}
-    return [
-        _Facts(draft, int(row), share, likes=likes).worded(used)
-        for row, share in zip(places, shares, strict=True)
-    ]
+    list_ = _List(draft, np.asarray(rows, np.int32), likes=likes)
+    return [_Facts(list_, place).worded() for place in range(len(rows))]
 
 
 def shares_of(draft: Draft, rows: Rows) -> Floats:
@@ -75,124 +70,136 @@ def shares_of(draft: Draft, rows: Rows) -> Floats:
     return np.asarray(total / np.maximum(positive, 1e-9)[:, None], np.float32)
 
 
-class _Facts:
-    """Looks up what is true of one song for one member, when it is asked."""
+class _List:
+    """What is the same for every song of a list, worked out once for all of them."""
 
-    def __init__(self, draft: Draft, row: int, share: Floats, *, likes: bool) -> None:
-        self.likes = likes
+    def __init__(self, draft: Draft, rows: Rows, *, likes: bool) -> None:
         self.draft = draft
         self.catalog: Catalog = draft.catalog
         self.locale = draft.query.locale
-        self.row = row
-        self.share = share  # (k,)
+        self.likes = likes
+        self.rows: list[int] = rows.tolist()
+        self.known: list[int] = draft.taste.known.rows.tolist()
+        self.shares = shares_of(draft, rows)  # (r, k)
+        best = np.argsort(-self.shares, axis=1, kind="stable")[:, :_MOST_EVIDENCE]
+        enough = np.take_along_axis(self.shares, best, axis=1) >= _LEAST_SHARE
+        #: By song of the list: places in `known` that contributed most, best first.
+        self.liked: list[list[int]] = [
+            places[holds].tolist() for places, holds in zip(best, enough, strict=True)
+        ]
+        self.same_artist = self._liked_with("artist", rows)
+        self.same_anime = self._liked_with("anime", rows)
+        self.is_popular, self.is_trending, self.is_fresh, self.suits = self._flags(rows)
+        self.used: dict[str, int] = {}
+        self._titles: dict[int, Spoken] = {}
+        self._fans: dict[int, npt.NDArray[np.bool_]] = {}
 
-    @cached_property
-    def liked(self) -> list[int]:
-        """Places in `known` of the songs that contributed most, best first."""
-        best = np.argsort(-self.share, kind="stable")[:_MOST_EVIDENCE]
-        return [int(place) for place in best if self.share[place] >= _LEAST_SHARE]
+    def _liked_with(self, kind: str, rows: Rows) -> list[int]:
+        """(r,) the known row of most weight with the same leading value of a kind, or -1."""
+        if not self.known:
+            return [-1] * len(rows)
+        leading = self.catalog.terms[kind].leading
+        codes = leading[rows][:, None]
+        alike = (codes == leading[self.draft.taste.known.rows][None, :]) & (codes >= 0)
+        best = np.where(alike, self.shares, -1).argmax(axis=1)
+        rows_or_none: list[int] = np.where(
+            alike.any(axis=1), self.draft.taste.known.rows[best], -1
+        ).tolist()
+        return rows_or_none
 
-    @cached_property
-    def evidence(self) -> tuple[Evidence, ...]:
-        rows, ids = self.draft.taste.known.rows, self.catalog.song_ids
+    def _flags(self, rows: Rows) -> tuple[list[bool], list[bool], list[bool], list[bool]]:
+        """(r,) each: popular, on the rise, new, fit for the situation."""
+        catalog, corpus = self.catalog, self.catalog.corpus
+        popular = (catalog.popularity_rank[rows] >= _POPULAR_RANK) & (corpus.popularity[rows] > 0)
+        age_s = self.draft.query.now.timestamp() - catalog.created_s[rows].astype(np.float64)
+        fresh = (age_s >= 0) & (age_s <= _FRESH_DAYS * 86_400)
+        context = self.draft.parts.get("context", np.zeros(catalog.n, np.float32))[rows] > 0.05
+        rising = corpus.trend[rows] >= _TREND
+        return popular.tolist(), rising.tolist(), fresh.tolist(), context.tolist()
+
+    def title(self, row: int) -> Spoken:
+        if row not in self._titles:
+            self._titles[row] = title_of(self.catalog.view(row), self.locale)
+        return self._titles[row]
+
+    def are_liked_together(self, row: int, liked_row: int) -> bool:
+        """Enough members like both."""
+        likes = self.catalog.corpus.liked_by
+        fans = self._fans.get(liked_row)
+        if fans is None:
+            fans = self._fans[liked_row] = np.zeros(likes.shape[1], bool)
+            fans[likes.indices[likes.indptr[liked_row] : likes.indptr[liked_row + 1]]] = True
+        members = likes.indices[likes.indptr[row] : likes.indptr[row + 1]]
+        return int(np.count_nonzero(fans[members])) >= _LEAST_TOGETHER
+
+
+class _Facts:
+    """What is true of one song of a list for one member."""
+
+    def __init__(self, list_: _List, place: int) -> None:
+        self.list = list_
+        self.place = place
+        self.catalog = list_.catalog
+        self.locale = list_.locale
+        self.row = list_.rows[place]
+        self.liked = list_.liked[place]
+        self.same_artist = list_.same_artist[place]
+        self.same_anime = list_.same_anime[place]
+        self.best_liked = list_.known[self.liked[0]] if self.liked else -1
+        self.together = self.best_liked >= 0 and list_.are_liked_together(self.row, self.best_liked)
+        self.explored = self.row in list_.draft.explored
+
+    def worded(self) -> Grounds:
+        return Grounds(evidence=self._evidence(), criteria=self._criteria(), reason=self._reason())
+
+    def _evidence(self) -> tuple[Evidence, ...]:
+        ids, known = self.catalog.song_ids, self.list.known
+        shares = self.list.shares[self.place]
         return tuple(
-            Evidence(song_id=int(ids[rows[place]]), share=round(float(self.share[place]), 4))
+            Evidence(song_id=int(ids[known[place]]), share=round(float(shares[place]), 4))
             for place in self.liked
         )
-
-    def _liked_with(self, kind: str) -> int | None:
-        """The known song with the most weight that shares the leading value of a kind, as its row."""
-        terms, rows = self.catalog.terms[kind], self.draft.taste.known.rows
-        code = int(terms.leading[self.row])
-        if code < 0:
-            return None
-        alike = np.flatnonzero(terms.leading[rows] == code)
-        return int(rows[alike[np.argmax(self.share[alike])]]) if len(alike) else None
 
     def _shared(self, kind: str) -> str:
         """A value this song and the best liked one hold, in the reader's language; "" without any."""
         terms = self.catalog.terms[kind]
-        own = set() if self.best_liked is None else set(terms.of(self.best_liked).tolist())
+        own = set() if self.best_liked < 0 else set(terms.of(self.best_liked).tolist())
         both = [code for code in terms.of(self.row).tolist() if code in own]
         return term_in(self.locale, terms.names[both[0]]) if both else ""
 
     def _own_value(self, kind: str) -> str:
         """A value of the song that is a good part of the member's likes."""
-        terms, mix = self.catalog.terms[kind], self.draft.taste.mix[kind]
+        terms, mix = self.catalog.terms[kind], self.list.draft.taste.mix[kind]
         own = [code for code in terms.of(self.row).tolist() if mix[code] >= _OWN_SHARE]
         return term_in(self.locale, terms.names[own[0]]) if own else ""
 
-    @cached_property
-    def same_artist(self) -> int | None:
-        return self._liked_with("artist")
-
-    @cached_property
-    def same_anime(self) -> int | None:
-        return self._liked_with("anime")
-
-    @cached_property
-    def best_liked(self) -> int | None:
-        """Row of the liked song that contributed most."""
-        return int(self.draft.taste.known.rows[self.liked[0]]) if self.liked else None
-
-    @cached_property
-    def together(self) -> bool:
-        """Enough members like both this song and the one that contributed most."""
-        if self.best_liked is None:
-            return False
-        likes = self.catalog.corpus.liked_by
-        one, other = (
-            likes.indices[likes.indptr[row] : likes.indptr[row + 1]]
-            for row in (self.row, self.best_liked)
-        )
-        few, many = sorted((one, other), key=len)
-        if not len(few):
-            return False
-        place = np.searchsorted(many, few).clip(max=len(many) - 1)
-        return int((many[place] == few).sum()) >= _LEAST_TOGETHER
-
-    @property
-    def is_popular(self) -> bool:
-        rank, popularity = self.catalog.popularity_rank, self.catalog.corpus.popularity
-        return bool(rank[self.row] >= _POPULAR_RANK and popularity[self.row] > 0)
-
-    @property
-    def is_trending(self) -> bool:
-        return bool(self.catalog.corpus.trend[self.row] >= _TREND)
-
-    @property
-    def is_fresh(self) -> bool:
-        age_s = self.draft.query.now.timestamp() - float(self.catalog.created_s[self.row])
-        return 0 <= age_s <= _FRESH_DAYS * 86_400
-
-    @property
-    def suits(self) -> bool:
-        context = self.draft.parts.get("context")
-        return context is not None and bool(context[self.row] > 0.05)
-
-    def worded(self, used: dict[str, int]) -> Grounds:
-        return Grounds(evidence=self.evidence, criteria=self._criteria(), reason=self._reason(used))
+    def _facts(self) -> dict[str, bool]:
+        """Facts that need no name, the most telling first."""
+        return {
+            "situation": self.list.suits[self.place],
+            "artist": self.same_artist >= 0,
+            "anime": self.same_anime >= 0,
+            "together": self.together,
+            "trending": self.list.is_trending[self.place],
+            "popular": self.list.is_popular[self.place],
+            "fresh": self.list.is_fresh[self.place],
+        }
 
     def _criteria(self) -> tuple[str, ...]:
-        words = CRITERIA[self.locale]
-        plain = {
-            "explored": self.row in self.draft.explored,
-            "artist": self.same_artist is not None,
-            "anime": self.same_anime is not None,
-            "together": self.together,
-            "situation": self.suits,
-        }
-        found = [words[fact] for fact, holds in plain.items() if holds]
+        words, facts = CRITERIA[self.locale], self._facts()
+        found = [words["explored"]] if self.explored else []
+        found += [
+            words[fact] for fact in ("artist", "anime", "together", "situation") if facts[fact]
+        ]
         for kind in ("genre", "mood"):
             if name := self._own_value(kind):
                 found.append(words[kind].format(name=name))
-        late = {"trending": self.is_trending, "popular": self.is_popular, "fresh": self.is_fresh}
-        found += [words[fact] for fact, holds in late.items() if holds]
+        found += [words[fact] for fact in ("trending", "popular", "fresh") if facts[fact]]
         return tuple(found[:_MOST_CRITERIA])
 
-    def _reason(self, used: dict[str, int]) -> str:
+    def _reason(self) -> str:
         """The strongest true sentence that has not been said too often in this list."""
-        sayable = self._sayable()
+        sayable, used = self._sayable(), self.list.used
         unworn = (kind for kind in sayable if used.get(kind, 0) < _SAME_KIND)
         kind = next(unworn, min(sayable, key=lambda kind: used.get(kind, 0)))
         used[kind] = used.get(kind, 0) + 1
@@ -200,21 +207,18 @@ class _Facts:
 
     def _sayable(self) -> list[str]:
         """Kinds of sentences that are true, the most telling first. Never empty."""
-        if self.row in self.draft.explored:
+        if self.explored:
             return ["explored"]
+        facts = self._facts()
         found = {
-            "situation": self.suits,
-            "artist": self.same_artist is not None,
-            "anime": self.same_anime is not None,
+            **{fact: facts[fact] for fact in ("situation", "artist", "anime")},
             **self._because_of_likes(),
-            "trending": self.is_trending,
-            "popular": self.is_popular,
-            "fresh": self.is_fresh,
+            **{fact: facts[fact] for fact in ("trending", "popular", "fresh")},
         }
         return [kind for kind, holds in found.items() if holds] or ["plain"]
 
     def _because_of_likes(self) -> dict[str, bool]:
-        if self.best_liked is None:
+        if self.best_liked < 0:
             return {}
         genre, mood = self._shared("genre"), self._shared("mood")
         return {
@@ -222,28 +226,24 @@ class _Facts:
             "genre_mood": bool(genre and mood),
             "genre": bool(genre and not mood),
             "mood": bool(mood and not genre),
-            "two": self.likes and len(self.liked) > 1,
-            "one": self.likes,
-            "alike": not self.likes,
+            "two": self.list.likes and len(self.liked) > 1,
+            "one": self.list.likes,
+            "alike": not self.list.likes,
         }
 
     def _words_of(self, kind: str) -> dict[str, str]:
         """What the sentence of a kind names; only songs that are named are decoded."""
-        if kind == "artist" and self.same_artist is not None:
+        if kind == "artist":
             artist = artist_of(self.catalog.view(self.row), self.locale)
-            return {"liked": self._title(self.same_artist), "artist": artist}
-        if kind == "anime" and self.same_anime is not None:
+            return {"liked": self.list.title(self.same_artist), "artist": artist}
+        if kind == "anime":
             anime = Spoken.of(self.catalog.text(self.row, "anime"))
-            return {"liked": self._title(self.same_anime), "anime": anime}
-        if self.best_liked is None:
+            return {"liked": self.list.title(self.same_anime), "anime": anime}
+        if self.best_liked < 0:
             return {}
-        words = {"liked": self._title(self.best_liked)}
+        words: dict[str, str] = {"liked": self.list.title(self.best_liked)}
         if kind in ("genre_mood", "genre", "mood"):
             words |= {"genre": self._shared("genre"), "mood": self._shared("mood")}
         if kind == "two":
-            second = int(self.draft.taste.known.rows[self.liked[1]])
-            words["second"] = self._title(second)
+            words["second"] = self.list.title(self.list.known[self.liked[1]])
         return words
-
-    def _title(self, row: int) -> str:
-        return title_of(self.catalog.view(row), self.locale)

@@ -268,7 +268,7 @@ class Walk:
         """One walk for all known songs together; what a song says of itself is taken off again."""
         steps = self._first_steps(known.rows)
         weights = csr_matrix(known.weights[None, :])
-        total = _dense_row((weights @ steps @ self.corpus.liked_binary).tocsr())
+        total = np.asarray(self.corpus.liked_by @ _dense_row(weights @ steps), np.float32)
         back = np.asarray(steps.sum(axis=1), np.float32).ravel() * known.weights
         total[known.rows] -= back
         reached = np.flatnonzero(total).astype(np.int32)
@@ -349,8 +349,10 @@ class Content:
     additive: bool = True
 
     def scores(self, known: Known) -> Floats:
-        wanted = known.vector(self.corpus.n_songs) @ self.corpus.features
-        return _dense_row(wanted @ self.corpus.postings)
+        wanted = _dense_row(known.vector(self.corpus.n_songs) @ self.corpus.features)
+        # Common words have long postings: one pass over all songs is quicker, and always the same.
+        scores: Floats = self.corpus.features @ wanted
+        return scores
 
     def scores_many(self, knowns: Sequence[Known]) -> Floats:
         wanted = stack(knowns, self.corpus.n_songs) @ self.corpus.features
