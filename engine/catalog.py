@@ -279,6 +279,29 @@ class Catalog:
         """One column of one song."""
         return self.texts[int(self.text_numbers[row, _COLUMN[column]])]
 
+    def versions_of(self, rows: Rows) -> Rows:
+        """The given songs and every other version of them, ascending."""
+        roots = np.unique(self.same_song[rows])
+        more = [self._versions[root] for root in roots.tolist() if root in self._versions]
+        return np.unique(np.concatenate([rows, *more])).astype(np.int32)
+
+    @cached_property
+    def _versions(self) -> dict[int, Rows]:
+        """{least row: rows of the song}, for the songs that have several versions."""
+        roots, counts = np.unique(self.same_song, return_counts=True)
+        several = np.isin(self.same_song, roots[counts > 1])
+        rows = np.flatnonzero(several).astype(np.int32)
+        rows = rows[np.argsort(self.same_song[rows], kind="stable")]
+        ends = np.cumsum(counts[counts > 1]).tolist()
+        starts = [0, *ends[:-1]]
+        songs = (rows[start:end] for start, end in zip(starts, ends, strict=False))
+        return dict(zip(roots[counts > 1].tolist(), songs, strict=True))
+
+    @cached_property
+    def inactive(self) -> Rows:
+        """(songs,) that are never shown."""
+        return np.flatnonzero(~self.active).astype(np.int32)
+
     @property
     def has_tj(self) -> Mask:
         return self.tj_numbers > 0

@@ -27,6 +27,8 @@ _SAME_ARTIST_ON_A_SHELF = 2
 _UNHEARD_SHARE = 0.03
 _POPULAR_RANK = 0.9
 _FRESH_RECENCY = 0.35  # added in the last three months
+#: Songs of one artist or situation that are sorted.
+_LOOKED_AT = 100
 _ONE_VOICE = {GroupKind.ARTIST, GroupKind.ANIME}
 
 
@@ -145,37 +147,44 @@ def _tastes(draft: Draft) -> Iterable[Shelf]:
     """One shelf per side of the member's taste, named by what tells that side apart."""
     known = draft.taste.known.rows[:_CLUSTERED_LIKES]
     features = draft.catalog.corpus.features
+    liked_features = features[known].T.tocsr()
+    alike = _dense(features[known] @ liked_features)
+    near = _dense(features[draft.pool] @ liked_features)
     named: set[tuple[str, int]] = set()
-    for members in _clusters(
-        features[known] @ features[known].T, draft.taste.known.weights[:_CLUSTERED_LIKES]
-    ):
+    for members in _clusters(alike, draft.taste.known.weights[:_CLUSTERED_LIKES]):
         liked = known[members]
         found = _telling_value(draft, liked, named)
         if found is None:
             continue
         named.add(found)
         kind, code = found
-        holding = draft.catalog.terms[kind].holding(draft.pool, code)
-        near = np.asarray((features[holding] @ features[liked].T).sum(axis=1), np.float32).ravel()
-        rows = holding[np.argsort(-(_unit(near) + _unit(draft.scores[holding])), kind="stable")]
+        codes, owners = draft.catalog.terms[kind].gather(draft.pool)
+        places = owners[codes == code]
+        holding = draft.pool[places]
+        fit = _unit(near[places][:, members].sum(axis=1)) + _unit(draft.scores[holding])
+        rows = holding[np.argsort(-fit, kind="stable")]
         yield _value_shelf(draft, GroupKind.TASTE, kind, code, rows)
 
 
-def _clusters(alike: csr_matrix, weights: Floats) -> list[npt.NDArray[np.intp]]:
+def _dense(sparse: csr_matrix) -> Floats:
+    return np.asarray(sparse.todense(), np.float32)
+
+
+def _clusters(table: Floats, weights: Floats) -> list[npt.NDArray[np.intp]]:
     """Places of the members of each cluster, the heaviest first.
 
-    alike: (k, k) sparse cosine. Spherical k-means over similarities, started from the newest like and
+    table: (k, k) cosine. Spherical k-means over similarities, started from the newest like and
     the ones least like those before: no chance involved.
     """
-    table = np.asarray(alike.todense(), np.float32)
     size = len(table)
     if size < 2:
         return [np.arange(size)]
     belongs = table[:, _seeds(table, min(_MOST_CLUSTERS, size))].argmax(axis=1)
     for _ in range(_CLUSTER_ROUNDS):
         member = np.eye(belongs.max() + 1, dtype=np.float32)[belongs] * weights[:, None]
-        spread = np.sqrt(np.maximum(np.einsum("kc,kj,jc->c", member, table, member), 1e-9))
-        moved = (table @ member / spread).argmax(axis=1)
+        towards = table @ member
+        spread = np.sqrt(np.maximum((member * towards).sum(axis=0), 1e-9))
+        moved = (towards / spread).argmax(axis=1)
         if (moved == belongs).all():
             break
         belongs = moved
@@ -254,9 +263,8 @@ def _crossover(draft: Draft) -> Iterable[Shelf]:
 def _artist_picks(draft: Draft) -> Iterable[Shelf]:
     """More songs of the artists liked most, from the whole catalog."""
     share, terms = draft.taste.mix["artist"], draft.catalog.terms["artist"]
-    for code in np.argsort(-share, kind="stable")[:3].tolist():
-        if share[code] <= 0:
-            return
+    liked = np.flatnonzero(share)
+    for code in liked[np.argsort(-share[liked], kind="stable")][:3].tolist():
         rows = terms.rows_of(code)
         rows = rows[draft.alive[rows]]
         if len(rows) >= _LEAST_LENGTH:
@@ -298,6 +306,10 @@ def _special(draft: Draft, kind: GroupKind, rows: Rows, subject: str = "") -> Sh
 
 
 def _best_first(draft: Draft, rows: Rows) -> Rows:
+    """The best of the rows, more than any shelf can take."""
+    if len(rows) > _LOOKED_AT:
+        best = np.argpartition(-draft.scores[rows], _LOOKED_AT)[:_LOOKED_AT]
+        rows = rows[best]
     return rows[np.argsort(-draft.scores[rows], kind="stable")]
 
 

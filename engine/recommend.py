@@ -167,6 +167,7 @@ def _placed(groups: list[Shelf], rows: list[int]) -> tuple[Group, ...]:
 def candidates(draft: Draft, rows: list[int], said: list[Grounds]) -> tuple[Candidate, ...]:
     """Rows of a draft with what is to be said of each, decoded."""
     matches = _matches(draft, rows)
+    parts = {name: part[rows].round(3).tolist() for name, part in draft.parts.items()}
     return tuple(
         Candidate(
             song=draft.catalog.view(row),
@@ -175,9 +176,9 @@ def candidates(draft: Draft, rows: list[int], said: list[Grounds]) -> tuple[Cand
             matched_criteria=found.criteria,
             reason=found.reason,
             evidence=found.evidence,
-            scores={name: round(float(part[row]), 3) for name, part in draft.parts.items()},
+            scores={name: values[place] for name, values in parts.items()},
         )
-        for row, match, found in zip(rows, matches, said, strict=True)
+        for place, (row, match, found) in enumerate(zip(rows, matches, said, strict=True))
     )
 
 

@@ -243,6 +243,12 @@ class Walk:
     name: str = "rp3"
     additive: bool = True
 
+    @cached_property
+    def _popular_lowered(self) -> Floats:
+        """(n,) what tames the popular: likes of each song to the minus β."""
+        rows = np.arange(self.corpus.n_songs, dtype=np.int32)
+        return _lowered(self.corpus.liked_by, rows, self.beta)
+
     def _first_steps(self, rows: Rows) -> csr_matrix:
         """(k, m) from each known song to (a sample of) its members."""
         likes = self.corpus.liked_by
@@ -271,9 +277,7 @@ class Walk:
         total = np.asarray(self.corpus.liked_by @ _dense_row(weights @ steps), np.float32)
         back = np.asarray(steps.sum(axis=1), np.float32).ravel() * known.weights
         total[known.rows] -= back
-        reached = np.flatnonzero(total).astype(np.int32)
-        total[reached] *= _lowered(self.corpus.liked_by, reached, self.beta)
-        return total
+        return total * self._popular_lowered
 
     def scores_many(self, knowns: Sequence[Known]) -> Floats:
         return np.stack([self.scores(known) for known in knowns])
@@ -376,6 +380,8 @@ class Dislike(_OneByOne):
     additive: bool = False
 
     def scores(self, known: Known) -> Floats:
+        if not len(known.disliked):
+            return np.zeros(self.corpus.n_songs, np.float32)
         against = Known(rows=known.disliked, weights=known.disliked_weights)
         return -Content(corpus=self.corpus).scores(against)
 

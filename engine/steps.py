@@ -18,7 +18,7 @@ from engine.catalog import Catalog, Mask
 from engine.model import Model
 from engine.scorers import Floats, Rows
 from engine.settings import EngineSettings
-from engine.taste import Taste, same_songs
+from engine.taste import Taste
 from engine.text import term_key
 from engine.types import Preference, Query, Strategy
 
@@ -65,9 +65,9 @@ class Draft:
 def only_what_was_asked(draft: Draft) -> Draft:
     """Keep active songs that pass the caller's filters. An empty result stays empty: a filter is a promise."""
     only, catalog = draft.query.only, draft.catalog
-    rules: list[tuple[str, Mask]] = [("inactive", ~catalog.active)]
+    rules = [("inactive", catalog.inactive)]
     if only.song_ids:
-        rules.append(("only: song_ids", ~np.isin(catalog.song_ids, list(only.song_ids))))
+        rules.append(("only: song_ids", _but(np.isin(catalog.song_ids, list(only.song_ids)))))
     for kind, names in (
         ("artist", only.artists),
         ("genre", only.genres),
@@ -76,9 +76,10 @@ def only_what_was_asked(draft: Draft) -> Draft:
     ):
         if names:
             terms = catalog.terms[kind]
-            rules.append((f"only: {kind}", ~terms.mask(terms.lookup(names))))
+            rules.append((f"only: {kind}", _but(terms.mask(terms.lookup(names)))))
     rules += [
-        (f"only: {machine}", ~_has_number(catalog, machine)) for machine in sorted(only.karaoke)
+        (f"only: {machine}", _but(_has_number(catalog, machine)))
+        for machine in sorted(only.karaoke)
     ]
     return _without(draft, rules)
 
@@ -94,12 +95,11 @@ def without_known_songs(draft: Draft) -> Draft:
     if draft.query.allow_known:
         return replace(draft, note="known songs allowed")
     taste, catalog = draft.taste, draft.catalog
-    favourites = _mask(catalog, taste.owned)
     return _without(
         draft,
         [
-            ("favourite", favourites),
-            ("another version of a favourite", same_songs(taste.owned, catalog)),
+            ("favourite", taste.owned),
+            ("another version of a favourite", catalog.versions_of(taste.owned)),
         ],
         when_empty="every song left is a favourite",
     )
@@ -110,9 +110,9 @@ def without_what_was_refused(draft: Draft) -> Draft:
     catalog, exclude = draft.catalog, draft.query.exclude
     ids = catalog.rows_of(exclude.song_ids)
     rules = [
-        ("disliked", same_songs(draft.taste.disliked, catalog)),
-        ("unliked lately", _mask(catalog, draft.taste.resting)),
-        ("excluded song", _mask(catalog, ids[ids >= 0])),
+        ("disliked", catalog.versions_of(draft.taste.disliked)),
+        ("unliked lately", draft.taste.resting),
+        ("excluded song", ids[ids >= 0]),
     ]
     for kind, names in (
         ("artist", exclude.artists),
@@ -130,27 +130,27 @@ def without_what_was_refused(draft: Draft) -> Draft:
     return _without(draft, rules)
 
 
-def _holding(catalog: Catalog, kind: str, names: Iterable[str]) -> Mask:
+def _holding(catalog: Catalog, kind: str, names: Iterable[str]) -> Rows:
+    """(songs,) that hold any of the values, ascending."""
     terms = catalog.terms[kind]
-    return terms.mask(terms.lookup(names))
+    held = [terms.rows_of(code) for code in terms.lookup(names).tolist()]
+    return np.unique(np.concatenate(held)) if held else np.empty(0, np.int32)
 
 
-def _mask(catalog: Catalog, rows: Rows) -> Mask:
-    mask = np.zeros(catalog.n, bool)
-    mask[rows] = True
-    return mask
+def _but(mask: Mask) -> Rows:
+    """(songs,) outside of the mask."""
+    return np.flatnonzero(~mask).astype(np.int32)
 
 
-def _without(draft: Draft, rules: list[tuple[str, Mask]], *, when_empty: str = "") -> Draft:
+def _without(draft: Draft, rules: list[tuple[str, Rows]], *, when_empty: str = "") -> Draft:
     """Apply rules in order; the note counts what each one took."""
-    alive, removed, said = draft.alive, dict(draft.removed), []
-    for rule, mask in rules:
-        hit = alive & mask
-        taken = np.flatnonzero(hit).astype(np.int32)
+    alive, removed, said = draft.alive.copy(), dict(draft.removed), []
+    for rule, rows in rules:
+        taken = rows[alive[rows]]
         if len(taken):
+            alive[taken] = False
             removed[rule] = taken
             said.append(f"{rule}: {len(taken)}")
-            alive = alive & ~mask
     if said and not alive.any():
         said.append(f"nothing left{', ' + when_empty if when_empty else ''}: the list is empty")
     return replace(draft, alive=alive, removed=removed, note="; ".join(said))
@@ -205,20 +205,22 @@ def _multiplier_of(name: str, words: dict[str, float]) -> float:
 
 def lean_to_preferences(draft: Draft) -> Draft:
     """Lift what staff pinned and what the model read out of the likes."""
-    scores, parts, said = draft.scores, dict(draft.parts), []
+    if not draft.query.preferences:
+        return draft
+    scores, parts, said = draft.scores.copy(), dict(draft.parts), []
     for preference in draft.query.preferences:
         if preference.weight <= 0 or preference.kind not in draft.catalog.terms:
             continue
         lift = _lift(draft, preference)
-        mask = _holding(draft.catalog, preference.kind, [preference.name])
-        if not mask.any():
+        rows = _holding(draft.catalog, preference.kind, [preference.name])
+        if not len(rows):
             said.append(f"{preference.source}: no song of {preference.name}")
             continue
         part = parts.setdefault(preference.source, np.zeros(draft.catalog.n, np.float32))
-        part[mask] += lift
-        scores = scores + lift * mask
+        part[rows] += lift
+        scores[rows] += lift
         said.append(f"{preference.source}: {preference.name} +{lift:.2f}")
-    return replace(draft, scores=scores.astype(np.float32), parts=parts, note="; ".join(said))
+    return replace(draft, scores=scores, parts=parts, note="; ".join(said))
 
 
 def _lift(draft: Draft, preference: Preference) -> float:
@@ -230,6 +232,8 @@ def _lift(draft: Draft, preference: Preference) -> float:
 def rest_what_was_shown(draft: Draft) -> Draft:
     """Sink what was served and not taken up; it rises again as the days go by."""
     shaping, query = draft.settings.shaping, draft.query
+    if not query.impressions:
+        return draft
     rows = draft.catalog.rows_of([shown.song_id for shown in query.impressions])
     part = np.zeros(draft.catalog.n, np.float32)
     for row, shown in zip(rows.tolist(), query.impressions, strict=True):
@@ -238,8 +242,6 @@ def rest_what_was_shown(draft: Draft) -> Draft:
         age_days = max((query.now - shown.last_at).total_seconds() / 86_400, 0.0)
         fresh = 2 ** (-age_days / shaping.rotation_half_life_days)
         part[row] = -shaping.rotation * np.log2(1 + shown.times) * fresh
-    if not part.any():
-        return draft
     return replace(
         draft,
         scores=draft.scores + part,
@@ -366,9 +368,10 @@ class _Cap:
         self.taken = np.zeros(int(codes.max(initial=-1)) + 2, np.int32)
         self.full = np.zeros(len(codes), bool)  # (p,) no more of these for now
 
-    def room(self, more: int) -> Mask:
-        """(p,) whether `more` songs of the same value would fit into one stretch of 20."""
-        return (self.codes < 0) | (self.taken[self.codes] + more <= self.most)
+    def room(self, more: int, *, besides: Rows) -> Mask:
+        """(p,) whether `more` songs of the same value fit into one stretch of 20 besides those codes."""
+        taken = np.bincount(besides[besides >= 0], minlength=len(self.taken))
+        return (self.codes < 0) | (taken[self.codes] + more <= self.most)
 
     def take(self, place: int, picked: int) -> None:
         """Count the song at `place`, the `picked`-th of the list."""
@@ -415,7 +418,9 @@ class _Mix:
     def __init__(self, *, share: Floats, held: Floats, strength: float) -> None:
         self.share = share  # (g,) sums to 1
         # Few different combinations of values exist: gains are computed once for each.
-        self.held, self.combination = np.unique(held, axis=0, return_inverse=True)
+        bits = (held > 0) @ (1 << np.arange(held.shape[1], dtype=np.int64))
+        _, first, self.combination = np.unique(bits, return_index=True, return_inverse=True)
+        self.held = held[first]
         self.tells = self.held.sum(axis=1) > 0  # songs without a value change nothing
         self.strength = strength
         self.total = share.copy()
@@ -500,9 +505,7 @@ def _within_caps(draft: Draft, listed: Rows, beyond: Rows, more: int) -> Rows:
     both = np.concatenate([listed, beyond])
     fits = np.ones(len(beyond), bool)
     for cap in _caps(draft, both):
-        for place in range(len(listed)):
-            cap.take(place, place + 1)
-        fits &= cap.room(more)[len(listed) :]
+        fits &= cap.room(more, besides=cap.codes[: len(listed)])[len(listed) :]
     return beyond[fits]
 
 

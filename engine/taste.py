@@ -8,7 +8,7 @@ from datetime import datetime
 
 import numpy as np
 
-from engine.catalog import KINDS, Catalog, Mask
+from engine.catalog import KINDS, Catalog
 from engine.scorers import Floats, Known, Rows
 from engine.settings import SignalWeights
 from engine.types import Query, Signal, SignalType
@@ -206,10 +206,3 @@ def _session(by_row: dict[int, list[Signal]], now: datetime) -> Rows:
 
 def _rows(rows: object) -> Rows:
     return np.array(sorted(rows), np.int32)  # type: ignore[call-overload]
-
-
-def same_songs(rows: Rows, catalog: Catalog) -> Mask:
-    """(n,) True for every version of the given songs, themselves included."""
-    roots = np.zeros(catalog.n, bool)
-    roots[catalog.same_song[rows]] = True
-    return roots[catalog.same_song]
