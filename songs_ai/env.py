@@ -38,8 +38,7 @@ class Env:
     def _read(
         self, name: str, default: T, help: str, parse: Callable[[str], T], *, secret: bool = False
     ) -> T:
-        shown = "" if default in (None, "", [], ()) else str(default)
-        self.declared[name] = Declared(name=name, default=shown, help=help, secret=secret)
+        self.declared[name] = Declared(name=name, default=_shown(default), help=help, secret=secret)
         raw = os.environ.get(name, "").strip()
         if raw == "":
             return default
@@ -84,6 +83,15 @@ class Env:
 
     def url(self, name: str, *, schemes: tuple[str, ...], help: str, secret: bool = True) -> str:
         return self._read(name, "", help, lambda raw: _parse_url(raw, schemes), secret=secret)
+
+
+def _shown(default: object) -> str:
+    """A default as one would write it into `.env`."""
+    if isinstance(default, bool):
+        return "1" if default else "0"
+    if isinstance(default, list | tuple):
+        return ",".join(map(str, default))
+    return "" if default is None else str(default)
 
 
 def _parse_flag(raw: str) -> bool:

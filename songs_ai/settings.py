@@ -218,12 +218,11 @@ DATABASES = {"default": _database(DATABASE_URL or f"sqlite:///{DATA_DIR / 'songs
 if CATALOG_DATABASE_URL:
     # In tests the second login is a second view of the test database (SQLite: no second file).
     DATABASES["catalog"] = _database(CATALOG_DATABASE_URL) | {"TEST": {"MIRROR": "default"}}
+USE_PYMYSQL = env.flag("USE_PYMYSQL", False, help="Use PyMySQL although mysqlclient is installed.")
 MYSQL_DRIVER = ""
 if any(config["ENGINE"].endswith("mysql") for config in DATABASES.values()):
     MYSQL_DRIVER = "mysqlclient"
-    if find_spec("MySQLdb") is None or env.flag(
-        "USE_PYMYSQL", False, help="Use PyMySQL although mysqlclient is installed."
-    ):
+    if find_spec("MySQLdb") is None or USE_PYMYSQL:
         import pymysql
 
         pymysql.install_as_MySQLdb()
@@ -232,7 +231,7 @@ DATABASE_ROUTERS = ["catalog.router.CatalogRouter"]
 CATALOG_OWNED = env.flag(
     "CATALOG_OWNED",
     DATABASES["default"]["ENGINE"].endswith("sqlite3"),
-    help="The song, member and like tables are ours to create and fill. 0 wherever songs_be owns them.",
+    help="The song, member and like tables are ours to create and fill; 0 wherever songs_be owns them. Unset: 1 on SQLite, 0 on MySQL.",
 )
 
 # --- Redis, caches --------------------------------------------------------------------------------
