@@ -1,8 +1,13 @@
-"""Names what can go wrong in serving, by what the caller will do about it."""
+"""Names what can go wrong in serving, by what the caller will do about it, and what every error looks like on the wire."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
+from typing import TypedDict
+
+#: Errors named in one answer; a list of 10 000 wrong ids is not repeated to its sender.
+ERRORS_SHOWN = 20
 
 
 class SongsError(Exception):
@@ -28,3 +33,21 @@ class NothingCached(SongsError):
 
     code = "NOT_CACHED"
     status = 404
+
+
+# --- The one shape --------------------------------------------------------------------------------
+class FieldError(TypedDict):
+    field: str
+    message: str
+
+
+class Problem(TypedDict):
+    """What every error looks like on the wire."""
+
+    code: str
+    detail: str
+    errors: list[FieldError]
+
+
+def problem(code: str, detail: str, errors: Sequence[FieldError] = ()) -> Problem:
+    return Problem(code=code, detail=detail, errors=list(errors)[:ERRORS_SHOWN])

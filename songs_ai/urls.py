@@ -1,8 +1,33 @@
 """Where every address leads."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
+from drf_spectacular.views import (
+    SpectacularJSONAPIView,
+    SpectacularRedocView,
+    SpectacularSwaggerView,
+)
+
+from songs_ai import health, metrics, pages
 
 urlpatterns = [
+    path("", pages.landing),
+    path("health", health.live),
+    path("health/", health.live),
+    path("health/ready", health.ready),
+    path("health/ready/", health.ready),
+    path("metrics", metrics.view),
+    path("metrics/", metrics.view),
+    path("api/schema/", SpectacularJSONAPIView.as_view(), name="schema"),
+    path("docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("docs/", SpectacularSwaggerView.as_view(url_name="schema")),
+    path("redoc", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),
+    path("redoc/", SpectacularRedocView.as_view(url_name="schema")),
     path("admin/", admin.site.urls),
+    path("", include("recommendations.urls")),
 ]
+
+handler400 = pages.bad_request
+handler403 = pages.forbidden
+handler404 = pages.not_found
+handler500 = pages.server_error

@@ -1,9 +1,19 @@
-"""The WSGI entry point."""
+"""The WSGI entry point: whole bodies, then the hot path, then Django."""
 
+import logging
 import os
 
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "songs_ai.settings")
 
-application = get_wsgi_application()
+django_application = get_wsgi_application()
+
+# These read the settings, which stand only now.
+from recommendations import access  # noqa: E402
+from recommendations.hotpath import HotPath  # noqa: E402
+from songs_ai.bodies import WholeBodies  # noqa: E402
+
+application = WholeBodies(HotPath(django_application))
+
+logging.getLogger(__name__).info("%s", access.summary())
