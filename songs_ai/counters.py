@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import socket
 
+#: "_" separates the parts of a file's name.
+HOST = socket.gethostname().replace("_", "-")
+
 if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
     from prometheus_client import values
 
-    _HOST = socket.gethostname().replace("_", "-")  # "_" separates the parts of a file's name
-
     # prometheus_client asks for the identity at every count, so a fork gets files of its own.
-    values.ValueClass = values.MultiProcessValue(lambda: f"{_HOST}-{os.getpid()}")
+    values.ValueClass = values.MultiProcessValue(lambda: f"{HOST}-{os.getpid()}")

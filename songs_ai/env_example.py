@@ -18,10 +18,11 @@ COMPOSE = """
 # There the stores default to the ones it starts, and CATALOG_OWNED to 1. With a DATABASE_URL of the shared
 # database also set CATALOG_OWNED=0. HOST, DATA_DIR and HEARTBEAT_FILE are fixed; PORT is the port on this host.
 
-# Processes of the web server, of the interactive worker and of the nightly worker.
+# Processes of the web server, of the interactive worker, the nightly worker and the queue's consumer.
 # WEB_WORKERS=2
 # WORKER_PROCESSES=2
 # NIGHTLY_PROCESSES=2
+# CONSUMER_PROCESSES=2
 
 # user:password of Flower (docker-compose --profile flower up -d flower).
 # FLOWER_BASIC_AUTH=

@@ -22,8 +22,10 @@ from prometheus_client.registry import Collector
 
 from prompts.models.calls import USABLE
 from recommendations import access
+from songs_ai import counters
 
-_PID_OF_GAUGE = re.compile(r"gauge_live[a-z]*_(\d+)\.db")
+#: Only of this host: another container's process ids say nothing here.
+_OWNER_OF_GAUGE = re.compile(rf"gauge_live[a-z]*_({re.escape(counters.HOST)}-(\d+))\.db")
 
 psutil.cpu_percent()  # the first call has nothing to compare with
 
@@ -55,12 +57,14 @@ def _counted() -> CollectorRegistry:
 
 def _bury_the_dead(folder: Path) -> None:
     """Drop the live gauges of processes that are gone: granian does not tell us of an end."""
-    pids = {
-        int(found[1]) for path in folder.iterdir() if (found := _PID_OF_GAUGE.fullmatch(path.name))
-    }
-    for pid in pids:
-        if not psutil.pid_exists(pid):
-            mark_process_dead(pid)
+    found = (_OWNER_OF_GAUGE.fullmatch(path.name) for path in folder.iterdir())
+    for owner in {match[1]: int(match[2]) for match in found if match}.items():
+        _forget_unless_alive(*owner)
+
+
+def _forget_unless_alive(owner: str, pid: int) -> None:
+    if not psutil.pid_exists(pid):
+        mark_process_dead(owner)
 
 
 class _Given(Collector):

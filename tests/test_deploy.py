@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from django.test import Client
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"
 DASHBOARD = json.loads((DEPLOY / "grafana" / "songs-ai.json").read_text("utf-8"))
+#: What a metric's kind puts behind its name.
+PARTS = {"histogram": ("_bucket", "_sum", "_count")}
 #: The names that an outside Prometheus already scrapes (contract of the service).
 AGREED_NAMES = (
     "songs_ai_recommendations_total",
@@ -87,3 +90,26 @@ def test_recorded_figures_that_are_used_are_recorded() -> None:
     }
     used = {name for text in expressions() for name in re.findall(r"songs_ai:[a-z0-9_:]+", text)}
     assert used <= recorded
+
+
+def names_of(exposition: str) -> set[str]:
+    """Every name that /metrics can show, also those nothing was counted under yet."""
+    names = set()
+    for line in exposition.splitlines():
+        if line.startswith("# TYPE "):
+            _, _, name, kind = line.split()
+            names |= {name + part for part in PARTS.get(kind, ("",))}
+    return names
+
+
+def test_every_figure_that_is_asked_for_is_exported(client: Client) -> None:
+    """An alert on a name that nobody exports never fires."""
+    words = {
+        word
+        for text in expressions()
+        for word in re.findall(
+            r"(?<![\w:{])[a-z_]+(?:_total|_bucket|_sum|_count|_rate|_percent|_bytes)\b", text
+        )
+    }
+    assert len(words) > 10
+    assert words - names_of(client.get("/metrics").content.decode("utf-8")) == set()
