@@ -9,6 +9,7 @@ import shutil
 import socket
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from django.conf import settings
 from django.core.management import BaseCommand, CommandError, call_command
 from django.db import DatabaseError
 
-from catalog.models import SongLike
+from catalog.models import Member, SongLike
 from recommendations.supervisor import Child, Supervisor
 
 #: A cold start on a slow machine imports SciPy and builds the first snapshot.
@@ -26,6 +27,7 @@ SHOWN_GROUPS = 3
 SHOWN_SONGS = 3
 #: A member with so many likes has a taste worth showing.
 LIKES_OF_A_TASTE = 8
+MEMBERS_LOOKED_AT = 50
 
 
 class Command(BaseCommand):
@@ -166,11 +168,11 @@ def _answers(path: str) -> bool:
 
 
 def _demo_member() -> int | None:
-    """A member with enough likes to show a taste."""
-    likes: dict[int, int] = {}
-    for member_id in SongLike.objects.order_by("-pk").values_list("member_id", flat=True)[:2_000]:
-        likes[member_id] = likes.get(member_id, 0) + 1
-    tasteful = sorted(m for m, count in likes.items() if count >= LIKES_OF_A_TASTE)
+    """The first member with enough likes to show a taste; of the first few, so that a big database is not counted."""
+    first = list(Member.objects.order_by("pk").values_list("pk", flat=True)[:MEMBERS_LOOKED_AT])
+    liked = SongLike.objects.filter(member_id__in=first).values_list("member_id", flat=True)
+    likes = Counter(liked)
+    tasteful = sorted(member for member, count in likes.items() if count >= LIKES_OF_A_TASTE)
     return next(iter(tasteful or sorted(likes)), None)
 
 
