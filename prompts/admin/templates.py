@@ -1,0 +1,272 @@
+"""The list of prompts, the page of one with its history, and the two-step pages that move or stop it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import path, reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext as _t
+from django.utils.translation import gettext_lazy as _
+
+from prompts import publishing, trying
+from prompts.admin.base import StudioAdmin, attempt, by
+from prompts.admin.forms import ReasonForm
+from prompts.diffing import words
+from prompts.figures import Figures, figures_of
+from prompts.models import PromptTemplate, PromptVersion, Release
+
+#: Moves and versions shown on a prompt's page; the rest is one link away.
+MOST_RELEASES = 30
+MOST_VERSIONS = 20
+
+
+@admin.register(PromptTemplate)
+class TemplateAdmin(StudioAdmin):
+    list_display = ("title", "slug", "live_label", "candidate", "week", "moved_by", "moved_at")
+    list_select_related = (
+        "live_release__version__template",
+        "rollout__candidate__template",
+    )
+
+    @admin.display(description=_("현재 배포"))
+    def live_label(self, template: PromptTemplate) -> str:
+        if template.paused:
+            return format_html('<b class="tone-bad">{}</b>', _t("중지됨"))
+        live = trying.live_of(template)
+        return live.label if live else "–"
+
+    @admin.display(description=_("후보"))
+    def candidate(self, template: PromptTemplate) -> str:
+        rollout = template.rollout
+        if rollout is None:
+            return "–"
+        return format_html(
+            '<a href="{}">@{} · {}%</a>',
+            reverse("admin:prompts_rollout_change", args=[rollout.pk]),
+            rollout.candidate.number,
+            rollout.percent,
+        )
+
+    @admin.display(description=_("7일: 올바른 답 · p95 · 호출당 비용"))
+    def week(self, template: PromptTemplate) -> str:
+        live = trying.live_of(template)
+        figures = figures_of(live.label) if live else Figures()
+        if not figures.runs:
+            return _t("호출 없음")
+        cost = f"${figures.cost_micro_usd / 1e6:.5f}"
+        return f"{figures.validity:.1%} · {figures.p95_ms:,}ms · {cost}"
+
+    @admin.display(description=_("마지막으로 바꾼 사람"))
+    def moved_by(self, template: PromptTemplate) -> str:
+        return template.live_release.actor_name if template.live_release else "–"
+
+    @admin.display(description=_("언제"))
+    def moved_at(self, template: PromptTemplate) -> Any:
+        return template.live_release.created_at if template.live_release else None
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[PromptTemplate]:
+        return (
+            super()
+            .get_queryset(request)
+            .select_related(
+                "live_release__version__template",
+                "rollout__candidate__template",
+                "rollout__control",
+            )
+        )
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view
+        return [
+            path(
+                "<int:template_id>/rollback/",
+                view(self.rollback_view),
+                name="prompts_prompttemplate_rollback",
+            ),
+            path(
+                "<int:template_id>/stop/", view(self.stop_view), name="prompts_prompttemplate_stop"
+            ),
+            path(
+                "<int:template_id>/draft/",
+                view(self.draft_view),
+                name="prompts_prompttemplate_draft",
+            ),
+            *super().get_urls(),
+        ]
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """What is live, the versions, and who moved what."""
+        template = self.seen(request, object_id)
+        live = trying.live_of(template)
+        releases = Release.objects.filter(template=template).select_related(
+            "version__template", "previous__template"
+        )[:MOST_RELEASES]
+        versions = template.versions.select_related("created_by")[:MOST_VERSIONS]
+        has = request.user.has_perm
+        return self.page(
+            request,
+            "template.html",
+            title=template.title,
+            obj=template,
+            template=template,
+            live=live,
+            figures=figures_of(live.label) if live else Figures(),
+            releases=[(row, _was_live(row)) for row in releases],
+            versions=versions,
+            may={
+                "fork": has("prompts.add_promptversion"),
+                "roll_back": has("prompts.roll_back_promptversion"),
+                "kill": has("prompts.kill_prompttemplate"),
+            },
+        )
+
+    def draft_view(self, request: HttpRequest, template_id: int) -> HttpResponse:
+        """A draft from the repository's text: the way back when no version is at hand."""
+        template = self.seen(request, template_id)
+        live = trying.live_of(template)
+        made: list[PromptVersion] = []
+        if request.method == "POST" and live is not None:
+            body = publishing.Body(
+                system_text=live.system_text,
+                user_text=live.user_text,
+                params=dict(live.params),
+                model_profile_id=live.model_profile_id,
+                note=_t("%(label)s에서 시작") % {"label": live.label},
+            )
+            attempt(
+                request,
+                lambda: made.append(
+                    publishing.create_draft(
+                        template, body, by=by(request), parent=template.live_version
+                    )
+                ),
+                _t("새 초안을 만들었습니다."),
+            )
+        if made:
+            return redirect(reverse("admin:prompts_promptversion_change", args=[made[0].pk]))
+        return redirect(reverse("admin:prompts_prompttemplate_change", args=[template.pk]))
+
+    def rollback_view(self, request: HttpRequest, template_id: int) -> HttpResponse:
+        """“Now X → will be Y” for a version that was live before, or the repository's own text."""
+        template = self.seen(request, template_id)
+        target = _target(template, request.GET.get("to", ""))
+        form = ReasonForm(
+            request.POST if request.method == "POST" else None,
+            initial={"seen_lock": template.lock_version},
+        )
+        if request.method == "POST" and form.is_valid():
+            values = form.cleaned_data
+            if attempt(
+                request,
+                lambda: publishing.roll_back(
+                    template,
+                    target,
+                    seen_lock=values["seen_lock"],
+                    by=by(request, values["reason"]),
+                ),
+                _t("되돌렸습니다. 모든 서버에 2초 안에 적용됩니다."),
+            ):
+                return redirect(reverse("admin:prompts_prompttemplate_change", args=[template.pk]))
+        live, after = trying.live_of(template), _text_of(template, target)
+        return self.page(
+            request,
+            "rollback.html",
+            title=_t("되돌리기"),
+            obj=template,
+            template=template,
+            live=live,
+            after=after,
+            form=form,
+            system_diff=words(live.system_text if live else "", after.system_text if after else ""),
+            user_diff=words(live.user_text if live else "", after.user_text if after else ""),
+            may=request.user.has_perm("prompts.roll_back_promptversion"),
+        )
+
+    def stop_view(self, request: HttpRequest, template_id: int) -> HttpResponse:
+        """Stop asking the model for this purpose, or start again."""
+        template = self.seen(request, template_id)
+        form = ReasonForm(
+            request.POST if request.method == "POST" else None,
+            initial={"seen_lock": template.lock_version},
+        )
+        if request.method == "POST" and form.is_valid():
+            move = publishing.lift if template.paused else publishing.kill
+            if attempt(
+                request,
+                lambda: move(template, by=by(request, form.cleaned_data["reason"])),
+                _t("다시 모델에 묻습니다.") if template.paused else _t("중지했습니다."),
+            ):
+                return redirect(reverse("admin:prompts_prompttemplate_change", args=[template.pk]))
+        return self.page(
+            request,
+            "stop.html",
+            title=_t("중지 해제") if template.paused else _t("긴급 중지"),
+            obj=template,
+            template=template,
+            form=form,
+            may=request.user.has_perm("prompts.kill_prompttemplate"),
+        )
+
+
+def _was_live(release: Release) -> bool:
+    """Whether this row made a version the live one, so that it can be gone back to."""
+    return release.kind in {"publish", "rollback", "scheduled"}
+
+
+def _target(template: PromptTemplate, raw: str) -> PromptVersion | None:
+    """The version named in the address; None stands for the repository's text."""
+    if not raw.isdigit():
+        return None
+    return (
+        PromptVersion.objects.select_related("template")
+        .filter(template=template, pk=int(raw))
+        .first()
+    )
+
+
+def _text_of(template: PromptTemplate, version: PromptVersion | None) -> Any:
+    """A version or, for None, the repository's text; both have label, system_text and user_text."""
+    if version is not None:
+        return version
+    try:
+        return trying.builtin(template.slug)
+    except KeyError:
+        return None
+
+
+@admin.register(Release)
+class ReleaseAdmin(StudioAdmin):
+    """The history of all prompts: looked at, never edited."""
+
+    list_display = ("created_at", "template", "kind", "from_to", "percent", "actor_name", "reason")
+    list_filter = ("template", "kind")
+    list_select_related = ("template", "version__template", "previous__template")
+    fields = (
+        "created_at",
+        "template",
+        "kind",
+        "previous",
+        "version",
+        "percent",
+        "actor_name",
+        "reason",
+        "request_id",
+        "evidence",
+    )
+
+    @admin.display(description=_("이전 → 이후"))
+    def from_to(self, release: Release) -> str:
+        builtin = _t("기본 문구")
+        before = release.previous.label if release.previous else builtin
+        return f"{before} → {release.version.label if release.version else builtin}"

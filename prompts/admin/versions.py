@@ -1,0 +1,525 @@
+"""The pages of one version: edit with live lint, preview and try, compare, evaluate, publish."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import redirect
+from django.urls import path, reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _t
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_POST
+
+from prompts import previews, publishing, trying
+from prompts.admin.base import StudioAdmin, attempt, by
+from prompts.admin.evaluation import start_evaluation
+from prompts.admin.forms import PublishForm, ReasonForm, RolloutForm, VersionForm
+from prompts.diffing import words
+from prompts.errors import MissingVariables, PromptError
+from prompts.figures import figures_of
+from prompts.lint import as_json, lint
+from prompts.models import AuditEvent, EvalRun, EvalSet, PromptVersion, State
+from prompts.publishing import Body, By
+from prompts.rendering import estimate_tokens
+from prompts.resolution import ResolvedVersion, as_resolved
+
+#: Tabs of a version's page: (name in the URL, label).
+TABS = (
+    ("change", _("편집")),
+    ("preview", _("미리보기")),
+    ("compare", _("비교")),
+    ("evaluate", _("평가")),
+    ("publish", _("배포")),
+)
+#: Other versions offered for comparison.
+MOST_OTHERS = 50
+
+
+@admin.register(PromptVersion)
+class VersionAdmin(StudioAdmin):
+    list_display = ("label", "state_badge", "note", "created_by", "created_at", "is_live")
+    list_display_links = ("label",)
+    list_filter = ("template", "state")
+    list_select_related = ("template__live_release", "template__rollout", "created_by")
+    search_fields = ("note",)
+
+    class Media:
+        js = ("prompts/studio.js",)
+
+    # --- list ---
+    @admin.display(description=_("버전"), ordering="number")
+    def label(self, version: PromptVersion) -> str:
+        return version.label
+
+    @admin.display(description=_("상태"), ordering="state")
+    def state_badge(self, version: PromptVersion) -> str:
+        return version.get_state_display()
+
+    @admin.display(description=_("배포"))
+    def is_live(self, version: PromptVersion) -> str:
+        template = version.template
+        if template.live_release and template.live_release.version_id == version.pk:
+            return _t("현재 배포")
+        if template.rollout and template.rollout.candidate_id == version.pk:
+            return _t("후보 %(percent)d%%") % {"percent": template.rollout.percent}
+        return "–"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[PromptVersion]:
+        return (
+            super()
+            .get_queryset(request)
+            .select_related(
+                "template__live_release__version__template",
+                "template__rollout__candidate",
+                "model_profile",
+                "created_by",
+                "decided_by",
+                "parent__template",
+            )
+        )
+
+    # --- addresses ---
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view
+        own = {
+            "lint": self.lint_view,
+            "fork": require_POST(self.fork_view),
+            "submit": require_POST(self.submit_view),
+            "decide": require_POST(self.decide_view),
+            "archive": require_POST(self.archive_view),
+            "preview": self.preview_view,
+            "compare": self.compare_view,
+            "evaluate": self.evaluate_view,
+            "publish": self.publish_view,
+            "rollout": require_POST(self.rollout_view),
+        }
+        return [
+            path("members/", view(self.members_view), name="prompts_promptversion_members"),
+            *(
+                path(f"<int:version_id>/{name}/", view(page), name=f"prompts_promptversion_{name}")
+                for name, page in own.items()
+            ),
+            *super().get_urls(),
+        ]
+
+    def version_page(
+        self, request: HttpRequest, version: PromptVersion, tab: str, **context: Any
+    ) -> HttpResponse:
+        template = version.template
+        return self.page(
+            request,
+            f"version_{tab}.html",
+            title=f"{template.title} @{version.number}",
+            obj=version,
+            version=version,
+            template=template,
+            live=trying.live_of(template),
+            tabs=[(name, label, _url(name, version), name == tab) for name, label in TABS],
+            may=_may(request, version),
+            **context,
+        )
+
+    # --- edit ---
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        version = self.seen(request, object_id)
+        form = VersionForm.of(version)
+        if request.method == "POST":
+            form = VersionForm(request.POST, agreed=version.template.contract)
+            if form.is_valid() and self._saved(request, version, form):
+                if "_submit" in request.POST:
+                    return self.submit_view(request, version.pk)
+                return redirect(
+                    _url("preview" if "_preview" in request.POST else "change", version)
+                )
+        return self._edit_page(request, version, form)
+
+    def _saved(self, request: HttpRequest, version: PromptVersion, form: VersionForm) -> bool:
+        seen = form.cleaned_data["lock_version"]
+        return attempt(
+            request,
+            lambda: publishing.save_draft(version, form.body(), seen_lock=seen, by=by(request)),
+            _t("초안을 저장했습니다."),
+        )
+
+    def _edit_page(
+        self, request: HttpRequest, version: PromptVersion, form: VersionForm
+    ) -> HttpResponse:
+        contract = version.template.contract
+        return self.version_page(
+            request,
+            version,
+            "change",
+            form=form,
+            editable=version.is_draft and request.user.has_perm("prompts.change_promptversion"),
+            contract=contract,
+            findings=as_json(lint(publishing.draft_of(version))),
+            system_tokens=estimate_tokens(version.system_text),
+            user_tokens=estimate_tokens(version.user_text),
+            params=_param_rows(version),
+        )
+
+    def lint_view(self, request: HttpRequest, version_id: int) -> JsonResponse:
+        """What lint says about a form that is not saved."""
+        version = self.seen(request, version_id)
+        form = VersionForm(request.POST, agreed=version.template.contract)
+        if not form.is_valid():
+            errors = [
+                {
+                    "level": "error",
+                    "code": name,
+                    "where": "params",
+                    "message": f"{form[name].label}: {said[0]}",
+                }
+                for name, said in form.errors.items()
+            ]
+            return JsonResponse({"findings": errors})
+        body = form.body().cleaned()
+        version.system_text, version.user_text = body.system_text, body.user_text
+        version.params = dict(body.params)
+        version.model_profile = form.cleaned_data["model_profile"]
+        return JsonResponse(
+            {
+                "findings": as_json(lint(publishing.draft_of(version))),
+                "system_tokens": estimate_tokens(body.system_text),
+                "user_tokens": estimate_tokens(body.user_text),
+            }
+        )
+
+    def fork_view(self, request: HttpRequest, version_id: int) -> HttpResponse:
+        version = self.seen(request, version_id)
+        made: list[PromptVersion] = []
+        if attempt(
+            request,
+            lambda: made.append(publishing.fork(version, by=by(request))),
+            _t("새 초안을 만들었습니다."),
+        ):
+            return redirect(_url("change", made[0]))
+        return redirect(_url("change", version))
+
+    # --- review ---
+    def submit_view(self, request: HttpRequest, version_id: int) -> HttpResponse:
+        version = self.seen(request, version_id)
+        done = attempt(
+            request, lambda: publishing.submit(version, by=by(request)), _t("제출했습니다.")
+        )
+        return redirect(_url("publish" if done else "change", version))
+
+    def decide_view(self, request: HttpRequest, version_id: int) -> HttpResponse:
+        """Approve, or ask for changes with a reason."""
+        version = self.seen(request, version_id)
+        who = by(request, request.POST.get("reason", ""))
+        if "approve" in request.POST:
+            seen = request.POST.get("seen_sha", "")
+            attempt(
+                request,
+                lambda: publishing.approve(version, seen_sha=seen, by=who),
+                _t("승인했습니다."),
+            )
+        else:
+            attempt(
+                request,
+                lambda: publishing.request_changes(version, by=who),
+                _t("수정을 요청했습니다. 작성자에게 초안 사본이 생겼습니다."),
+            )
+        return redirect(_url("publish", version))
+
+    def archive_view(self, request: HttpRequest, version_id: int) -> HttpResponse:
+        version = self.seen(request, version_id)
+        attempt(request, lambda: publishing.archive(version, by=by(request)), _t("보관했습니다."))
+        return redirect(_url("change", version))
+
+    # --- preview and try ---
+    def members_view(self, request: HttpRequest) -> JsonResponse:
+        """Proposals of the member field; only for those who may see members' data."""
+        if not request.user.has_perm("recommendations.view_member_data"):
+            raise PermissionDenied
+        found = previews.members_like(request.GET.get("q", "").strip()[:64])
+        return JsonResponse({"members": [{"key": row.key, "label": row.label} for row in found]})
+
+    def preview_view(self, request: HttpRequest, version_id: int) -> HttpResponse:
+        """The rendered texts; with POST also the model's answer beside the live version's."""
+        version = self.seen(request, version_id)
+        asked = request.POST if request.method == "POST" else request.GET
+        member, run = asked.get("member", "").strip(), asked.get("run", "").strip()
+        if (member or run) and not request.user.has_perm("recommendations.view_member_data"):
+            raise PermissionDenied
+        context: dict[str, Any] = {"member": member, "run": run}
+        context["can_choose"] = previews.can_preview_members(
+            version.template.slug
+        ) and request.user.has_perm("recommendations.view_member_data")
+        try:
+            context |= self._previewed(request, version, member=member, run=run)
+        except (PromptError, MissingVariables) as error:
+            messages.error(request, str(error))
+        return self.version_page(request, version, "preview", **context)
+
+    def _previewed(
+        self, request: HttpRequest, version: PromptVersion, *, member: str, run: str
+    ) -> dict[str, Any]:
+        resolved = as_resolved(version)
+        logged = _logged(version.template.slug, run) if run else None
+        given = (
+            logged.given
+            if logged
+            else previews.input_for(
+                version.template.slug, version.template.contract_key, member, resolved.params
+            )
+        )
+        text = trying.render_for(resolved, given)
+        context: dict[str, Any] = {
+            "rendered": text,
+            "estimate": trying.estimate(resolved, text),
+        }
+        if request.method == "POST":
+            options = (
+                {"run_uuid": logged.run.run_uuid, "seed": logged.run.seed, "trigger": "replay"}
+                if logged
+                else {"member_key": member}
+            )
+            context |= self._tried(request, version, resolved, given, options)
+        return context
+
+    def _tried(
+        self,
+        request: HttpRequest,
+        version: PromptVersion,
+        resolved: ResolvedVersion,
+        given: previews.Input,
+        options: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Ask the model for real: costs money, so it needs its own permission."""
+        needed = (
+            "recommendations.replay_run" if "run_uuid" in options else "prompts.run_paid_preview"
+        )
+        if not request.user.has_perm(needed):
+            raise PermissionDenied
+        tried, beside = trying.try_beside(
+            resolved, trying.live_of(version.template), given, **options
+        )
+        _note_try(request, version, options)
+        return {"tried": tried, "beside": beside}
+
+    # --- compare ---
+    def compare_view(self, request: HttpRequest, version_id: int) -> HttpResponse:
+        version = self.seen(request, version_id)
+        others = list(
+            PromptVersion.objects.filter(template=version.template)
+            .exclude(pk=version.pk)
+            .select_related("template", "model_profile")[:MOST_OTHERS]
+        )
+        other = _chosen(request.GET.get("with", ""), others) or _default_other(version, others)
+        context: dict[str, Any] = {"others": others, "other": other}
+        """“Now X → will be Y”, with everything the decision stands on."""
+            context |= _comparison(version, other)
+        return self.version_page(request, version, "compare", **context)
+
+    # --- evaluate ---
+    def evaluate_view(self, request: HttpRequest, version_id: int) -> HttpResponse:
+        """Verdicts of this version; a POST starts another run on a set."""
+        version = self.seen(request, version_id)
+        if request.method == "POST":
+            start_evaluation(request, version, request.POST.get("eval_set", ""))
+            return redirect(_url("evaluate", version))
+        runs = EvalRun.objects.filter(version=version).select_related("eval_set")[:20]
+        sets = EvalSet.objects.filter(template=version.template)[:20]
+        return self.version_page(request, version, "evaluate", runs=list(runs), sets=list(sets))
+
+    # --- publish ---
+    def publish_view(self, request: HttpRequest, version_id: int) -> HttpResponse:
+        """“Now X → will be Y”, with everything the decision stands on."""
+        version = self.seen(request, version_id)
+        lock = {"seen_lock": version.template.lock_version}
+        form = PublishForm(initial=lock)
+        if request.method == "POST":
+            form = PublishForm(request.POST)
+            if form.is_valid() and self._published(request, version, form):
+                return redirect(
+                    reverse("admin:prompts_prompttemplate_change", args=[version.template_id])
+                )
+        return self._publish_page(request, version, form, RolloutForm(initial=lock))
+
+    def _published(self, request: HttpRequest, version: PromptVersion, form: PublishForm) -> bool:
+        values, who = form.cleaned_data, by(request, form.cleaned_data["reason"])
+        if values["go_live_at"]:
+            return attempt(
+                request,
+                lambda: publishing.schedule(version, at=values["go_live_at"], by=who),
+                _t("배포를 예약했습니다."),
+            )
+        return attempt(
+            request,
+            lambda: publishing.publish(
+                version,
+                seen_lock=values["seen_lock"],
+                by=who,
+                break_glass=values["break_glass"],
+            ),
+            _t("배포했습니다. 모든 서버에 2초 안에 적용됩니다."),
+        )
+
+    def _publish_page(
+        self,
+        request: HttpRequest,
+        version: PromptVersion,
+        form: PublishForm,
+        rollout_form: RolloutForm,
+    ) -> HttpResponse:
+        live = trying.live_of(version.template)
+        return self.version_page(
+            request,
+            version,
+            "publish",
+            form=form,
+            rollout_form=rollout_form,
+            gate=publishing.gate(version),
+            findings=as_json(lint(publishing.draft_of(version))),
+            system_diff=words(live.system_text if live else "", version.system_text),
+            user_diff=words(live.user_text if live else "", version.user_text),
+            params=_param_changes(version.template.live_version, version),
+            live_figures=figures_of(live.label) if live else None,
+            now=timezone.now(),
+        )
+
+    def rollout_view(self, request: HttpRequest, version_id: int) -> HttpResponse:
+        """Start giving this version to a part of the members."""
+        version = self.seen(request, version_id)
+        form = RolloutForm(request.POST)
+        if not form.is_valid():
+            blank = PublishForm(initial={"seen_lock": version.template.lock_version})
+            return self._publish_page(request, version, blank, form)
+        values = form.cleaned_data
+        made: list[Any] = []
+        if attempt(
+            request,
+            lambda: made.append(
+                publishing.start_rollout(
+                    version,
+                    seen_lock=values["seen_lock"],
+                    by=by(request, values["reason"]),
+                    steps=values["steps"],
+                    min_runs=values["min_runs"],
+                    guardrails=form.guardrails,
+                )
+            ),
+            _t("롤아웃을 시작했습니다."),
+        ):
+            return redirect(reverse("admin:prompts_rollout_change", args=[made[0].pk]))
+        return redirect(_url("publish", version))
+
+
+def _url(name: str, version: PromptVersion) -> str:
+    return reverse(f"admin:prompts_promptversion_{name}", args=[version.pk])
+
+
+def _may(request: HttpRequest, version: PromptVersion) -> dict[str, bool]:
+    """What this account may do with this version in its state; buttons show only that."""
+    has = request.user.has_perm
+    approved = version.state == State.APPROVED
+    return {
+        "edit": version.is_draft and has("prompts.change_promptversion"),
+        "fork": has("prompts.add_promptversion"),
+        "submit": version.is_draft and has("prompts.submit_promptversion"),
+        "decide": version.state == State.IN_REVIEW and has("prompts.review_promptversion"),
+        "archive": version.state in {State.DRAFT, State.APPROVED, State.CHANGES_REQUESTED}
+        and has("prompts.submit_promptversion"),
+        "publish": approved and has("prompts.publish_promptversion"),
+        "break_glass": bool(getattr(request.user, "is_superuser", False)),
+        "rollout": approved and has("prompts.manage_rollout"),
+        "evaluate": has("prompts.run_evalset"),
+        "try": has("prompts.run_paid_preview"),
+        "replay": has("recommendations.replay_run"),
+    }
+
+
+def _param_rows(version: PromptVersion) -> list[tuple[Any, Any]]:
+    agreed = version.template.contract
+    values = agreed.defaults() | version.params
+    return [(param.label, values[param.name]) for param in agreed.params]
+
+
+def _param_changes(before: PromptVersion | None, after: PromptVersion) -> list[dict[str, Any]]:
+    """Every parameter of both, the changed ones marked."""
+    old = dict(_param_rows(before)) if before else {}
+    rows = [
+        {"label": label, "before": old.get(label, "–"), "after": value}
+        for label, value in _param_rows(after)
+    ]
+    rows.append(
+        {
+            "label": _("모델 프로필"),
+            "before": (before and before.model_profile) or _("기본 모델"),
+            "after": after.model_profile or _("기본 모델"),
+        }
+    )
+    return [row | {"changed": str(row["before"]) != str(row["after"])} for row in rows]
+
+
+def _chosen(raw: str, others: list[PromptVersion]) -> PromptVersion | None:
+    return next((other for other in others if str(other.pk) == raw), None)
+
+
+def _default_other(version: PromptVersion, others: list[PromptVersion]) -> PromptVersion | None:
+    """What a reader most likely wants beside this version: what is live, else what it came from."""
+    release = version.template.live_release
+    wanted = (release.version_id if release else None, version.parent_id)
+    for key in wanted:
+        if key and key != version.pk:
+            return next((other for other in others if other.pk == key), None)
+    return others[0] if others else None
+
+
+def _comparison(version: PromptVersion, other: PromptVersion) -> dict[str, Any]:
+    given = previews.synthetic(version.template.contract_key)
+    return {
+        "system_diff": words(other.system_text, version.system_text),
+        "user_diff": words(other.user_text, version.user_text),
+        "params": _param_changes(other, version),
+        "rendered_diff": words(_rendered(other, given), _rendered(version, given)),
+        "figures": figures_of(version.label),
+        "other_figures": figures_of(other.label),
+    }
+
+
+def _note_try(request: HttpRequest, version: PromptVersion, options: dict[str, Any]) -> None:
+    """A call that costs money and may show a member's taste leaves a trace."""
+    who = by(request)
+    AuditEvent.record(
+        actor=who.actor,
+        verb="version.replayed" if "run_uuid" in options else "version.tried",
+        object=version,
+        after={name: str(value) for name, value in options.items()},
+        request_id=who.request_id,
+        ip=who.ip,
+    )
+
+
+def _rendered(version: PromptVersion, given: previews.Input) -> str:
+    """Both texts for the synthetic member; a draft that can't be rendered says why instead."""
+    try:
+        text = trying.render_for(as_resolved(version), given)
+    except MissingVariables as error:
+        return str(error)
+    return f"{text.system}\n\n{text.user}"
+
+
+def _logged(slug: str, run: str) -> previews.Replayable:
+    """A logged run by its id. Raises PromptError in words for staff."""
+    try:
+        return previews.replayable(slug, UUID(run))
+    except ValueError as error:
+        raise previews.NoSuchRun(_t("실행 번호가 아닙니다: %(run)s") % {"run": run}) from error
+
+
+__all__ = ["VersionAdmin"]

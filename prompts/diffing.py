@@ -1,0 +1,45 @@
+"""Decides how two texts are shown beside each other: which words left, which came."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Literal
+
+_WORD = re.compile(r"\{\{\s*\w+\s*\}\}|\w+|\n|[^\S\n]+|[^\w\s]")
+#: Beyond this many words the texts are compared line by line: word matching is quadratic.
+MOST_WORDS = 4_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """A stretch of text that stayed, went or came."""
+
+    kind: Literal["same", "gone", "new"]
+    text: str
+
+
+def words(before: str, after: str) -> list[Piece]:
+    """The way from one text to the other, word by word; the texts are the joined pieces."""
+    left, right = _split(before), _split(after)
+    if len(left) + len(right) > MOST_WORDS:
+        left, right = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    matcher = SequenceMatcher(None, left, right, autojunk=False)
+    return list(_pieces(matcher, left, right))
+
+
+def _split(text: str) -> list[str]:
+    return _WORD.findall(text)
+
+
+def _pieces(matcher: SequenceMatcher[str], left: list[str], right: list[str]) -> Iterator[Piece]:
+    for tag, left_from, left_to, right_from, right_to in matcher.get_opcodes():
+        if tag == "equal":
+            yield Piece(kind="same", text="".join(left[left_from:left_to]))
+            continue
+        if left_to > left_from:
+            yield Piece(kind="gone", text="".join(left[left_from:left_to]))
+        if right_to > right_from:
+            yield Piece(kind="new", text="".join(right[right_from:right_to]))
