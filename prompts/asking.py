@@ -414,6 +414,12 @@ def _result(call: _Call | ModelUnavailable) -> Answer | ModelUnavailable:
     )
 
 
+def rendered(one: Ask) -> Rendered:
+    """What would be sent, without asking anybody. Raises MissingVariables."""
+    version = one.version or resolve(one.slug, one.member_key)
+    return version.render(_values(one, version)[0])
+
+
 def warm_up() -> None:
     """Do ahead what the first call would otherwise pay for with its deadline (imports, client)."""
     from prompts import gateway  # noqa: PLC0415

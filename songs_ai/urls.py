@@ -25,6 +25,7 @@ urlpatterns = [
     path("redoc/", SpectacularRedocView.as_view(url_name="schema")),
     path("admin/", admin.site.urls),
     path("", include("recommendations.urls")),
+    path("i18n/", include("django.conf.urls.i18n")),
 ]
 
 handler400 = pages.bad_request

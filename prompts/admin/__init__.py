@@ -3,10 +3,10 @@
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
-from prompts.admin import audit, evaluation, rollouts, templates, versions
+from prompts.admin import audit, evaluation, gateway, rollouts, templates, versions
 
 admin.site.site_header = "Songs AI"
 admin.site.site_title = "Songs AI"
 admin.site.index_title = _("대시보드")
 
-__all__ = ["audit", "evaluation", "rollouts", "templates", "versions"]
+__all__ = ["audit", "evaluation", "gateway", "rollouts", "templates", "versions"]

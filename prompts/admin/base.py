@@ -80,7 +80,7 @@ class StudioAdmin(admin.ModelAdmin):
     def page(
         self,
         request: HttpRequest,
-        template: str,
+        name: str,
         *,
         title: Any,
         obj: models.Model | None = None,
@@ -94,7 +94,7 @@ class StudioAdmin(admin.ModelAdmin):
             "original": obj,
             "media": self.media,
         }
-        return TemplateResponse(request, f"admin/prompts/{template}", frame | context)
+        return TemplateResponse(request, f"admin/prompts/{name}", frame | context)
 
     def seen(self, request: HttpRequest, key: Any) -> Any:
         """The row of a page, for those who may see it: 404 and 403 otherwise."""

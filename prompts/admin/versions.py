@@ -8,7 +8,7 @@ from uuid import UUID
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
 from django.utils import timezone
@@ -19,13 +19,12 @@ from django.views.decorators.http import require_POST
 from prompts import previews, publishing, trying
 from prompts.admin.base import StudioAdmin, attempt, by
 from prompts.admin.evaluation import start_evaluation
-from prompts.admin.forms import PublishForm, ReasonForm, RolloutForm, VersionForm
+from prompts.admin.forms import PublishForm, RolloutForm, VersionForm
 from prompts.diffing import words
 from prompts.errors import MissingVariables, PromptError
 from prompts.figures import figures_of
 from prompts.lint import as_json, lint
 from prompts.models import AuditEvent, EvalRun, EvalSet, PromptVersion, State
-from prompts.publishing import Body, By
 from prompts.rendering import estimate_tokens
 from prompts.resolution import ResolvedVersion, as_resolved
 
@@ -321,7 +320,7 @@ class VersionAdmin(StudioAdmin):
         )
         other = _chosen(request.GET.get("with", ""), others) or _default_other(version, others)
         context: dict[str, Any] = {"others": others, "other": other}
-        """“Now X → will be Y”, with everything the decision stands on."""
+        if other is not None:
             context |= _comparison(version, other)
         return self.version_page(request, version, "compare", **context)
 
