@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, TypeVar
 
 from django.core.cache import cache
 from django.urls import reverse
@@ -27,6 +27,7 @@ from prompts.models import (
 )
 
 Tone = Literal["", "good", "warn", "bad"]
+T = TypeVar("T")
 #: The page is looked at often and by many; its numbers may be this old.
 KEEP_S = 20
 #: Calls of a day that the figures are made of.
@@ -77,13 +78,22 @@ def register_tiles(provide: Callable[[datetime], Sequence[Tile]]) -> None:
 
 def tiles() -> list[Tile]:
     """Every tile, those of the layers above first."""
-    key = f"board:{get_language()}"
-    kept: list[Tile] | None = cache.get(key)
+    return _kept("board", _all_tiles)
+
+
+def _all_tiles(now: datetime) -> list[Tile]:
+    return [tile for provide in (*_providers, _calls, _money, _work) for tile in provide(now)]
+
+
+def _kept(name: str, make: Callable[[datetime], list[T]]) -> list[T]:
+    """A list from the cache, made anew when it is older than KEEP_S."""
+    key = f"{name}:{get_language()}"
+    # In a dictionary: an empty list counts as absent for some cache backends.
+    kept: dict[str, list[T]] | None = cache.get(key)
     if kept is None:
-        now = timezone.now()
-        kept = [tile for provide in (*_providers, _calls, _money, _work) for tile in provide(now)]
+        kept = {"rows": make(timezone.now())}
         cache.set(key, kept, KEEP_S)
-    return kept
+    return kept["rows"]
 
 
 def _calls(now: datetime) -> list[Tile]:
@@ -179,14 +189,9 @@ def _work(now: datetime) -> list[Tile]:
     ]
 
 
-def banners(now: datetime | None = None) -> list[Banner]:
+def banners() -> list[Banner]:
     """Stopped prompts, paused rollouts, short budgets, models about to be withdrawn."""
-    key = f"banners:{get_language()}"
-    kept: list[Banner] | None = cache.get(key)
-    if kept is None:
-        kept = _banners(now or timezone.now())
-        cache.set(key, kept, KEEP_S)
-    return kept
+    return _kept("banners", _banners)
 
 
 def forget() -> None:
@@ -234,7 +239,7 @@ def _sunsets(now: datetime) -> list[Banner]:
     return [
         Banner(
             text=_("모델 %(name)s의 지원이 %(day)s에 끝납니다. 다른 모델을 준비하십시오.")
-            % {"name": name, "day": day.isoformat()},
+            % {"name": name, "day": day and day.isoformat()},
             tone="warn",
             url=reverse("admin:prompts_modelprofile_changelist"),
         )

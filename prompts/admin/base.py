@@ -14,6 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.functional import cached_property
 
+from prompts import board
 from prompts.errors import NotAllowed, PromptError
 from prompts.publishing import By
 
@@ -26,7 +27,7 @@ class UncountedPaginator(Paginator):
 
     @cached_property
     def count(self) -> int:
-        return self.object_list.order_by()[: self.MOST_ROWS].count()  # type: ignore[union-attr]
+        return self.object_list.order_by()[: self.MOST_ROWS].count()  # type: ignore[attr-defined]
 
 
 def by(request: HttpRequest, reason: str = "") -> By:
@@ -54,6 +55,7 @@ def attempt(request: HttpRequest, move: Callable[[], Any], success: str) -> bool
     except PromptError as error:
         messages.error(request, str(error))
         return False
+    board.forget()  # banners show the move at once
     messages.success(request, success)
     return True
 

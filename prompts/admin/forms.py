@@ -81,12 +81,12 @@ class VersionForm(forms.Form):
 
 
 def _param_field(param: Param) -> forms.Field:
-    shared = {"label": param.label, "help_text": param.help}
+    shared: dict[str, Any] = {"label": param.label, "help_text": param.help}
     if param.kind == "choice":
         return forms.ChoiceField(choices=param.choices, **shared)
     if param.kind == "int":
         return forms.IntegerField(min_value=int(param.least), max_value=int(param.most), **shared)
-    return forms.FloatField(min_value=param.least, max_value=param.most, step_size=None, **shared)
+    return forms.FloatField(min_value=param.least, max_value=param.most, **shared)
 
 
 class ReasonForm(forms.Form):
