@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import CharField, F, FloatField, IntegerField, Max, Sum, TextField, Value
+from django.db.models import CharField, F, FloatField, IntegerField, Max, Sum, Value
 from django.db.models.functions import Cast, Coalesce
 
 from catalog.keys import member_id_of
@@ -215,7 +215,7 @@ def _statements(member_key: str, now: datetime) -> Any:
             word("override"),
             "kind",
             "action",
-            Cast("value", TextField()),
+            "value",
             zero,
             "made_at",
             zero,
