@@ -42,6 +42,8 @@ class Curated:
     degraded: str = ""
     prompt_versions: dict[str, str] = field(default_factory=dict)
     repairs: dict[str, Any] = field(default_factory=dict)
+    #: What each prompt was told, but for the song lines (their ids are in `shown`).
+    told: dict[str, Any] = field(default_factory=dict)
     #: 0 = the engine's order, 1 = the model's; a parameter of the prompt version.
     model_weight: float = 0.5
 
@@ -67,7 +69,7 @@ def ask_model(
         version = prompts.resolve(CURATION, member_key)
     except PromptError as error:
         return Curated(degraded=error.code.lower())
-    shown = _shown_order(slate, int(version.params["candidates"]), seed)
+    shown = shown_order(slate, int(version.params["candidates"]), seed)
     common = {
         "run_uuid": UUID(run_id),
         "member_key": member_key,
@@ -75,30 +77,41 @@ def ask_model(
         "trigger": trigger,
         "seed": seed,
     }
-    curation = {
-        "candidates": [_song_fields(slate.shortlist[index].song) for index in shown],
-        "taste": taste_text,
-        "situation": situation,
-        "count": min(PICKS, len(shown)),
-    }
+    told = curation_variables(
+        taste_text=taste_text, situation=situation, count=min(PICKS, len(shown))
+    )
+    taste = taste_variables(slate)
+    curation = told | {"candidates": song_lines(slate, shown)}
     answers = prompts.ask_many(
         [
             prompts.Ask(slug=CURATION, variables=curation, **common),
-            prompts.Ask(slug=TASTE, variables=taste_variables(slate), **common),
+            prompts.Ask(slug=TASTE, variables=taste, **common),
         ],
         deadline_s,
     )
-    empty = Curated(shown=shown, model_weight=float(version.params["model_weight"]))
+    empty = Curated(
+        shown=shown,
+        told={CURATION: told, TASTE: taste},
+        model_weight=float(version.params["model_weight"]),
+    )
     return _with_taste(_with_picks(empty, answers[0]), answers[1], slate.groups)
 
 
-def _shown_order(slate: Slate, lines: int, seed: int) -> tuple[int, ...]:
+def shown_order(slate: Slate, lines: int, seed: int) -> tuple[int, ...]:
     """A seeded shuffle: models favour what stands first, so the place must say nothing."""
     order = np.random.default_rng(seed).permutation(min(lines, len(slate.shortlist)))
     return tuple(int(index) for index in order)
 
 
-def _song_fields(song: SongView) -> tuple[str, str, str, str]:
+def curation_variables(*, taste_text: str, situation: str, count: int) -> dict[str, Any]:
+    return {"taste": taste_text, "situation": situation, "count": count}
+
+
+def song_lines(slate: Slate, shown: Sequence[int]) -> list[tuple[str, str, str, str]]:
+    return [song_fields(slate.shortlist[index].song) for index in shown]
+
+
+def song_fields(song: SongView) -> tuple[str, str, str, str]:
     """Title, artist, genre, mood as the catalog has them; prompts/ cleans and numbers them."""
     title = song.title_kr or song.title_jp or song.title_en
     return title, song.artist_kr or song.artist, song.genre, song.mood

@@ -329,7 +329,7 @@ class _Made:
             "picks": self.song_ids(self.curated.picks),
             "final": self.song_ids(self.order)[:SNAPSHOT_SONGS],
             "repairs": self.curated.repairs,
-            "taste_text": self.work.picture.taste_text,
+            "told": self.curated.told,
         }
 
     def _kept_groups(self) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from catalog.queries import DATABASE_FAULTS, guard
 from engine import recommend as engine
+from engine.types import Slate
 from profiles import services as profiles
 
 from . import engine_state, impressions, instruments, records, store
@@ -103,6 +104,16 @@ def _from_store(stored: store.Stored, work: Work) -> Answer:
         unresolved=[item.to_wire() for item in work.unresolved],
         locale=work.request.locale,
     )
+
+
+def drafted(member_key: str) -> tuple[Work, Slate]:
+    """What would be computed for a member now, without asking the model or keeping anything."""
+    work = Work(Request(member_key=member_key, trigger=Trigger.ADMIN), now=timezone.now())
+    state = work.state
+    slate = engine.recommend(
+        work.query(), catalog=state.snapshot.catalog, model=state.model, settings=state.settings
+    )
+    return work, slate
 
 
 # --- One computation per key, and nobody waits for long -------------------------------------------
