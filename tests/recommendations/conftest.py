@@ -12,6 +12,7 @@ from django.utils import timezone
 from catalog.factories import MemberFactory, MemberRoleFactory, SongFactory
 from catalog.models import Member, SongLike
 from prompts import ledger, model_profiles
+from prompts import services as prompts
 from prompts.breaker import breaker
 from prompts.shared import gate
 from recommendations import engine_state, impressions, store
@@ -97,4 +98,5 @@ def model(settings) -> Iterator[FakeModel]:
         settings.OPENAI_API_KEY = "sk-test"
         settings.LLM_ENABLED = True
         model_profiles.forget()
+        prompts.warm_up()  # importing the client takes a good part of a deadline
         yield server

@@ -196,8 +196,7 @@ def test_the_model_curates_with_two_calls_and_its_words_are_kept(
     world: World, model: FakeModel
 ) -> None:
     answer = recommend(world.alice)
-    assert answer.source == "model"
-    assert answer.degraded == ""
+    assert (answer.source, answer.degraded) == ("model", "")
     assert len(model.seen) == 2
     assert answer.groups[0]["tagline"] == "떼창하기 좋은 록 🎤"
     run = Run.objects.get(pk=answer.run_id)
