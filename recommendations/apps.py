@@ -5,3 +5,8 @@ class RecommendationsConfig(AppConfig):
     name = "recommendations"
     verbose_name = "추천"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from . import studio  # noqa: PLC0415 – models must be there first
+
+        studio.register()

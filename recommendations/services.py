@@ -14,12 +14,15 @@ from uuid import UUID
 
 import orjson
 from django.conf import settings
+from django.db import close_old_connections
 from django.utils import timezone
 
+from catalog import snapshot
 from catalog.queries import DATABASE_FAULTS, guard
 from engine import recommend as engine
 from engine.types import Slate
 from profiles import services as profiles
+from prompts import services as prompts
 
 from . import engine_state, impressions, instruments, records, store
 from .errors import RunNotFound
@@ -210,6 +213,26 @@ def _note_favorites(
         log.warning("A change of favourites could not be stored: %s", type(error).__name__)
         return False
     return True
+
+
+# --- Start ----------------------------------------------------------------------------------------
+def warm_up() -> None:
+    """Load catalog, model and settings and the model's client in the background of a serving process.
+
+    The first requests wait for what is not there yet; a database that is away is tried again by them.
+    """
+    threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
+
+
+def _warm_up() -> None:
+    try:
+        engine_state.current()
+        if settings.LLM_ENABLED:
+            prompts.warm_up()
+    except (snapshot.CatalogUnavailable, *DATABASE_FAULTS) as error:
+        log.warning("Not warm yet: %s", type(error).__name__)
+    finally:
+        close_old_connections()
 
 
 # --- Cached reads ---------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import logging
 import os
 
+from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "songs_ai.settings")
@@ -10,10 +11,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "songs_ai.settings")
 django_application = get_wsgi_application()
 
 # These read the settings, which stand only now.
-from recommendations import access  # noqa: E402
+from recommendations import access, services  # noqa: E402
 from recommendations.hotpath import HotPath  # noqa: E402
 from songs_ai.bodies import WholeBodies  # noqa: E402
 
 application = WholeBodies(HotPath(django_application))
 
 logging.getLogger(__name__).info("%s", access.summary())
+if not settings.TESTING:
+    services.warm_up()
