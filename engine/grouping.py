@@ -210,12 +210,22 @@ def _telling_value(
     best, worth = None, 0.0
     for kind in ("mood", "genre", "anime"):
         terms = draft.catalog.terms[kind]
-        share, supply = terms.counts(liked) / len(liked), terms.counts(draft.pool)
+        share = terms.counts(liked) / len(liked)
         lift = share * np.log((share + 0.01) / (draft.catalog.prior[kind] + 0.01))
         for code in np.argsort(-lift)[:3].tolist():
-            if supply[code] >= _GOOD_LENGTH and (kind, code) not in named and lift[code] > worth:
+            if lift[code] <= worth or (kind, code) in named:
+                continue
+            if _fills(draft, terms.holding(draft.pool, code)):
                 best, worth = (kind, code), float(lift[code])
     return best
+
+
+def _fills(draft: Draft, rows: Rows) -> bool:
+    """Whether the songs fill a shelf, counting few of each artist."""
+    artists = draft.catalog.terms["artist"].leading[rows]
+    _, counts = np.unique(artists[artists >= 0], return_counts=True)
+    voices = int(np.minimum(counts, _SAME_ARTIST_ON_A_SHELF).sum())
+    return voices + int((artists < 0).sum()) >= _GOOD_LENGTH
 
 
 def _value_shelf(draft: Draft, shelf_kind: GroupKind, kind: str, code: int, rows: Rows) -> Shelf:
@@ -249,14 +259,14 @@ def _crossover(draft: Draft) -> Iterable[Shelf]:
     terms, mix = draft.catalog.terms["genre"], draft.taste.mix["genre"]
     if not mix.any():
         return
-    for row in draft.pool.tolist():
-        codes = terms.of(row)
-        if not len(codes) or (mix[codes] >= _UNHEARD_SHARE).any():
+    for code in dict.fromkeys(terms.leading[draft.pool].tolist()):
+        if code < 0 or mix[code] >= _UNHEARD_SHARE:
             continue
-        unheard = terms.holding(draft.pool, int(codes[0]))
-        if len(unheard) >= _GOOD_LENGTH:
-            name = terms.names[int(codes[0])]
-            yield _special(draft, GroupKind.CROSSOVER, unheard, name)
+        songs = terms.holding(draft.pool, code).tolist()
+        new = [row for row in songs if (mix[terms.of(row)] < _UNHEARD_SHARE).all()]
+        unheard = np.array(new, np.int32)
+        if _fills(draft, unheard):
+            yield _special(draft, GroupKind.CROSSOVER, unheard, terms.names[code])
             return
 
 

@@ -20,7 +20,7 @@ _MOST_EVIDENCE = 3
 _LEAST_SHARE = 0.05
 #: Members who must like both songs before "liked together" is said.
 _LEAST_TOGETHER = 2
-_POPULAR_RANK = 0.95
+_POPULAR_RANK = 0.9
 _TREND = 0.7  # about twice as many new likes as usual
 _FRESH_DAYS = 90.0
 #: A genre or mood counts as the member's own from this share on.
@@ -208,14 +208,20 @@ class _Facts:
     def _sayable(self) -> list[str]:
         """Kinds of sentences that are true, the most telling first. Never empty."""
         if self.explored:
-            return ["explored"]
+            # Without likes there is nothing to step away from.
+            return ["explored" if self.list.known else "tried"]
         facts = self._facts()
         found = {
             **{fact: facts[fact] for fact in ("situation", "artist", "anime")},
             **self._because_of_likes(),
             **{fact: facts[fact] for fact in ("trending", "popular", "fresh")},
         }
+        found["sample"] = not self.list.known and bool(self._genre())
         return [kind for kind, holds in found.items() if holds] or ["plain"]
+
+    def _genre(self) -> str:
+        names = self.catalog.terms["genre"].names_of(self.row)
+        return term_in(self.locale, names[0]) if names else ""
 
     def _because_of_likes(self) -> dict[str, bool]:
         if self.best_liked < 0:
@@ -239,6 +245,8 @@ class _Facts:
         if kind == "anime":
             anime = Spoken.of(self.catalog.text(self.row, "anime"))
             return {"liked": self.list.title(self.same_anime), "anime": anime}
+        if kind == "sample":
+            return {"genre": self._genre()}
         if self.best_liked < 0:
             return {}
         words: dict[str, str] = {"liked": self.list.title(self.best_liked)}

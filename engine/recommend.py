@@ -183,12 +183,19 @@ def candidates(draft: Draft, rows: list[int], said: list[Grounds]) -> tuple[Cand
 
 
 def _matches(draft: Draft, rows: list[int]) -> list[float]:
-    """0.01 … 1 each: score over that of the strongest, where 0 is a song like any other."""
+    """0.01 … 1 each, 1 the strongest, 0 a song like any other.
+
+    Standard deviations fall off steeply; their root is what "match" means to a reader: a song of half
+    the strongest score matches by .71, one of a tenth by .32.
+    """
     scores = draft.scores[rows]
     top = float(scores.max(initial=0.0))
     if top <= 0:
         return [round(1 - place / (2 * len(rows)), 3) for place in range(len(rows))]
-    return [round(float(match), 3) for match in np.clip(scores / top, _LEAST_MATCH, 1.0)]
+    return [
+        round(float(match), 3)
+        for match in np.clip(np.sqrt(np.maximum(scores, 0) / top), _LEAST_MATCH, 1)
+    ]
 
 
 def _why(draft: Draft, recorder: _Recorder, rows: list[int]) -> dict[str, Any]:

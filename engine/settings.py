@@ -95,11 +95,11 @@ class ShapingSettings:
     artist_cap: int = _bounded(3, 1, 20)
     anime_cap: int = _bounded(4, 1, 20)
     #: Share of an artist among the likes that his share of the list may reach; 0 = the cap always holds.
-    loyalty: float = _bounded(0.5, 0, 1)
-    #: 0 = by score alone, 1 = as varied as possible. .5 is λ = .7 of maximal marginal relevance.
+    loyalty: float = _bounded(0.75, 0, 1)
+    #: 0 = by score alone, 1 = as varied as possible. .5 is λ = .85 of maximal marginal relevance.
     diversity: float = _bounded(0.5, 0, 1)
     #: How strongly the list is drawn to the member's own mix of genres and moods.
-    calibration: float = _bounded(0.15, 0, 5)
+    calibration: float = _bounded(0.05, 0, 5)
     #: Share of the list that is labelled exploration: 2 of 20.
     exploration: float = _bounded(0.1, 0, 0.5)
     #: Score taken, in standard deviations, from a song shown once a moment ago and not taken up.
@@ -155,9 +155,13 @@ class SituationTable:
     def __post_init__(self) -> None:
         _check_numbers(self)
         situations = {*TimeOfDay, *Activity}
+        if not isinstance(self.multipliers, Mapping):
+            raise InvalidSettings("multipliers: expected a table of situations")
         for situation, words in self.multipliers.items():
             if situation not in situations:
                 raise InvalidSettings(f"no situation {situation!r}; known: {sorted(situations)}")
+            if not isinstance(words, Mapping):
+                raise InvalidSettings(f"{situation}: expected a table of word and multiplier")
             for word, multiplier in words.items():
                 _check_multiplier(situation, word, multiplier)
 

@@ -319,7 +319,7 @@ class _Greedy:
         return cls(
             relevance=_unit(draft.scores[rows]),
             alike=np.asarray((features @ features.T).todense(), np.float32),
-            trade=1 - 0.6 * float(np.clip(diversity, 0, 1)),
+            trade=1 - 0.6 * float(np.clip(diversity, 0, 1)) ** 2,
             mixes=_mixes(draft, rows),
             caps=_caps(draft, rows),
         )
@@ -415,13 +415,14 @@ class _Mix:
     recommendations", RecSys 2018, equation 7) smooths with a constant, and fades as songs are added.
     """
 
-    def __init__(self, *, share: Floats, held: Floats, strength: float) -> None:
+    def __init__(self, *, share: Floats, held: Floats, tells: Mask, strength: float) -> None:
+        """held: (p, g) a song's values, each row sums to at most 1. tells: (p,) it has any value at all."""
         self.share = share  # (g,) sums to 1
         # Few different combinations of values exist: gains are computed once for each.
-        bits = (held > 0) @ (1 << np.arange(held.shape[1], dtype=np.int64))
+        bits = (held > 0) @ (2 << np.arange(held.shape[1], dtype=np.int64)) + tells
         _, first, self.combination = np.unique(bits, return_index=True, return_inverse=True)
         self.held = held[first]
-        self.tells = self.held.sum(axis=1) > 0  # songs without a value change nothing
+        self.tells = tells[first]  # songs without a value change nothing
         self.strength = strength
         self.total = share.copy()
         self.counted = 1
@@ -464,9 +465,10 @@ def _mix(draft: Draft, rows: Rows, kind: str, strength: float) -> _Mix | None:
     counted = column[codes] >= 0
     held = np.zeros((len(rows), len(kept)), np.float32)
     held[owners[counted], column[codes[counted]]] = 1
-    held /= np.maximum(held.sum(axis=1, keepdims=True), 1)
+    sizes = np.bincount(owners, minlength=len(rows))
+    held /= np.maximum(sizes, 1)[:, None]
     kept_share = share[kept] / share[kept].sum()
-    return _Mix(share=kept_share, held=held, strength=strength)
+    return _Mix(share=kept_share, held=held, tells=sizes > 0, strength=strength)
 
 
 def explore(draft: Draft) -> Draft:
@@ -480,6 +482,9 @@ def explore(draft: Draft) -> Draft:
     listed = draft.rows
     beyond = np.setdiff1d(np.concatenate([listed[count:], draft.pool]), listed[:count])
     beyond = _within_caps(draft, listed[:count], beyond, len(places))
+    # Songs that suit the member better than an average one, while there are enough of them.
+    suiting = beyond[draft.scores[beyond] > 0]
+    beyond = suiting if len(suiting) >= 2 * len(places) else beyond
     chosen = _drawn(draft, beyond, len(places))
     if not len(chosen):
         return replace(

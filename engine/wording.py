@@ -45,6 +45,7 @@ def artist_of(song: SongView, locale: Locale) -> Spoken:
 REASONS: Mapping[Locale, Mapping[str, str]] = {
     Locale.KO: {
         "explored": "평소 듣던 곡에서 한 걸음 벗어나 골라 본 노래예요.",
+        "tried": "새롭게 한번 골라 본 노래예요.",
         "artist": "「{liked}」{liked:을/를} 부른 {artist}의 다른 노래예요.",
         "anime": "「{liked}」{liked:과/와} 같은 작품, {anime}의 노래예요.",
         "together": "「{liked}」{liked:을/를} 좋아하는 회원들이 함께 좋아한 노래예요.",
@@ -58,10 +59,12 @@ REASONS: Mapping[Locale, Mapping[str, str]] = {
         "trending": "요즘 좋아하는 회원이 부쩍 늘어난 노래예요.",
         "popular": "많은 회원이 좋아하는 노래예요.",
         "fresh": "최근에 새로 들어온 노래예요.",
+        "sample": "처음 둘러보기 좋게 고른 {genre} 노래예요.",
         "plain": "가볍게 둘러보기 좋은 노래예요.",
     },
     Locale.JA: {
         "explored": "いつもの好みから一歩出て選んだ曲です。",
+        "tried": "新しく試しに選んだ曲です。",
         "artist": "「{liked}」を歌う{artist}の別の曲です。",
         "anime": "「{liked}」と同じ作品「{anime}」の曲です。",
         "together": "「{liked}」が好きな会員が一緒に選んでいる曲です。",
@@ -75,10 +78,12 @@ REASONS: Mapping[Locale, Mapping[str, str]] = {
         "trending": "最近好きな会員が急に増えている曲です。",
         "popular": "多くの会員が好きな曲です。",
         "fresh": "最近追加された曲です。",
+        "sample": "はじめての方に選んだ{genre}の曲です。",
         "plain": "気軽に試せる曲です。",
     },
     Locale.EN: {
         "explored": "A step away from what you usually like.",
+        "tried": "Something to try.",
         "artist": "Another song by {artist}, who sings “{liked}”.",
         "anime": "From {anime}, like “{liked}”.",
         "together": "Members who like “{liked}” like this one too.",
@@ -92,6 +97,7 @@ REASONS: Mapping[Locale, Mapping[str, str]] = {
         "trending": "More and more members like it these days.",
         "popular": "Many members like it.",
         "fresh": "New in the catalog.",
+        "sample": "{genre}, for a first look around.",
         "plain": "An easy one to try.",
     },
 }

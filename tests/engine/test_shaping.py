@@ -1,0 +1,197 @@
+"""Order beyond the score: variety, the member's own mix, caps, signals."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.catalog import Catalog
+from engine.model import Model
+from engine.recipes import DEFAULT
+from engine.recommend import rank, run
+from engine.settings import EngineSettings, ShapingSettings, SignalWeights
+from engine.steps import WINDOW, cap_of
+from engine.taste import taste_of
+from engine.types import Only, Signal, SignalType
+from tests.engine.conftest import ARTISTS, NOW, likes, query, song
+
+BIG = Catalog.build([song(n) for n in range(1, 241)], likes=likes(), now=NOW)
+UNTRAINED = Model.untrained(BIG.corpus)
+
+
+def shaped(**changes: object) -> EngineSettings:
+    return EngineSettings(shaping=ShapingSettings(**changes))  # type: ignore[arg-type]
+
+
+def artists_of(rows: np.ndarray, catalog: Catalog = BIG) -> list[int]:
+    return catalog.terms["artist"].leading[rows].tolist()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    favorites=st.lists(st.integers(1, 240), max_size=30, unique=True),
+    cap=st.integers(1, 5),
+    count=st.sampled_from([20, 40, 50]),
+    seed=st.integers(0, 9),
+)
+def test_no_artist_exceeds_his_cap_in_any_stretch_from_the_top(favorites, cap, count, seed):
+    asked = query(*favorites, count=count, seed=seed)
+    chosen = shaped(artist_cap=cap, anime_cap=20)
+    draft = run(asked, catalog=BIG, model=UNTRAINED, settings=chosen)
+    assert draft.rows is not None
+    most = cap_of(draft, "artist", cap)
+    # Eight artists: with a cap below 3 the list of 20 cannot be filled within it.
+    room = sum(most[:-1])
+    for end in range(WINDOW, count + 1, WINDOW):
+        for artist, found in Counter(artists_of(draft.rows[:end])).items():
+            assert found <= most[artist] * (end // WINDOW) or room < WINDOW
+
+
+def test_songs_over_a_cap_fill_up_only_when_nothing_else_is_left():
+    few = Catalog.build([song(n) for n in range(8, 81, 8)], now=NOW)  # ten songs of one artist
+    draft = run(
+        query(count=10),
+        catalog=few,
+        model=Model.untrained(few.corpus),
+        settings=shaped(artist_cap=2),
+    )
+    assert draft.left == 10, "a short list would be worse than one voice"
+    draft = run(
+        query(count=10),
+        catalog=few,
+        model=Model.untrained(few.corpus),
+        settings=shaped(artist_cap=2),
+        recipe=DEFAULT[:-1],
+    )
+    assert "over a cap" in draft.note
+
+
+def test_a_loyal_fan_gets_more_of_his_artist():
+    fan = query(*range(8, 161, 8))  # twenty songs of one artist
+    draft = run(fan, catalog=BIG, model=UNTRAINED, settings=shaped(loyalty=1.0))
+    artist = int(BIG.terms["artist"].leading[7])
+    # share 1 × loyalty 1 × 20 places × 20 / (20 + 5) likes = 16
+    assert cap_of(draft, "artist", 3)[artist] == 16
+    assert cap_of(draft, "artist", 3)[-1] == WINDOW, "songs without an artist are not capped"
+    strict = run(fan, catalog=BIG, model=UNTRAINED, settings=shaped(loyalty=0.0))
+    assert cap_of(strict, "artist", 3)[artist] == 3
+
+
+def test_calibration_draws_the_list_to_the_members_own_mix():
+    # Songs 4, 6, 2 and 10 are 에너지, 잔잔, 강렬 and 강렬.
+    asked = query(4, 6, 2, 10)
+    mood = BIG.terms["mood"]
+
+    def distance(strength: float) -> float:
+        chosen = shaped(calibration=strength, diversity=0, exploration=0, artist_cap=20)
+        draft = run(asked, catalog=BIG, model=UNTRAINED, settings=chosen)
+        assert draft.rows is not None
+        found = mood.counts(draft.rows[:20])
+        return float(np.abs(found / found.sum() - draft.taste.mix["mood"]).sum())
+
+    assert distance(1.0) < distance(0.0)
+
+
+def test_diversity_of_the_query_overrules_the_settings():
+    def kinds(diversity: float) -> int:
+        asked = query(8, 16, 24, diversity=diversity)
+        return len(set(artists_of(rank(asked, catalog=BIG, model=UNTRAINED)[:8])))
+
+    assert kinds(1.0) >= kinds(0.5) >= kinds(0.0)
+    assert kinds(1.0) > kinds(0.0)
+
+
+@pytest.mark.parametrize(("count", "explored"), [(5, 0), (10, 1), (20, 2), (50, 5)])
+def test_a_tenth_is_exploration(count: int, explored: int):
+    draft = run(
+        query(1, 2, count=count), catalog=BIG, model=UNTRAINED, settings=shaped(artist_cap=20)
+    )
+    assert draft.rows is not None
+    assert len(draft.explored) == explored
+    assert draft.explored <= set(draft.rows[:count].tolist())
+
+
+def test_a_filter_that_nothing_passes_stays_a_promise():
+    asked = query(1, only=Only(artists=frozenset({"아무도 아님"})))
+    draft = run(asked, catalog=BIG, model=UNTRAINED, settings=EngineSettings(), recipe=DEFAULT[:1])
+    assert draft.left == 0
+    assert "nothing left" in draft.note
+
+
+def test_without_any_likes_chance_orders_not_the_id():
+    bare = Catalog.build([song(n, created_at=None) for n in range(1, 241)], now=NOW)
+    model = Model.untrained(bare.corpus)
+    first, second = (
+        rank(query(seed=seed), catalog=bare, model=model)[:20].tolist() for seed in (1, 2)
+    )
+    assert first != second
+    assert len(set(artists_of(np.array(first), bare))) == len(ARTISTS)
+
+
+class TestSignals:
+    def weigh(self, *signals: Signal, favorites: tuple[int, ...] = (), **weights: float):
+        asked = query(*favorites, signals=signals)
+        return taste_of(asked, catalog=BIG, weights=SignalWeights(**weights))
+
+    def test_a_play_says_less_than_a_like(self):
+        taste = self.weigh(
+            Signal(song_id=1, type=SignalType.LIKE, at=NOW),
+            Signal(song_id=2, type=SignalType.PLAY, at=NOW),
+        )
+        weight = dict(zip(taste.known.rows.tolist(), taste.known.weights.tolist(), strict=True))
+        assert weight[0] > weight[1] > 0
+
+    def test_an_old_signal_fades_to_the_floor(self):
+        old = Signal(song_id=1, type=SignalType.LIKE, at=NOW - timedelta(days=36_500))
+        assert self.weigh(old, floor=0.2).known.weights.tolist() == pytest.approx([0.2])
+
+    @pytest.mark.parametrize(
+        ("stars", "liked", "disliked"), [(5, [0], []), (3, [], []), (1, [], [0])]
+    )
+    def test_stars_say_yes_nothing_or_no(self, stars: float, liked: list[int], disliked: list[int]):
+        taste = self.weigh(Signal(song_id=1, type=SignalType.RATING, value=stars, at=NOW))
+        assert taste.known.rows.tolist() == liked
+        assert taste.disliked.tolist() == disliked
+
+    def test_the_last_word_counts(self):
+        before, after = NOW - timedelta(days=1), NOW
+        no_then_yes = self.weigh(
+            Signal(song_id=1, type=SignalType.LIKE, at=after),
+            Signal(song_id=1, type=SignalType.DISLIKE, at=before),
+        )
+        assert no_then_yes.disliked.tolist() == []
+        assert no_then_yes.owned.tolist() == [0]
+        yes_then_no = self.weigh(
+            Signal(song_id=1, type=SignalType.LIKE, at=before),
+            Signal(song_id=1, type=SignalType.DISLIKE, at=after),
+        )
+        assert yes_then_no.disliked.tolist() == [0]
+
+    def test_an_unliked_song_rests_and_comes_back(self):
+        def rests(days: int) -> list[int]:
+            at = NOW - timedelta(days=days)
+            return self.weigh(Signal(song_id=1, type=SignalType.UNLIKE, at=at)).resting.tolist()
+
+        assert (rests(1), rests(60)) == ([0], [])
+
+    def test_a_thousand_plays_are_capped(self):
+        plays = [Signal(song_id=1, type=SignalType.PLAY, at=NOW) for _ in range(1000)]
+        taste = self.weigh(*plays, play=0.15, most_repeats=3)
+        assert taste.known.weights.tolist() == pytest.approx([0.45])
+        assert taste.known.counts.tolist() == [1000]
+
+    def test_favourites_keep_their_order_and_come_first(self):
+        taste = self.weigh(Signal(song_id=9, type=SignalType.SANG, at=NOW), favorites=(5, 3))
+        assert BIG.song_ids[taste.known.rows].tolist() == [5, 3, 9]
+
+    def test_songs_of_the_last_hours_are_the_session(self):
+        sung = [
+            Signal(song_id=n, type=SignalType.SANG, at=NOW - timedelta(hours=hours))
+            for n, hours in ((1, 1), (2, 2), (3, 30))
+        ]
+        assert BIG.song_ids[self.weigh(*sung).known.session].tolist() == [2, 1]
