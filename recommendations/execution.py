@@ -245,7 +245,7 @@ def status_fields(job: Job, *, submitted: bool = False) -> dict[str, str | int]:
     fields: dict[str, str | int] = {"status": job.state, "progress": job.progress}
     moments = {"startedAt": job.started_at, "finishedAt": job.finished_at}
     if submitted or job.source == JobSource.API:
-        moments["submittedAt"] = job.submitted_at
+        moments["submittedAt"] = _submitted_at(job)
     fields |= {name: instant(moment) for name, moment in moments.items() if moment is not None}
     if job.state == State.FAILED:
         fields |= {
@@ -255,6 +255,12 @@ def status_fields(job: Job, *, submitted: bool = False) -> dict[str, str | int]:
     if job.note:
         fields["note"] = job.note
     return fields
+
+
+def _submitted_at(job: Job) -> datetime:
+    """When the backend says it queued the job, else when we heard of it."""
+    asked_at = job.arguments.get("requested_at")
+    return datetime.fromisoformat(asked_at) if asked_at else job.submitted_at
 
 
 def instant(moment: datetime) -> str:

@@ -175,10 +175,12 @@ def conclude(job: Job, outcome: Outcome) -> None:
     schedules.job_ended(job, now=timezone.now())
 
 
-def bury(job: Job) -> None:
+LOST = Failure(code="WORKER_LOST", message=f"{MOST_LOSSES} workers died during this job")
+
+
+def bury(job: Job, failure: Failure = LOST) -> None:
     """End a job that too many workers died of."""
     job.take(attempt=job.attempt, worker=execution.identity(), now=timezone.now())
-    failure = Failure(code="WORKER_LOST", message=f"{MOST_LOSSES} workers died during this job")
     execution.store_outcome(job, Outcome(state=State.FAILED, failure=failure))
     schedules.job_ended(job, now=timezone.now())
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from celery import Celery
 from celery.platforms import SecurityWarning
-from celery.signals import heartbeat_sent
+from celery.signals import heartbeat_sent, worker_init
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "songs_ai.settings")
 
@@ -16,6 +16,13 @@ warnings.filterwarnings("ignore", category=SecurityWarning)
 app = Celery("songs_ai")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@worker_init.connect
+def _take_backend_jobs(**_: Any) -> None:
+    from recommendations import consumer  # noqa: PLC0415 - needs settings
+
+    consumer.install(app)
 
 
 @heartbeat_sent.connect

@@ -384,6 +384,7 @@ CELERY_TASK_TIME_LIMIT = 16 * 60
 CELERY_TASK_DEFAULT_QUEUE = "songs_ai.default"
 if TESTING:
     CELERY_BROKER_URL, CELERY_BROKER_TRANSPORT_OPTIONS = "memory://", {}
+CONSUMER_QUEUE = "songs_ai.backend"
 CELERY_TASK_PUBLISH_RETRY_POLICY = {
     "max_retries": 1,
     "interval_start": 0,
