@@ -28,7 +28,7 @@ from kombu.message import Message
 from kombu.utils.json import dumps
 
 from . import execution, messages, store, tasks
-from .execution import Outcome, StoreAway
+from .execution import Outcome, StoreAway, WorkOf
 from .messages import InvalidMessage, JobMessage
 from .models import DeadLetter, Job
 from .models.jobs import Claim, Failure, JobSource, State
@@ -143,11 +143,10 @@ def take(body: str, headers: dict[str, Any], properties: dict[str, Any], redeliv
         raise Reject(str(verdict), requeue=verdict is Verdict.REQUEUE)
 
 
-def attend(delivery: Delivery) -> Verdict:
+def attend(delivery: Delivery, *, work: WorkOf = execution.serve) -> Verdict:
     """Do what contract §3 owes for one delivery; whatever happens, it has an outcome or goes back."""
     try:
-        message = messages.parse(delivery.body)
-        return _serve(message, delivery)
+        return _serve(messages.parse(delivery.body), delivery, work)
     except InvalidMessage as error:
         refusal = error
     except (StoreAway, BrokerAway, SoftTimeLimitExceeded) as error:
@@ -160,7 +159,7 @@ def attend(delivery: Delivery) -> Verdict:
     return Verdict.DROP
 
 
-def _serve(message: JobMessage, delivery: Delivery) -> Verdict:
+def _serve(message: JobMessage, delivery: Delivery, work: WorkOf) -> Verdict:
     claim, job = _claim_in_turn(message, delivery)
     if claim is Claim.STALE:
         return Verdict.ACK
@@ -171,8 +170,8 @@ def _serve(message: JobMessage, delivery: Delivery) -> Verdict:
         return Verdict.DROP
     with execution.held(job):
         execution.announce(job)
-        outcome = execution.outcome_of(job, execution.serve)
-        return _conclude(job, message, delivery, outcome)
+        outcome = execution.outcome_of(job, work)
+        return _conclude(job, delivery, outcome)
 
 
 def _claim_in_turn(message: JobMessage, delivery: Delivery) -> tuple[Claim, Job]:
@@ -220,7 +219,7 @@ def _acknowledge_again(job: Job, delivery: Delivery) -> Verdict:
     return Verdict.DROP if lost_on_its_way_to_the_dlq else Verdict.ACK
 
 
-def _conclude(job: Job, message: JobMessage, delivery: Delivery, outcome: Outcome) -> Verdict:
+def _conclude(job: Job, delivery: Delivery, outcome: Outcome) -> Verdict:
     if outcome.state is None and job.attempt < len(messages.RETRY_KEYS):
         _send_on(job, delivery, outcome)
         return Verdict.ACK

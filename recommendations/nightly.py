@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -37,19 +36,33 @@ class Tally:
         return dict(self.counts) | ({"errors": self.errors[:20]} if self.errors else {})
 
 
-def refreshed(member_keys: Sequence[str], *, now: datetime) -> Tally:
+def refreshed(member_keys: Sequence[str]) -> Tally:
     """Refresh members side by side; each is stored on its own, and one member's failure stops nobody.
 
     Up to MODEL_CALLS_IN_FLIGHT calls to the model run at a time.
     """
-    threads = max(1, settings.MODEL_CALLS_IN_FLIGHT // CALLS_PER_MEMBER)
+    threads = min(settings.MODEL_CALLS_IN_FLIGHT // CALLS_PER_MEMBER, len(member_keys))
     tally = Tally()
-    with ThreadPoolExecutor(min(threads, max(1, len(member_keys)))) as pool:
-        for member_key, how, error in pool.map(_refresh_safely, member_keys):
-            tally.counts[how] += 1
-            if error:
-                tally.errors.append(f"{member_key}: {error}")
+    for member_key, how, error in _side_by_side(member_keys, threads=threads):
+        tally.counts[how] += 1
+        if error:
+            tally.errors.append(f"{member_key}: {error}")
     return tally
+
+
+def _side_by_side(member_keys: Sequence[str], *, threads: int) -> Iterator[tuple[str, str, str]]:
+    if threads <= 1:
+        yield from map(_refresh_safely, member_keys)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(_refresh_in_thread, member_keys)
+
+
+def _refresh_in_thread(member_key: str) -> tuple[str, str, str]:
+    try:
+        return _refresh_safely(member_key)
+    finally:
+        connections.close_all()  # the thread is the batch's, its connections would outlive it
 
 
 def _refresh_safely(member_key: str) -> tuple[str, str, str]:
@@ -59,8 +72,6 @@ def _refresh_safely(member_key: str) -> tuple[str, str, str]:
     except Exception as error:
         log.exception("A member's refresh failed")
         return member_key, "failed", type(error).__name__
-    finally:
-        connections.close_all()  # the thread is the batch's, its connections would outlive it
 
 
 def refresh(member_key: str, *, anew: bool = False) -> str:

@@ -251,7 +251,7 @@ def serve(job: Job) -> Done:
 @job_task(limit_s=60)
 def refresh_member(job: Job) -> Done:
     """Bring one member's answer up to date, with the model where it is to be asked."""
-    return None, nightly.refreshed([job.arguments["member_key"]], now=timezone.now()).figures()
+    return None, nightly.refreshed([job.arguments["member_key"]]).figures()
 
 
 @job_task(limit_s=60)
@@ -264,7 +264,7 @@ def analyse(job: Job) -> Done:
 @job_task(limit_s=900)
 def refresh_members(job: Job) -> Done:
     """Bring a batch of members up to date, many model calls side by side."""
-    return None, nightly.refreshed(job.arguments["member_keys"], now=timezone.now()).figures()
+    return None, nightly.refreshed(job.arguments["member_keys"]).figures()
 
 
 @job_task(limit_s=900)

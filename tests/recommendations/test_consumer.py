@@ -1,0 +1,291 @@
+"""Whatever the backend's queue delivers has one outcome, and is acknowledged only when that is stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from celery import current_app
+from django.db import OperationalError
+from django.utils import timezone
+from kombu.utils.json import loads
+
+from recommendations import consumer, execution
+from recommendations.consumer import Delivery, Verdict, attend
+from recommendations.models import DeadLetter, Job, JobAnswer, StoredAnswer
+from recommendations.models.jobs import Failure, State
+from tests.services.installation import spring_body
+
+pytestmark = pytest.mark.django_db
+TYPE_ID = "com.utabox.recommendation.RecommendationMessage"
+
+
+def delivered(body: bytes, *, redelivered: bool = False, **headers: Any) -> Delivery:
+    return Delivery(
+        body=body,
+        headers={"__TypeId__": TYPE_ID, **headers},
+        properties={"content_type": "application/json", "message_id": "m-1", "expiration": "9"},
+        redelivered=redelivered,
+    )
+
+
+@pytest.fixture
+def broker() -> Iterator[Any]:
+    """Celery's in-memory broker with the backend's queues declared; yields a channel."""
+    with current_app.connection_for_write() as connection:
+        assert consumer.declare(connection) == {}
+        channel = connection.default_channel
+        yield channel
+        for queue in consumer.queues():
+            channel.queue_purge(queue.name)
+
+
+def waiting(channel: Any, queue: str) -> Any:
+    """The next message of a queue, or None."""
+    return channel.basic_get(queue, no_ack=True)
+
+
+def too_slow(job: Job) -> Any:
+    raise TimeoutError("the model did not answer in time")
+
+
+# --- Success --------------------------------------------------------------------------------------
+def test_a_job_ends_with_the_answer_kept_under_its_id(world):
+    job_id, body = spring_body(world.alice, strategy="default", top_k=30)
+    assert attend(delivered(body)) is Verdict.ACK
+    job = Job.objects.get(pk=job_id)
+    assert (job.state, job.progress, job.member_key) == (State.SUCCEEDED, 100, world.alice)
+    answer = json.loads(JobAnswer.objects.get(pk=job_id).json)
+    assert answer["status"] == "completed"
+    assert len(answer["candidates"]) == 30
+    assert not {song["song_id"] for song in answer["candidates"]} & set(world.alice_likes)
+    assert StoredAnswer.objects.filter(member_key=world.alice).exists()
+    assert bytes(job.message) == body
+    assert job.headers == {"__TypeId__": TYPE_ID}
+
+
+@pytest.mark.parametrize("given", [None, []])
+def test_without_favourites_in_the_message_those_of_the_database_count(world, given):
+    job_id, body = spring_body(world.alice, favorites=given)
+    attend(delivered(body))
+    answer = json.loads(JobAnswer.objects.get(pk=job_id).json)
+    assert set(answer["favorite_song_ids"]) == set(world.alice_likes)
+
+
+def test_favourites_in_the_message_are_the_ones_used(world):
+    job_id, body = spring_body(world.alice, favorites=list(world.ballads[:3]))
+    attend(delivered(body))
+    answer = json.loads(JobAnswer.objects.get(pk=job_id).json)
+    assert answer["favorite_song_ids"] == list(world.ballads[:3])
+
+
+def test_the_same_message_twice_is_one_jobs_work(world):
+    job_id, body = spring_body(world.alice)
+    assert attend(delivered(body)) is Verdict.ACK
+    first = JobAnswer.objects.get(pk=job_id)
+    assert attend(delivered(body, redelivered=True)) is Verdict.ACK
+    assert bytes(JobAnswer.objects.get(pk=job_id).body) == bytes(first.body)
+    assert Job.objects.get(pk=job_id).runs.count() == 1
+
+
+def test_a_job_with_too_many_favourites_says_what_was_left_out(world):
+    _, body = spring_body(world.alice, favorites=list(range(1, 10_101)))
+    attend(delivered(body))
+    job = Job.objects.get()
+    assert job.state == State.SUCCEEDED
+    assert "10000" in job.note
+    assert len(job.arguments["favorite_ids"]) == 10_000
+
+
+# --- Permanent failures ---------------------------------------------------------------------------
+def test_a_member_who_is_gone_fails_at_once(world):
+    job_id, body = spring_body(99_999_999)
+    assert attend(delivered(body)) is Verdict.DROP
+    job = Job.objects.get(pk=job_id)
+    assert (job.state, job.error_code, job.attempt) == (State.FAILED, "MEMBER_NOT_FOUND", 0)
+    letter = DeadLetter.objects.get()
+    assert (letter.code, bytes(letter.body)) == ("MEMBER_NOT_FOUND", body)
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b"\xff\xfe\x00", b""])
+def test_what_cannot_be_read_is_kept_and_dropped(body):
+    assert attend(delivered(body)) is Verdict.DROP
+    assert attend(delivered(body, redelivered=True)) is Verdict.DROP
+    letter = DeadLetter.objects.get()
+    assert (letter.code, bytes(letter.body)) == ("INVALID_MESSAGE", body)
+    assert letter.headers == {"__TypeId__": TYPE_ID}
+
+
+def test_a_message_without_a_member_fails_under_its_own_id():
+    job_id = str(uuid4())
+    body = json.dumps({"jobId": job_id, "memberId": None}).encode()
+    assert attend(delivered(body)) is Verdict.DROP
+    job = Job.objects.get(pk=job_id)
+    assert (job.state, job.error_code) == (State.FAILED, "INVALID_MESSAGE")
+
+
+def test_an_error_of_ours_is_a_failure_and_not_the_end_of_the_worker(world):
+    def broken(job: Job) -> Any:
+        raise KeyError("oops")
+
+    job_id, body = spring_body(world.alice)
+    assert attend(delivered(body), work=broken) is Verdict.DROP
+    assert Job.objects.get(pk=job_id).error_code == "MODEL_ERROR"
+
+
+def test_a_failed_job_whose_worker_died_before_the_dlq_is_sent_there_now(world):
+    job_id, body = spring_body(99_999_999)
+    attend(delivered(body))
+    assert attend(delivered(body, redelivered=True)) is Verdict.DROP
+    # But the same message published a second time is not a second dead letter.
+    assert attend(delivered(body)) is Verdict.ACK
+    assert Job.objects.get(pk=job_id).runs.count() == 1
+
+
+# --- The ladder -----------------------------------------------------------------------------------
+def test_a_time_out_climbs_the_ladder_and_ends_in_the_dlq(world, broker):
+    job_id, body = spring_body(world.alice)
+    steps = ("5s", "30s", "120s")
+    for number, step in enumerate(steps):
+        assert attend(delivered(body, **{"x-death": [{"count": 1}]}), work=too_slow) is Verdict.ACK
+        sent = waiting(broker, f"rec.recommendation.retry.{step}.q")
+        before, body = body, bytes(sent.body)
+        assert body == before.replace(
+            f'"attempt":{number}'.encode(), f'"attempt":{number + 1}'.encode()
+        )
+        assert b".123456789," in body
+        assert b'"novelty":0.50' in body
+        assert sent.headers == {"__TypeId__": TYPE_ID}
+        assert (sent.content_type, sent.content_encoding) == ("application/json", "UTF-8")
+        assert sent.properties["delivery_mode"] == 2
+        assert "expiration" not in sent.properties
+        job = Job.objects.get(pk=job_id)
+        assert (job.state, job.attempt) == (State.QUEUED, number + 1)
+    assert attend(delivered(body), work=too_slow) is Verdict.DROP
+    job.refresh_from_db()
+    assert (job.state, job.error_code) == (State.FAILED, "GENERATION_TIMEOUT")
+    assert job.error_message
+    assert [run.outcome for run in job.runs.order_by("attempt")] == ["retried"] * 3 + ["failed"]
+
+
+def test_a_published_retry_is_not_mistaken_for_the_jobs_success(world, broker):
+    job_id, body = spring_body(world.alice)
+    attend(delivered(body), work=too_slow)
+    retry = bytes(waiting(broker, "rec.recommendation.retry.5s.q").body)
+    # The first delivery comes once more: its retry is out already.
+    assert attend(delivered(body, redelivered=True), work=too_slow) is Verdict.ACK
+    assert waiting(broker, "rec.recommendation.retry.5s.q") is None
+    assert attend(delivered(retry)) is Verdict.ACK
+    assert Job.objects.get(pk=job_id).state == State.SUCCEEDED
+
+
+def test_a_worker_killed_between_publishing_and_noting_it_does_no_harm(world, broker):
+    job_id, body = spring_body(world.alice)
+    attend(delivered(body), work=too_slow)
+    retry = bytes(waiting(broker, "rec.recommendation.retry.5s.q").body)
+    # As if the note had been lost with the worker: the row still says that attempt 0 runs, held by a dead one.
+    Job.objects.filter(pk=job_id).update(
+        state=State.RUNNING, attempt=0, lease_until=timezone.now() - timedelta(seconds=1)
+    )
+    assert attend(delivered(body, redelivered=True)) is Verdict.ACK
+    assert attend(delivered(retry)) is Verdict.ACK
+    job = Job.objects.get(pk=job_id)
+    assert job.state == State.SUCCEEDED
+    assert job.runs.count() == 1  # attempt 0, done again; attempt 1 found it done
+
+
+def test_without_the_broker_the_delivery_goes_back_untouched(world, monkeypatch):
+    def refused(*_: Any, **__: Any) -> None:
+        raise consumer.BrokerAway("refused")
+
+    monkeypatch.setattr(consumer, "publish", refused)
+    job_id, body = spring_body(world.alice)
+    assert attend(delivered(body), work=too_slow) is Verdict.REQUEUE
+    job = Job.objects.get(pk=job_id)
+    assert (job.state, job.attempt) == (State.QUEUED, 0)
+
+
+def test_without_the_database_the_delivery_goes_back(world, monkeypatch):
+    def gone(job: Job) -> Any:
+        raise OperationalError("gone away")
+
+    monkeypatch.setattr(execution, "PATIENCE_S", 0.1)
+    _, body = spring_body(world.alice)
+    assert attend(delivered(body), work=gone) is Verdict.REQUEUE
+
+
+# --- Two at once ----------------------------------------------------------------------------------
+def test_a_second_delivery_waits_for_the_outcome_of_the_first(world, monkeypatch):
+    job_id, body = spring_body(world.alice)
+    _, job = execution.claim(
+        UUID(job_id),
+        attempt=0,
+        first_seen=consumer._row(consumer.messages.parse(body), delivered(body)),
+    )
+    looks: list[float] = []
+
+    def finish_meanwhile(seconds: float) -> None:
+        looks.append(seconds)
+        job.succeed(now=timezone.now(), answer=b'{"by":"the first"}')
+
+    monkeypatch.setattr(consumer.time, "sleep", finish_meanwhile)
+    assert attend(delivered(body)) is Verdict.ACK
+    assert len(looks) == 1
+    assert JobAnswer.objects.get(pk=job_id).json == b'{"by":"the first"}'
+
+
+def test_a_job_that_kills_workers_is_not_given_to_another(world):
+    job_id, body = spring_body(world.alice)
+    row = consumer._row(consumer.messages.parse(body), delivered(body))
+    Job.objects.create(
+        uuid=job_id,
+        **row
+        | {
+            "state": State.RUNNING,
+            "losses": 5,
+            "lease_until": timezone.now() - timedelta(seconds=1),
+        },
+    )
+    assert attend(delivered(body, redelivered=True)) is Verdict.DROP
+    job = Job.objects.get(pk=job_id)
+    assert (job.state, job.error_code) == (State.FAILED, "MODEL_ERROR")
+    assert DeadLetter.objects.get().job_uuid == job_id
+
+
+# --- Into Celery ----------------------------------------------------------------------------------
+class RawMessage:
+    """What kombu hands to the step."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.headers: dict[str, Any] = {"__TypeId__": TYPE_ID, "at": timezone.now()}
+        self.properties: dict[str, Any] = {"message_id": "m", "application_headers": self.headers}
+        self.delivery_info = {"redelivered": False, "exchange": "rec.exchange", "routing_key": "x"}
+        self.content_type, self.content_encoding = "application/json", "UTF-8"
+
+
+def test_a_message_becomes_a_task_that_carries_every_byte_and_header():
+    job_id, body = spring_body(42)
+    message = RawMessage(body)
+    headers = dict(message.headers)
+    task = consumer.as_task(message)  # type: ignore[arg-type]
+    assert task.headers["id"] == f"{job_id}:0"
+    assert task.headers["task"] == "recommendations.consumer.take"
+    # What Celery itself sends for this task must not land in the backend's exchange.
+    assert task.delivery_info["exchange"] == ""
+    assert task.delivery_info["routing_key"] != "recommendation.generate"
+    args, kwargs, _ = loads(task.body)
+    assert kwargs == {}
+    carried = Delivery.of_arguments(*args)
+    assert (carried.body, carried.headers) == (body, headers)
+    assert carried.properties == {"message_id": "m"}
+
+
+def test_a_failure_always_has_a_message_for_the_backend():
+    job = Job(state=State.FAILED, error_code="X", error_message="", arguments={})
+    assert execution.status_fields(job)["error.message"] == "X"
+    assert Failure(code="X", message="").code == "X"

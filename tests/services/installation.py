@@ -1,0 +1,420 @@
+"""A whole installation on free ports in a temporary folder: servers of its own, which it may kill, and our processes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import amqp
+import pymysql
+import redis
+
+ROOT = Path(__file__).resolve().parents[2]
+RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+
+
+def available() -> bool:
+    """Whether this machine has the servers' programs."""
+    programs = ("mariadbd", "mariadb-install-db", "redis-server")
+    return all(shutil.which(name) for name in programs) and RABBITMQ.exists()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(
+    true: Callable[[], Any], what: str, *, seconds: float = 60.0, every_s: float = 0.2
+) -> Any:
+    """Wait for something to become true; fails with its name."""
+    deadline = time.monotonic() + seconds
+    while not (value := true()):
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
+        time.sleep(every_s)
+    return value
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.3)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Process:
+    """One process, in a group of its own, with its output in a file."""
+
+    def __init__(
+        self, command: Sequence[str], *, log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.command, self.log = list(command), log
+        self.environment = dict(os.environ if environment is None else environment)
+        self.popen: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Process:
+        with self.log.open("ab") as out:
+            self.popen = subprocess.Popen(
+                self.command,
+                env=self.environment,
+                cwd=ROOT,
+                stdout=out,
+                stderr=out,
+                process_group=0,
+            )
+        return self
+
+    @property
+    def running(self) -> bool:
+        return self.popen is not None and self.popen.poll() is None
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Signal the whole group and wait for its leader."""
+        if self.popen is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.popen.pid, number)
+        self.popen.wait(60)
+
+    def stop(self, seconds: float = 40.0) -> None:
+        """SIGTERM to the leader, as a supervisor does; SIGKILL if it does not end in time."""
+        if self.popen is None or not self.running:
+            return
+        self.popen.terminate()
+        try:
+            self.popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+
+class Installation:
+    """MariaDB, Redis and RabbitMQ of one's own, and the processes of Songs AI on them."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.folder = folder
+        folder.chmod(0o777)
+        self.mysql_port, self.redis_port, self.amqp_port = free_port(), free_port(), free_port()
+        self.web_port = free_port()
+        self.processes: dict[str, Process] = {}
+        (folder / "metrics").mkdir(exist_ok=True)
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")},
+            "SECRET_KEY": uuid.uuid4().hex,
+            "DATABASE_URL": f"mysql://root@127.0.0.1:{self.mysql_port}/songs",
+            "REDIS_URL": f"redis://127.0.0.1:{self.redis_port}/0",
+            "RABBITMQ_URL": f"amqp://guest:guest@127.0.0.1:{self.amqp_port}//",
+            "CATALOG_OWNED": "1",
+            "DATA_DIR": str(folder / "data"),
+            "PROMETHEUS_MULTIPROC_DIR": str(folder / "metrics"),
+            "PORT": str(self.web_port),
+            "SONGS_AI_ADMIN_PASSWORD": uuid.uuid4().hex,
+            "SONGS_AI_CONSUME_QUEUE": "1",
+            "LOG_LEVEL": "INFO",
+            **settings,
+        }
+
+    # --- Servers ----------------------------------------------------------------------------------
+    def start_servers(self) -> None:
+        self.start_mariadb()
+        self.start_redis()
+        self.start_rabbitmq()
+        wait_until(lambda: listens(self.mysql_port), "MariaDB")
+        with self.mysql(database=None) as cursor:
+            cursor.execute("CREATE DATABASE IF NOT EXISTS songs CHARACTER SET utf8mb4")
+        wait_until(self.rabbitmq_answers, "RabbitMQ")
+
+    def start_mariadb(self) -> None:
+        data = self.folder / "mysql"
+        if not data.exists():
+            subprocess.run(
+                [
+                    *("mariadb-install-db", "--no-defaults", f"--datadir={data}"),
+                    *("--auth-root-authentication-method=normal", "--skip-test-db"),
+                    f"--user={_user()}",
+                ],
+                check=True,
+                capture_output=True,
+            )
+        self._start(
+            "mariadb",
+            [
+                *("mariadbd", "--no-defaults", f"--datadir={data}", f"--port={self.mysql_port}"),
+                *("--bind-address=127.0.0.1", f"--socket={self.folder}/mysql.sock"),
+                *(f"--user={_user()}", "--innodb-buffer-pool-size=256M"),
+                *("--default-time-zone=+09:00", "--character-set-server=utf8mb4"),
+            ],
+        )
+
+    def start_redis(self) -> None:
+        self._start(
+            "redis",
+            [
+                *("redis-server", "--port", str(self.redis_port), "--bind", "127.0.0.1"),
+                *("--save", "", "--dir", str(self.folder)),
+            ],
+        )
+
+    def start_rabbitmq(self) -> None:
+        home = self.folder / "rabbitmq"
+        home.mkdir(exist_ok=True)
+        (home / "plugins").write_text("[].\n")
+        dist = self.environment.setdefault("_RABBIT_DIST", str(free_port()))
+        environment = dict(os.environ) | {
+            "HOME": str(home),
+            "RABBITMQ_NODENAME": f"songs{self.amqp_port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self.amqp_port),
+            "RABBITMQ_DIST_PORT": dist,
+            "RABBITMQ_MNESIA_BASE": str(home),
+            "RABBITMQ_LOG_BASE": str(home),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(home / "plugins"),
+            "RABBITMQ_CONFIG_FILE": str(home / "none"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +S 1:1",
+        }
+        self._start("rabbitmq", [str(RABBITMQ)], environment=environment)
+
+    def rabbitmq_answers(self) -> bool:
+        try:
+            with self.amqp():
+                return True
+        except (OSError, amqp.AMQPError):
+            return False
+
+    def _start(
+        self, name: str, command: Sequence[str], *, environment: Mapping[str, str] | None = None
+    ) -> Process:
+        process = Process(command, log=self.folder / f"{name}.log", environment=environment)
+        self.processes[name] = process.start()
+        return process
+
+    # --- Our processes ----------------------------------------------------------------------------
+    def manage(self, *arguments: str, seconds: float = 300.0) -> str:
+        """Run a command of manage.py to its end; returns what it printed."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            env=self.environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+        return done.stdout
+
+    def shell(self, code: str) -> str:
+        return self.manage("shell", "-v", "0", "-c", code)
+
+    def start(self, name: str, *command: str, **settings: str) -> Process:
+        return self._start(name, command, environment=self.environment | settings)
+
+    def start_consumer(
+        self, name: str = "consumer", *, processes: int = 2, **settings: str
+    ) -> Process:
+        command = (sys.executable, "manage.py", "consume", "--processes", str(processes))
+        return self.start(name, *command, **settings)
+
+    def start_worker(
+        self, name: str, queue: str, *, processes: int = 2, **settings: str
+    ) -> Process:
+        return self.start(
+            name,
+            *(sys.executable, "-m", "celery", "-A", "songs_ai", "-q", "--skip-checks", "worker"),
+            *("-n", f"{name}@%h", "-Q", queue, "-c", str(processes), "--loglevel", "INFO"),
+            **settings,
+        )
+
+    def start_beat(self, name: str = "beat") -> Process:
+        return self.start(
+            name,
+            *(sys.executable, "-m", "celery", "-A", "songs_ai", "-q", "--skip-checks", "beat"),
+            *("--pidfile=", "--loglevel", "INFO"),
+        )
+
+    def start_web(self, *, workers: int = 2) -> Process:
+        web = self.start(
+            "web",
+            *(sys.executable, "-m", "granian", "--interface", "wsgi"),
+            *("songs_ai.wsgi:application", "--host", "127.0.0.1", "--port", str(self.web_port)),
+            *("--workers", str(workers), "--blocking-threads", "32", "--no-ws"),
+        )
+        wait_until(lambda: listens(self.web_port), "the web server")
+        return web
+
+    def restart(self, name: str) -> None:
+        """Kill a process with SIGKILL and start it again."""
+        self.processes[name].kill()
+        self.processes[name].start()
+
+    def stop(self) -> None:
+        servers = ("mariadb", "redis", "rabbitmq")
+        for name, process in reversed(self.processes.items()):
+            if name not in servers:
+                process.stop(5)
+                process.kill()
+        for name in servers:
+            if name in self.processes:
+                self.processes[name].kill()
+
+    # --- Looking at them --------------------------------------------------------------------------
+    @contextlib.contextmanager
+    def mysql(self, database: str | None = "songs") -> Iterator[Any]:
+        connection = pymysql.connect(
+            host="127.0.0.1",
+            port=self.mysql_port,
+            user="root",
+            database=database,
+            autocommit=True,
+            charset="utf8mb4",
+        )
+        try:
+            with connection.cursor() as cursor:
+                yield cursor
+        finally:
+            connection.close()
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        with self.mysql() as cursor:
+            cursor.execute(sql)
+            return list(cursor.fetchall())
+
+    @contextlib.contextmanager
+    def amqp(self) -> Iterator[amqp.Channel]:
+        connection = amqp.Connection(
+            f"127.0.0.1:{self.amqp_port}", "guest", "guest", confirm_publish=True, connect_timeout=3
+        )
+        connection.connect()
+        try:
+            yield connection.channel()
+        finally:
+            with contextlib.suppress(OSError, amqp.AMQPError):
+                connection.close()
+
+    @property
+    def redis(self) -> redis.Redis:
+        return redis.Redis(port=self.redis_port, socket_timeout=2)
+
+    def depth(self, queue: str) -> int:
+        """Messages ready in a queue; unacknowledged ones are not counted."""
+        with self.amqp() as channel:
+            return int(channel.queue_declare(queue, passive=True).message_count)
+
+    def drain(self, queue: str) -> list[amqp.Message]:
+        """Take everything out of a queue."""
+        taken = []
+        with self.amqp() as channel:
+            while (message := channel.basic_get(queue, no_ack=True)) is not None:
+                taken.append(message)
+        return taken
+
+
+def _user() -> str:
+    return "root" if os.geteuid() == 0 else (os.environ.get("USER") or "nobody")
+
+
+@contextlib.contextmanager
+def installation(**settings: str) -> Iterator[Installation]:
+    """Servers running, tables and demo there; everything is stopped and removed in the end."""
+    folder = Path(tempfile.mkdtemp(prefix="songs-ai-"))
+    made = Installation(folder, **settings)
+    try:
+        made.start_servers()
+        made.manage("prepare")
+        yield made
+    finally:
+        made.stop()
+        if not os.environ.get("KEEP_FOLDERS"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+# --- The backend's side ---------------------------------------------------------------------------
+def declare_as_spring(channel: amqp.Channel) -> None:
+    """What songs_be declares when it starts (contract §3), written out once more on purpose."""
+    channel.exchange_declare("rec.exchange", "direct", durable=True, auto_delete=False)
+    channel.exchange_declare("rec.dlx", "direct", durable=True, auto_delete=False)
+    _declare(
+        channel,
+        "rec.recommendation.q",
+        "rec.exchange",
+        "recommendation.generate",
+        {
+            "x-dead-letter-exchange": "rec.dlx",
+            "x-dead-letter-routing-key": "recommendation.generate.dlq",
+        },
+    )
+    for seconds in (5, 30, 120):
+        _declare(
+            channel,
+            f"rec.recommendation.retry.{seconds}s.q",
+            "rec.dlx",
+            f"recommendation.generate.retry.{seconds}s",
+            {
+                "x-message-ttl": seconds * 1000,
+                "x-dead-letter-exchange": "rec.exchange",
+                "x-dead-letter-routing-key": "recommendation.generate",
+            },
+        )
+    _declare(channel, "rec.recommendation.dlq", "rec.dlx", "recommendation.generate.dlq", {})
+
+
+def _declare(
+    channel: amqp.Channel, queue: str, exchange: str, key: str, arguments: dict[str, Any]
+) -> None:
+    channel.queue_declare(queue, durable=True, auto_delete=False, arguments=arguments)
+    channel.queue_bind(queue, exchange, key)
+
+
+#: Jackson writes an Instant as decimal seconds with nanoseconds; more digits than a double holds.
+_MESSAGE = (
+    '{{"jobId":"{job}","memberId":{member},"favoriteSongIds":{favorites},"strategy":"{strategy}",'
+    '"topK":{top_k},"locale":{locale},"source":"login","requestedAt":{at}.123456789,'
+    '"idempotencyKey":null,"traceId":"{trace}","modelVersion":"v1","attempt":0,"novelty":0.50}}'
+)
+
+
+def spring_body(
+    member: int | str,
+    *,
+    job: uuid.UUID | None = None,
+    favorites: list[int] | None = None,
+    strategy: str = "fast",
+    top_k: int = 20,
+    locale: str | None = "ko",
+) -> tuple[str, bytes]:
+    """(job id, body) of a message as songs_be writes it, with a field that we do not know."""
+    job_id = str(job or uuid.uuid4())
+    text = _MESSAGE.format(
+        job=job_id,
+        member=member,
+        favorites=json.dumps(favorites),
+        strategy=strategy,
+        top_k=top_k,
+        locale=json.dumps(locale),
+        at=int(time.time()),
+        trace=uuid.uuid4(),
+    )
+    return job_id, text.encode()
+
+
+def publish_as_spring(channel: amqp.Channel, body: bytes) -> None:
+    message = amqp.Message(
+        body,
+        content_type="application/json",
+        content_encoding="UTF-8",
+        delivery_mode=2,
+        priority=0,
+        application_headers={"__TypeId__": "com.utabox.recommendation.RecommendationMessage"},
+    )
+    channel.basic_publish(message, "rec.exchange", "recommendation.generate")
