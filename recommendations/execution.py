@@ -218,7 +218,7 @@ def store_outcome(job: Job, outcome: Outcome) -> bool:
 # --- Telling Redis (contract §2) ------------------------------------------------------------------
 def announces(job: Job) -> bool:
     """Whether somebody outside follows this job under its id."""
-    return job.source in (JobSource.QUEUE, JobSource.API)
+    return job.name == "serve"
 
 
 def announce(job: Job, *, answer: bytes | None = None) -> None:

@@ -15,7 +15,7 @@ from profiles import services as profiles
 
 from . import execution, store
 from .models import DeadLetter, Job, JobAnswer, Run, ScheduleRun
-from .models.jobs import ENDED, JobSource, State
+from .models.jobs import ENDED, State
 from .schedules import tell_operators
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,7 @@ def restore_redis(*, now: datetime) -> int:
 
 
 def _restore_jobs(*, now: datetime) -> int:
-    followed = Job.objects.filter(source__in=(JobSource.QUEUE, JobSource.API))
-    followed = followed.filter(submitted_at__gt=now - JOB_KEYS_LIFE)
+    followed = Job.objects.filter(name="serve", submitted_at__gt=now - JOB_KEYS_LIFE)
     forgot = store.forgot_jobs()
     if not forgot:
         followed = followed.filter(redis_pending=True)
