@@ -11,10 +11,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.conf import settings
+from django.db import connections
 from django.utils import timezone
 
 from catalog.queries import guard
-from prompts import cleaning, instruments, ledger, model_profiles
+from prompts import cleaning, gateway, instruments, ledger, model_profiles
 from prompts.breaker import breaker, report_of
 from prompts.errors import ModelUnavailable, PromptError, TemplatePaused
 from prompts.gateway import Exchange, Plan, Question, exchange_all
@@ -33,6 +34,8 @@ PATIENT = frozenset({"queue", "schedule"})
 STAFF = frozenset({"preview", "replay", "eval", "probe"})
 #: "12, " is at most three tokens; the frame of the object a few more.
 TOKENS_PER_PICK, TOKENS_PER_ANSWER = 4, 24
+#: Both calls of a recommendation have 2 500 prompt tokens; this much of it is for numbered lines.
+MOST_BLOCK_TOKENS = 1_800
 #: Reasoning counts as output and must not eat the answer.
 REASONING_TOKENS = {"minimal": 64, "low": 512, "medium": 1_024, "high": 2_048}
 #: Nightly work may wait for the cheaper tier; anything shorter may not.
@@ -116,6 +119,7 @@ def ask_many(asks: Sequence[Ask], deadline_s: float) -> list[Answer | ModelUnava
     calls = [call for call in prepared if isinstance(call, _Call)]
     admitted = _paid([call for call in calls if _admitted(call, deadline_s)], deadline_s)
     try:
+        _let_connections_go()
         for call in admitted:
             call.plan = _plan(call, deadline)
         plans = [call.plan for call in admitted if call.plan]
@@ -130,6 +134,13 @@ def ask_many(asks: Sequence[Ask], deadline_s: float) -> list[Answer | ModelUnava
     if calls:
         ledger.settle([call.row for call in calls])
     return [_result(call) for call in prepared]
+
+
+def _let_connections_go() -> None:
+    """A thread that waits for a model holds no database connection: there are fewer of them than threads."""
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()
 
 
 # --- Before -----------------------------------------------------------------------------------------
@@ -169,7 +180,7 @@ def _values(one: Ask, version: ResolvedVersion) -> tuple[dict[str, str], Shown]:
     items = one.n_items
     for name, value in one.variables.items():
         listed = name in known and (known[name].fenced or name == "labels")
-        values[name] = cleaning.lines(value) if listed else cleaning.inline(value)
+        values[name] = _within(cleaning.lines(value)) if listed else cleaning.inline(value)
         if listed and not one.n_items:
             items = len(values[name].splitlines())
     values["locale"] = LANGUAGES.get(one.locale, LANGUAGES["ko"])
@@ -184,6 +195,17 @@ def _values(one: Ask, version: ResolvedVersion) -> tuple[dict[str, str], Shown]:
         },
     )
     return values, shown
+
+
+def _within(block: str) -> str:
+    """As many whole lines as the prompt has room for; a pick of a line left out is out of range."""
+    room, kept = float(MOST_BLOCK_TOKENS), []
+    for line in block.splitlines():
+        room -= estimate_tokens(line) + 1
+        if room < 0:
+            break
+        kept.append(line)
+    return "\n".join(kept)
 
 
 def _question(
@@ -420,10 +442,16 @@ def rendered(one: Ask) -> Rendered:
     return version.render(_values(one, version)[0])
 
 
-def warm_up() -> None:
-    """Do ahead what the first call would otherwise pay for with its deadline (imports, client)."""
-    from prompts import gateway  # noqa: PLC0415
+def model_configured() -> bool:
+    """Is there a model to ask: a default profile, or what the OPENAI_* settings describe? From memory."""
+    return model_profiles.find(None) is not None
 
-    profile = model_profiles.find(None)
-    if profile is not None:
-        gateway.warm_up(profile)
+
+def warm_up() -> None:
+    """Do ahead what the first call would otherwise pay for with its deadline: seconds of imports, a client."""
+    try:
+        profile = model_profiles.find(None)
+        if profile is not None:
+            gateway.warm_up(profile)
+    finally:
+        connections.close_all()

@@ -1,6 +1,13 @@
 """The one door of this app."""
 
-from prompts.asking import Answer, Ask, ask, ask_many, warm_up
+from prompts.asking import (
+    Answer,
+    Ask,
+    ask,
+    ask_many,
+    model_configured,
+    warm_up,
+)
 from prompts.errors import ModelUnavailable
 from prompts.ledger import budget_banner, purge
 from prompts.probing import Probed, probe
@@ -14,6 +21,7 @@ __all__ = [
     "ask",
     "ask_many",
     "budget_banner",
+    "model_configured",
     "probe",
     "purge",
     "resolve",

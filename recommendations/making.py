@@ -15,6 +15,7 @@ from catalog.queries import DATABASE_FAULTS, guard
 from engine import recommend as engine
 from engine.types import Group, Slate, Strategy
 from profiles import services as profiles
+from prompts import services as prompts
 
 from . import curation, instruments, store
 from .models import Run, Source
@@ -34,7 +35,8 @@ def deadline_s(strategy: Strategy) -> float:
 
 def wants_model(request: Request) -> bool:
     """Whether the model is to be asked for this request, if it has to be computed."""
-    return settings.LLM_ENABLED and request.ask_model and request.strategy != Strategy.FAST
+    asked_for = request.ask_model and request.strategy != Strategy.FAST
+    return asked_for and prompts.model_configured()
 
 
 def computed(work: Work, *, kept: store.Meta | None = None, because: str = "") -> Answer:
@@ -75,7 +77,7 @@ def _nobody(progress: int) -> None:
 def _without_model(request: Request) -> str:
     """No model is a degradation where one was to be expected, and none where the caller wants none."""
     expected = request.ask_model and request.strategy != Strategy.FAST
-    return "no_model" if expected and not settings.LLM_ENABLED else ""
+    return "no_model" if expected and not prompts.model_configured() else ""
 
 
 def _kept(slate: Slate, meta: store.Meta) -> curation.Curated:

@@ -195,7 +195,7 @@ def favorites_updated(
         answer,
         unresolved=[item.to_wire() for item in missing] + answer.unresolved,
         degraded=answer.degraded if noted else "database",
-        wants_refresh=settings.LLM_ENABLED,
+        wants_refresh=prompts.model_configured(),
     )
 
 

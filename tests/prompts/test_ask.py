@@ -8,8 +8,9 @@ from uuid import uuid4
 import pytest
 
 from prompts.models import LedgerScope, ModelCall, Outcome, Reservation
+from prompts.rendering import estimate_tokens
 from prompts.services import Answer, Ask, ModelUnavailable, ask, ask_many
-from tests.fake_model import FakeModel
+from tests.fake_model import FakeModel, song_lines
 
 pytestmark = pytest.mark.django_db
 
@@ -202,3 +203,15 @@ def test_a_refused_connection_costs_nothing(settings) -> None:
         curate()
     call = ModelCall.objects.get()
     assert (failure.value.outcome, call.cost_micro_usd) == (Outcome.CONNECTION, 0)
+
+
+def test_a_prompt_has_room_for_so_many_lines_and_no_more(model: FakeModel) -> None:
+    long = [
+        (f"아주 길고 긴 노래 제목 {number}" * 4, "가수" * 20, "J-pop", "에너지")
+        for number in range(100)
+    ]
+    answer = ask("curation", variables=CURATION | {"candidates": long}, deadline_s=DEADLINE_S)
+    shown = song_lines(model.seen[0].text)
+    assert 10 < len(shown) < 100
+    assert set(answer.data["picks"]) <= set(shown)
+    assert estimate_tokens(model.seen[0].text) < 2_500
