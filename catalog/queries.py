@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections, router
-from django.db.models import Exists, F, IntegerField, OuterRef, QuerySet, Value
+from django.db.models import Exists, IntegerField, OuterRef, QuerySet, Value
 
 from catalog.models import Member, MemberRole, PlaylistSong, Song, SongLike
 from engine.types import Signal, SignalType
@@ -201,8 +201,3 @@ def has_is_active(alias: str) -> bool:
 def catalog_alias() -> str:
     """Return the database alias that the neighbours' tables are read from."""
     return router.db_for_read(Song)
-
-
-def songs_without_lyrics() -> QuerySet[Song]:
-    """All songs with the name of their anime and nothing that is not shown or searched."""
-    return Song.objects.annotate(anime_title=F("anime__title"))

@@ -28,23 +28,7 @@ from django.db import close_old_connections, connections
 from catalog import reading
 from catalog.queries import DATABASE_FAULTS, catalog_alias, guard
 from engine.catalog import FORMAT, Catalog, CatalogDamaged
-
-try:
-    from engine.search import SearchIndex
-except ModuleNotFoundError:  # until the index is there, songs are recommended but not searched
-
-    class SearchIndex:  # type: ignore[no-redef]
-        @classmethod
-        def build(cls, catalog: Catalog) -> SearchIndex:
-            return cls()
-
-        @classmethod
-        def load(cls, directory: Path, catalog: Catalog) -> SearchIndex:
-            return cls()
-
-        def save(self, directory: Path) -> None:
-            directory.mkdir()
-
+from engine.search import SearchIndex
 
 log = logging.getLogger(__name__)
 

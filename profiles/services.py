@@ -295,11 +295,13 @@ def with_overlays(
     Returns the favourites, newest first, and the keys of overlays that the database shows by now.
     """
     stored = set(marks.favorite_ids)
-    favorites, settled = marks.favorite_ids, []
+    favorites, settled, listed = marks.favorite_ids, [], False
     for overlay in sorted(overlays, key=lambda o: (bool(o.song_id), o.stated_at, o.pk)):
-        if _is_settled(overlay, stored):
+        # What was said after a list is about the list, not about the database.
+        if not listed and _is_settled(overlay, stored):
             settled.append(overlay.pk)
         elif overlay.action == models.OverlayAction.LIST:
+            listed = True
             favorites = _distinct([*_liked_since(marks, overlay.stated_at), *overlay.song_ids])
         elif overlay.action == models.OverlayAction.ADD:
             favorites = _distinct([overlay.song_id, *favorites])

@@ -18,7 +18,7 @@ from prompts.models import ModelCall, ModelProfile, Outcome
 from prompts.models.calls import packed
 
 #: A cold local model loads for a while before its first word.
-PROBE_DEADLINE_S = 30.0
+PROBE_DEADLINE_S = 60.0
 FORMATS = ("json_schema", "json_object", "text")
 EFFORTS = ("none", "minimal", "low")
 SONGS = (
