@@ -80,6 +80,12 @@ class RunAdmin(ReadOnlyAdmin):
             return queryset.filter(pk=term), False
         return queryset.filter(member_key=term), False
 
+    def get_list_display(self, request: HttpRequest) -> Any:
+        columns = super().get_list_display(request)
+        if request.user.has_perm("recommendations.view_member_data"):
+            return columns
+        return tuple(column for column in columns if column != "member_link")
+
     def get_urls(self) -> list[Any]:
         download = self.admin_site.admin_view(self.download)
         return [

@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.db.models import QuerySet
 
 from catalog.models import Song
 from prompts.models import ModelCall
@@ -42,8 +41,9 @@ def context(run: Run, user: AbstractBaseUser | AnonymousUser) -> dict[str, Any]:
     }
 
 
-def _calls(run: Run) -> QuerySet[ModelCall]:
-    return ModelCall.objects.filter(run_uuid=run.uuid).defer("input_text", "output_text")
+def _calls(run: Run) -> list[dict[str, Any]]:
+    calls = ModelCall.objects.filter(run_uuid=run.uuid).defer("input_zlib", "output_zlib")
+    return [{"row": call, "cost": f"{call.cost_micro_usd / 1_000_000:.6f}"} for call in calls]
 
 
 def _group_ids(run: Run) -> set[int]:

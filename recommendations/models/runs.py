@@ -84,7 +84,7 @@ class Run(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.uuid} · {self.member_key}"
+        return str(self.uuid)
 
 
 class StoredAnswer(models.Model):

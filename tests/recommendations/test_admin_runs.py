@@ -1,0 +1,83 @@
+"""The page of a run: whole, quick, and only for those who may see members."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.urls import reverse
+
+from recommendations import services
+from recommendations.models import Run
+from recommendations.requests import Request
+from tests.fake_model import FakeModel
+
+from .conftest import World
+
+pytestmark = pytest.mark.django_db
+
+
+def page(run: Run) -> str:
+    return reverse("admin:recommendations_run_change", args=[run.pk])
+
+
+def test_the_page_shows_funnel_shelves_candidates_and_calls(
+    world: World, model: FakeModel, admin_client: Client
+) -> None:
+    answer = services.recommend(Request(member_key=world.alice))
+    run = Run.objects.get(pk=answer.run_id)
+    html = admin_client.get(page(run)).content.decode()
+    assert "without_known_songs" in html
+    assert answer.groups[0]["label"] in html
+    assert answer.candidates[0]["reason"] in html
+    assert "curation" in html
+    assert model.seen
+
+
+def test_the_page_costs_few_queries_whatever_the_run_holds(
+    world: World, admin_client: Client, django_assert_max_num_queries
+) -> None:
+    services.recommend(Request(member_key=world.alice))
+    run = Run.objects.get()
+    admin_client.get(page(run))
+    with django_assert_max_num_queries(10):
+        assert admin_client.get(page(run)).status_code == 200
+
+
+def test_the_list_finds_a_member_and_an_id_and_nothing_else(
+    world: World, admin_client: Client
+) -> None:
+    services.recommend(Request(member_key=world.alice))
+    services.recommend(Request(member_key="user123"))
+    run = Run.objects.get(member_key="user123")
+    url = reverse("admin:recommendations_run_changelist")
+
+    def found(text: str) -> int:
+        return admin_client.get(url, {"q": text}).context["cl"].queryset.count()
+
+    assert found("user123") == 1
+    assert found(str(run.pk)) == 1
+    assert found("user") == 0
+
+
+def test_without_the_right_the_member_is_not_shown_and_nothing_is_downloaded(
+    world: World, client: Client
+) -> None:
+    services.recommend(Request(member_key="user123"))
+    run = Run.objects.get()
+    viewer = User.objects.create_user("viewer", password="long enough to pass", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_run"))
+    client.force_login(viewer)
+    html = client.get(page(run)).content.decode()
+    assert "user123" not in html
+    download = reverse("admin:recommendations_run_json", args=[run.pk])
+    assert client.get(download).status_code == 403
+
+
+def test_the_download_holds_the_whole_run(world: World, admin_client: Client) -> None:
+    services.recommend(Request(member_key=world.alice))
+    run = Run.objects.get()
+    values = admin_client.get(reverse("admin:recommendations_run_json", args=[run.pk])).json()
+    assert values["uuid"] == str(run.pk)
+    assert values["snapshot"]["candidates"]
+    assert values["query"]["favorite_ids"] == list(world.alice_likes)
