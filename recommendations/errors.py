@@ -35,6 +35,27 @@ class NothingCached(SongsError):
     status = 404
 
 
+class JobNotFound(SongsError):
+    """There is no job with this id; jobs are kept for a limited time."""
+
+    code = "JOB_NOT_FOUND"
+    status = 404
+
+
+class JobHasEnded(SongsError):
+    """The job has ended; there is nothing left to cancel."""
+
+    code = "JOB_ENDED"
+    status = 409
+
+
+class KeyUsedOtherwise(SongsError):
+    """This Idempotency-Key was used with another body within the last day."""
+
+    code = "IDEMPOTENCY_KEY_REUSED"
+    status = 409
+
+
 # --- The one shape --------------------------------------------------------------------------------
 class FieldError(TypedDict):
     field: str

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TypeVar
@@ -36,6 +36,7 @@ from .models import Job, JobAnswer
 from .models.jobs import LEASE_S, Claim, Failure, JobSource, State
 from .models.runs import Trigger
 from .requests import Request
+from .serializers import RecommendInput
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -279,30 +280,41 @@ def show_progress(job: Job, percent: int) -> None:
 
 # --- The work of a recommendation job -------------------------------------------------------------
 def serve(job: Job) -> Done:
-    """Recommend for the job's member. Raises JobFailed when a numeric member does not exist."""
-    request = _request(job)
+    """Recommend for the job's member. Raises JobFailed when the backend's member does not exist."""
+    request, reported = _request(job)
     if job.source == JobSource.QUEUE and not queries.member_exists(int(request.member_key)):
         raise JobFailed("MEMBER_NOT_FOUND", f"member {request.member_key} does not exist")
-    answer = services.recommend(request)
-    if answer.degraded == "database":
-        raise StoreAway  # made without knowing the member's likes
-    result = {"run_id": answer.run_id, "source": answer.source, "degraded": answer.degraded}
-    return orjson.dumps(answer.to_wire()), result
-
-
-def _request(job: Job) -> Request:
-    asked = job.arguments
-    given = asked.get("favorite_ids")
-    return Request(
-        member_key=asked["member_key"],
-        favorite_ids=None if given is None else tuple(given),
-        count=asked["count"],
-        strategy=Strategy(asked["strategy"]),
-        locale=Locale(asked["locale"]),
+    request = replace(
+        request,
         trigger=Trigger.QUEUE,
         job_uuid=job.pk,
         progress=lambda percent: _watch(job, percent),
     )
+    answer = services.recommend(request)
+    if answer.degraded == "database":
+        raise StoreAway  # made without knowing the member's likes
+    body = answer.to_wire()
+    body["unresolved"] = [*reported, *body["unresolved"]]
+    result = {"run_id": answer.run_id, "source": answer.source, "degraded": answer.degraded}
+    return orjson.dumps(body), result
+
+
+def _request(job: Job) -> tuple[Request, list[dict[str, Any]]]:
+    """What is asked for, and what of it was not understood."""
+    asked = job.arguments
+    if "body" in asked:  # posted to /recommend/jobs, and found valid there
+        given = RecommendInput(data=asked["body"])
+        given.is_valid(raise_exception=True)
+        return given.request()
+    ids = asked.get("favorite_ids")
+    request = Request(
+        member_key=asked["member_key"],
+        favorite_ids=None if ids is None else tuple(ids),
+        count=asked["count"],
+        strategy=Strategy(asked["strategy"]),
+        locale=Locale(asked["locale"]),
+    )
+    return request, []
 
 
 def _watch(job: Job, percent: int) -> None:

@@ -114,7 +114,9 @@ def _read_again(table: Watched, number: int, rows: int, checksum: str) -> LikeCh
 def _difference(chunk: LikeChunk, noted: LikeChunk | None) -> set[int]:
     """Members with a row that is there now and was not, or the other way round."""
     before = set(_unpacked(bytes(noted.members))) if noted is not None else set()
-    return {member_id for _, member_id, _ in before ^ set(_unpacked(bytes(chunk.members))) if member_id}
+    return {
+        member_id for _, member_id, _ in before ^ set(_unpacked(bytes(chunk.members))) if member_id
+    }
 
 
 def _packed(rows: set[tuple[int, int, int]]) -> bytes:

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.urls import URLPattern, include, path
 
-from . import views
+from . import views, views_jobs
 
 
 def both(route: str, view: type[Any]) -> list[URLPattern]:
@@ -19,6 +19,8 @@ urlpatterns = [
     *both("recommend/cached", views.CachedView),
     *both("recommend/cached/<str:member_id>", views.CachedMemberView),
     *both("recommend/<uuid:run_id>/why", views.WhyView),
+    *both("recommend/jobs", views_jobs.JobsView),
+    *both("recommend/jobs/<uuid:job_id>", views_jobs.JobView),
     *both("favorites/updated", views.FavoritesUpdatedView),
     *both("warm/active", views.WarmActiveView),
     path("", include("recommendations.views_members")),
