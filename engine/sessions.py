@@ -287,7 +287,8 @@ def _candidates(opinions: Opinions, whole: Mapping[str, Floats], past: _Past, kn
     best = [_best(values) for values in (*(whole[name] for name in asked), by_artist, lately)]
     recent = past.rows[np.argsort(past.last_ago, kind="stable")[:1000]]
     rows = np.setdiff1d(np.concatenate([*best, recent]), known.session)
-    return rows.astype(np.int32)
+    # Never sung before: in a log every song is sung some day, so it would look like a sure thing.
+    return rows[everybody[rows] > 0].astype(np.int32)
 
 
 def _best(values: Floats) -> Rows:

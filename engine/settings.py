@@ -67,7 +67,7 @@ class SignalWeights:
     #: An unliked song is left alone for so long.
     unlike_rest_days: float = _bounded(30.0, 0, 3650)
     #: Most that many signals of one kind about one song can say together, in times one.
-    most_repeats: float = _bounded(3.0, 1, 100)
+    most_repeats: float = _bounded(16.0, 1, 100)
 
     def __post_init__(self) -> None:
         _check_numbers(self)

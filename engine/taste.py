@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -54,7 +55,7 @@ def taste_of(query: Query, *, catalog: Catalog, weights: SignalWeights) -> Taste
     favorite_rows = catalog.rows_of(favorites)
     held = favorite_rows >= 0
     by_row = _signals_by_row(query, catalog)
-    strength = {row: _strength(found, query.now, weights) for row, found in by_row.items()}
+    strength = {row: strength_of(found, query.now, weights) for row, found in by_row.items()}
     for row in favorite_rows[held].tolist():
         own = [s for s in by_row.get(row, ()) if s.type in _OWNING]
         strength[row] = max(strength.get(row, 0.0), 0.0) + (0.0 if own else weights.like)
@@ -96,15 +97,17 @@ def _when(signal: Signal) -> float:
     return signal.at.timestamp() if signal.at else 0.0
 
 
-def _strength(signals: list[Signal], now: datetime, weights: SignalWeights) -> float:
-    """Sum over kinds, each kind at most `most_repeats` times its weight."""
+def strength_of(signals: list[Signal], now: datetime, weights: SignalWeights) -> float:
+    """Sum over kinds, each kind growing with the logarithm of how often."""
     by_kind: dict[SignalType, float] = defaultdict(float)
     for signal in signals:
-        by_kind[signal.type] += _faded(signal, now, weights) * _size(signal)
-    most = weights.most_repeats
-    return sum(
-        weights.of(kind) * float(np.clip(size, -most, most)) for kind, size in by_kind.items()
-    )
+        by_kind[signal.type] += _faded(signal, now, weights) * _size(signal) * signal.times
+    return sum(weights.of(kind) * grown(size, weights) for kind, size in by_kind.items())
+
+
+def grown(size: float, weights: SignalWeights) -> float:
+    """What so many times say together: 1 → 1, 3 → 2, 7 → 3 …, at most `most_repeats`; odd in `size`."""
+    return math.copysign(min(math.log2(1 + abs(size)), weights.most_repeats), size)
 
 
 def _size(signal: Signal) -> float:
@@ -165,6 +168,7 @@ def _known(
     rows = [row for row in [*dict.fromkeys(favorites), *others] if strength[row] > 0]
     against = [row for row in others if strength[row] < 0]
     sung = {row: [s for s in by_row.get(row, ()) if s.type in _SUNG] for row in rows}
+    before = _sung_before(by_row, now)
     return Known(
         rows=np.array(rows, np.int32),
         weights=np.array([strength[row] for row in rows], np.float32),
@@ -173,7 +177,20 @@ def _known(
         counts=np.array([max(len(sung[row]), 1) for row in rows], np.float32),
         age_days=_ages(sung, by_row, rows, now),
         session=_session(by_row, now),
+        sung=np.array([row for row, _ in before], np.int32),
+        sung_days_ago=np.array([age for _, age in before], np.float32),
     )
+
+
+def _sung_before(by_row: dict[int, list[Signal]], now: datetime) -> list[tuple[int, float]]:
+    """Row and days since, of every time a song was sung or played before the sitting that is going on."""
+    ages = [
+        (row, (now.timestamp() - _when(signal)) / _DAY_S)
+        for row, signals in by_row.items()
+        for signal in signals
+        if signal.type in _SUNG and signal.at
+    ]
+    return [(row, age) for row, age in ages if age * 24 > SESSION_HOURS]
 
 
 def _ages(

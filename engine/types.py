@@ -105,6 +105,8 @@ class Signal:
     value: float = 1.0
     #: Timezone-aware; None when unknown (counts as old as the oldest known one).
     at: datetime | None = None
+    #: How often, where a caller counts instead of telling every time.
+    times: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

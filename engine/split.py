@@ -1,0 +1,146 @@
+"""Cuts interactions into what training may see and what it is asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+#: Sittings with fewer distinct songs are not asked about; they still are somebody's past.
+LEAST_IN_SITTING = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interactions:
+    """One element per row of a data set, in file order. Codes are indices into lists of names."""
+
+    member: Ints
+    song: Ints
+    at: npt.NDArray[np.float64]  #: Unix seconds, NaN = not known
+    kind: Ints  #: code of the type of signal
+    weight: npt.NDArray[np.float64]  #: how often, 1 = once
+    session: Ints  #: -1 = none
+
+    def __len__(self) -> int:
+        return len(self.member)
+
+    def __getitem__(self, chosen: Mask | npt.NDArray[np.intp]) -> Interactions:
+        columns: dict[str, Any] = {f.name: getattr(self, f.name)[chosen] for f in fields(self)}
+        return Interactions(**columns)
+
+    @property
+    def when(self) -> npt.NDArray[np.float64]:
+        """Seconds, undated ones before all others."""
+        return np.where(np.isnan(self.at), -np.inf, self.at)
+
+    @classmethod
+    def joined(cls, first: Interactions, second: Interactions) -> Interactions:
+        return cls(
+            **{
+                f.name: np.concatenate([getattr(first, f.name), getattr(second, f.name)])
+                for f in fields(cls)
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    train: Interactions
+    test: Interactions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sitting:
+    """A session to be asked about: places in `Split.test`."""
+
+    session: int
+    member: int
+    given: npt.NDArray[np.intp]  #: first half, in order
+    wanted: npt.NDArray[np.intp]  #: the other half
+    past_in_test: npt.NDArray[np.intp]  #: earlier rows of the member that training did not see
+
+
+def at_least(data: Interactions, least: int) -> Interactions:
+    """Rows of members and songs with at least `least` distinct partners, repeated until stable."""
+    kept = np.ones(len(data), bool)
+    while least > 1 and kept.any():
+        before = int(kept.sum())
+        pairs = np.unique(np.stack([data.member[kept], data.song[kept]]), axis=1)
+        of_member = np.bincount(pairs[0], minlength=int(data.member.max()) + 1)
+        of_song = np.bincount(pairs[1], minlength=int(data.song.max()) + 1)
+        kept &= (of_member[data.member] >= least) & (of_song[data.song] >= least)
+        if int(kept.sum()) == before:
+            break
+    return data[kept]
+
+
+def random_split(data: Interactions, *, holdout: float, seed: int) -> Split:
+    """Of each member's songs the share `holdout`, rounded, is test; at least one stays for training."""
+    pairs, pair_of_row = np.unique(np.stack([data.member, data.song]), axis=1, return_inverse=True)
+    draw = np.random.default_rng(seed).random((pairs.shape[1],))
+    order = np.lexsort((draw, pairs[0]))
+    sizes = np.bincount(pairs[0])
+    starts = np.cumsum(sizes) - sizes
+    place = np.empty(len(draw), np.int64)
+    place[order] = np.arange(len(draw)) - starts[pairs[0][order]]
+    quota = np.minimum(np.round(holdout * sizes), np.maximum(sizes - 1, 0))
+    tested = (place < quota[pairs[0]])[pair_of_row.ravel()]
+    return Split(train=data[~tested], test=data[tested])
+
+
+def temporal_split(data: Interactions, *, holdout: float) -> Split:
+    """The latest share `holdout` of all rows is test, less songs the member already had."""
+    if np.isnan(data.at).all():
+        raise ValueError("protocol temporal: no row has a timestamp; use --protocol random")
+    bar = np.quantile(data.when, 1 - holdout, method="higher")
+    late = data.when >= bar
+    train, test = data[~late], data[late]
+    seen = set(zip(train.member.tolist(), train.song.tolist(), strict=True))
+    fresh = [
+        pair not in seen for pair in zip(test.member.tolist(), test.song.tolist(), strict=True)
+    ]
+    return Split(train=train, test=test[np.array(fresh, bool)])
+
+
+def session_split(data: Interactions, *, since: float, until: float | None = None) -> Split:
+    """Sessions that begin at `since` (Unix seconds) or later are test; undated ones are training."""
+    begins = np.full(int(data.session.max(initial=-1)) + 2, np.inf)
+    np.minimum.at(begins, data.session, data.when)
+    begin = np.where(data.session >= 0, begins[data.session], data.when)
+    late = begin >= since
+    stays = np.ones(len(data), bool) if until is None else begin < until
+    return Split(train=data[~late], test=data[late & stays])
+
+
+def sittings(split: Split) -> Iterator[Sitting]:
+    """Sessions of the test part with enough songs: the first half is given, the rest wanted."""
+    test = split.test
+    order = np.lexsort((np.arange(len(test)), test.when))
+    by_session: dict[int, list[int]] = {}
+    for place in order.tolist():
+        if test.session[place] >= 0:
+            by_session.setdefault(int(test.session[place]), []).append(place)
+    for session, places in by_session.items():
+        sung = _first_times(np.array(places), test.song)
+        if len(sung) >= LEAST_IN_SITTING:
+            half = len(sung) // 2
+            member, begin = int(test.member[sung[0]]), test.when[places[0]]
+            earlier = (test.member == member) & (test.when < begin) & (test.session != session)
+            yield Sitting(
+                session=session,
+                member=member,
+                given=sung[:half],
+                wanted=sung[half:],
+                past_in_test=np.flatnonzero(earlier),
+            )
+
+
+def _first_times(places: npt.NDArray[np.intp], song: Ints) -> npt.NDArray[np.intp]:
+    _, first = np.unique(song[places], return_index=True)
+    return places[np.sort(first)]
