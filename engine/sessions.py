@@ -288,7 +288,7 @@ def _candidates(opinions: Opinions, whole: Mapping[str, Floats], past: _Past, kn
     recent = past.rows[np.argsort(past.last_ago, kind="stable")[:1000]]
     rows = np.setdiff1d(np.concatenate([*best, recent]), known.session)
     # Never sung before: in a log every song is sung some day, so it would look like a sure thing.
-    return rows[everybody[rows] > 0].astype(np.int32)
+    return np.asarray(rows[everybody[rows] > 0], np.int32)
 
 
 def _best(values: Floats) -> Rows:

@@ -186,7 +186,7 @@ def test_figures_can_be_computed_again_from_the_lists(report) -> None:  # type: 
     for member, song in pairs_of(split.test):
         wanted.setdefault(f"m{member}", set()).add(f"s{song}")
     known = pairs_of(split.train)
-    hits = {member: 0 for member in wanted}
+    hits = dict.fromkeys(wanted, 0)
     for member, _, song, place, model in report.rankings:
         assert (int(member[1:]), int(song[1:])) not in known
         if model == PRODUCT and place <= 5:
