@@ -31,8 +31,9 @@ def ndcg(hits: Hits, wanted: npt.NDArray[np.int64], k: int) -> Values:
 
 def recall(hits: Hits, wanted: npt.NDArray[np.int64], k: int) -> Values:
     """(lists,) share of what could be found: at most k songs fit into a list of k."""
-    share = hits[:, :k].sum(axis=1).astype(np.float64) / np.clip(wanted, 1, k)
-    return np.asarray(share, np.float64)
+    found: Values = hits[:, :k].sum(axis=1).astype(np.float64)
+    found /= np.clip(wanted, 1, k)
+    return found
 
 
 def hit_rate(hits: Hits, wanted: npt.NDArray[np.int64], k: int) -> Values:

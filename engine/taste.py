@@ -106,8 +106,10 @@ def strength_of(signals: list[Signal], now: datetime, weights: SignalWeights) ->
 
 
 def grown(size: float, weights: SignalWeights) -> float:
-    """What so many times say together: 1 → 1, 3 → 2, 7 → 3 …, at most `most_repeats`; odd in `size`."""
-    return math.copysign(min(math.log2(1 + abs(size)), weights.most_repeats), size)
+    """What so many times say together: 1 → 1, 2 → 2, 4 → 3 …, at most `most_repeats`; odd in `size`."""
+    times = abs(size)
+    said = times if times <= 1 else 1 + math.log2(times)
+    return math.copysign(min(said, weights.most_repeats), size)
 
 
 def _size(signal: Signal) -> float:
