@@ -6,11 +6,27 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.utils.translation import gettext_lazy as _
 
 from catalog.models import Song
 from prompts.models import ModelCall
 
 from .models import Run
+
+#: The steps of the recipes in staff's words; a step without one is shown by its own name.
+STEPS = {
+    "only_what_was_asked": _("요청한 조건만"),
+    "without_known_songs": _("아는 곡 제외"),
+    "without_what_was_refused": _("싫어요·차단 제외"),
+    "score": _("점수 매기기"),
+    "lean_to_preferences": _("취향·직원 설정 반영"),
+    "rest_what_was_shown": _("최근 보여준 곡 쉬기"),
+    "keep_pool": _("상위 곡만"),
+    "vary": _("다양하게 고르기"),
+    "explore": _("탐색 섞기"),
+    "group": _("그룹 만들기"),
+    "give_reasons": _("이유 붙이기"),
+}
 
 
 def is_uuid(text: str) -> bool:
@@ -65,7 +81,11 @@ def _unknown(song_id: int) -> Song:
 def _funnel(trace: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows left after each step, with a bar on a logarithmic scale of width 0–100."""
     most = max((step["left"] for step in trace), default=1) or 1
-    return [step | {"bar": _log_share(step["left"], most)} for step in trace]
+    return [
+        step
+        | {"bar": _log_share(step["left"], most), "said": STEPS.get(step["name"], step["name"])}
+        for step in trace
+    ]
 
 
 def _log_share(value: int, most: int) -> int:

@@ -27,7 +27,7 @@ def test_the_page_shows_funnel_shelves_candidates_and_calls(
     answer = services.recommend(Request(member_key=world.alice))
     run = Run.objects.get(pk=answer.run_id)
     html = admin_client.get(page(run)).content.decode()
-    assert "without_known_songs" in html
+    assert "아는 곡 제외" in html
     assert answer.groups[0]["label"] in html
     assert answer.candidates[0]["reason"] in html
     assert "curation" in html
