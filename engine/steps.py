@@ -368,10 +368,10 @@ class _Cap:
         self.taken = np.zeros(int(codes.max(initial=-1)) + 2, np.int32)
         self.full = np.zeros(len(codes), bool)  # (p,) no more of these for now
 
-    def room(self, more: int, *, besides: Rows) -> Mask:
-        """(p,) whether `more` songs of the same value fit into one stretch of 20 besides those codes."""
+    def room(self, *, besides: Rows) -> Mask:
+        """(p,) whether a song of the same value fits into any stretch of 20 besides those codes."""
         taken = np.bincount(besides[besides >= 0], minlength=len(self.taken))
-        return (self.codes < 0) | (taken[self.codes] + more <= self.most)
+        return (self.codes < 0) | (taken[self.codes] + 1 <= self.most)
 
     def take(self, place: int, picked: int) -> None:
         """Count the song at `place`, the `picked`-th of the list."""
@@ -481,7 +481,7 @@ def explore(draft: Draft) -> Draft:
     places = _explored_places(count, draft.settings.shaping.exploration)
     listed = draft.rows
     beyond = np.setdiff1d(np.concatenate([listed[count:], draft.pool]), listed[:count])
-    beyond = _within_caps(draft, listed[:count], beyond, len(places))
+    beyond = _within_caps(draft, listed[:count], beyond)
     # Songs that suit the member better than an average one, while there are enough of them.
     suiting = beyond[draft.scores[beyond] > 0]
     beyond = suiting if len(suiting) >= 2 * len(places) else beyond
@@ -505,21 +505,26 @@ def _explored_places(count: int, share: float) -> list[int]:
     return [int((number + 1) * count / wanted) - 1 for number in range(wanted)]
 
 
-def _within_caps(draft: Draft, listed: Rows, beyond: Rows, more: int) -> Rows:
-    """Those of `beyond` of which `more` may join `listed` without breaking a cap."""
+def _within_caps(draft: Draft, listed: Rows, beyond: Rows) -> Rows:
+    """Those of `beyond` of which one may join `listed` at any place without breaking a cap."""
     both = np.concatenate([listed, beyond])
     fits = np.ones(len(beyond), bool)
     for cap in _caps(draft, both):
-        fits &= cap.room(more, besides=cap.codes[: len(listed)])[len(listed) :]
+        fits &= cap.room(besides=cap.codes[: len(listed)])[len(listed) :]
     return beyond[fits]
 
 
 def _drawn(draft: Draft, beyond: Rows, wanted: int) -> Rows:
-    """(≤ wanted,) without repetition."""
-    wanted = min(wanted, len(beyond))
-    if not wanted:
+    """(≤ wanted,) without repetition, each of another artist and anime: together they break no cap."""
+    if not len(beyond):
         return np.empty(0, np.int32)
     likely = np.exp(_unit(draft.scores[beyond])) * (1.5 - draft.catalog.popularity_rank[beyond])
     rng = np.random.default_rng([draft.query.seed, len(beyond)])
-    drawn = rng.choice(beyond, size=wanted, replace=False, p=likely / likely.sum())
-    return np.asarray(drawn, np.int32)
+    drawn = rng.choice(beyond, size=len(beyond), replace=False, p=likely / likely.sum())
+    alone = np.ones(len(drawn), bool)
+    for cap in _caps(draft, drawn):
+        first = np.unique(cap.codes, return_index=True)[1]
+        again = np.ones(len(drawn), bool)
+        again[first] = False
+        alone &= ~again | (cap.codes < 0)
+    return np.asarray(drawn[alone][:wanted], np.int32)

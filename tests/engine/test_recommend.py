@@ -307,3 +307,13 @@ class TestWhy:
         top = ids(slate, 1)[0]
         assert explain_stored(stored, top)["ranks"]["vary"] >= 1
         assert explain_stored(stored, 9)["rules"] == ["favourite"]
+
+
+@pytest.mark.parametrize("count", [20, 50])
+def test_exploration_finds_room_under_the_usual_caps(count: int) -> None:
+    songs = [song(n, artist=f"歌手{n % 90}", artist_kr="", anime="") for n in range(1, 301)]
+    wide = Catalog.build(songs, likes=likes(), now=NOW)
+    slate = recommend(query(1, 2, count=count), catalog=wide, model=Model.untrained(wide.corpus))
+    explored = [c for c in slate.shortlist[:count] if c.recommendation_type == "random"]
+    assert len(explored) == count // 10
+    assert len({candidate.song.artist for candidate in explored}) == len(explored)
