@@ -134,4 +134,6 @@ class RunAdmin(ReadOnlyAdmin):
         return response
 
 
+from . import admin_jobs  # noqa: E402, F401 - registers its pages, which build on the classes above
+
 __all__ = ["ReadOnlyAdmin", "RunAdmin", "UncountedPaginator"]

@@ -66,6 +66,24 @@ SCHEDULES = (
         description="오늘 접속할 것으로 보이는 회원의 추천을 미리 준비합니다.",
     ),
     Schedule(
+        name="예산 이월",
+        task="roll_over_budget",
+        cron="5 0 * * *",
+        description="끝나지 않은 예약 비용을 정리해 새 날의 예산을 온전히 시작합니다.",
+    ),
+    Schedule(
+        name="프롬프트 예약 배포",
+        task="keep_prompts",
+        every_s=60,
+        description="예약된 프롬프트를 배포하고, 기준을 벗어난 롤아웃을 멈춥니다.",
+    ),
+    Schedule(
+        name="추천 성과 집계",
+        task="count_later_likes",
+        cron="0 5 * * *",
+        description="2주 전 추천한 곡 가운데 그 뒤 좋아요를 받은 곡을 셉니다.",
+    ),
+    Schedule(
         name="보관 기간 정리",
         task="purge_old",
         cron="30 4 * * *",
@@ -95,7 +113,7 @@ def _install_one(schedule: Schedule) -> bool:
         task=task,
         description=schedule.description,
         kwargs=_json(schedule.arguments),
-        **_timing(schedule),
+        **timing(cron=schedule.cron, every_s=schedule.every_s),
     )
     return True
 
@@ -104,13 +122,16 @@ def _json(arguments: dict[str, Any]) -> str:
     return orjson.dumps(arguments).decode()
 
 
-def _timing(schedule: Schedule) -> dict[str, Any]:
-    if schedule.every_s:
+def timing(*, cron: str = "", every_s: int = 0) -> dict[str, Any]:
+    """The row that says when, under the name that a PeriodicTask has for it; {} when neither is given."""
+    if every_s:
         every, _ = IntervalSchedule.objects.get_or_create(
-            every=schedule.every_s, period=IntervalSchedule.SECONDS
+            every=every_s, period=IntervalSchedule.SECONDS
         )
         return {"interval": every}
-    minute, hour, day, month, weekday = schedule.cron.split()
+    if not cron:
+        return {}
+    minute, hour, day, month, weekday = cron.split()
     crontab, _ = CrontabSchedule.objects.get_or_create(
         minute=minute,
         hour=hour,

@@ -23,8 +23,9 @@ from kombu.exceptions import KombuError
 
 from catalog import queries
 from catalog.queries import DATABASE_FAULTS
+from prompts import ledger, publishing, rollouts
 
-from . import execution, nightly, schedules, sync, upkeep
+from . import execution, nightly, schedules, studio, sync, upkeep
 from .execution import Done, Outcome, StoreAway, WorkOf
 from .models import Job
 from .models.jobs import MOST_LOSSES, Claim, Failure, JobSource, State
@@ -295,6 +296,26 @@ def sync_likes(job: Job) -> Done:
 def purge_old(job: Job) -> Done:
     """Delete what has outlived its retention."""
     return None, upkeep.purge(now=timezone.now())
+
+
+@job_task(limit_s=120)
+def roll_over_budget(job: Job) -> Done:
+    """Book what dead processes had set aside, so that a new day begins with its whole budget."""
+    return None, {"booked": ledger.sweep(now=timezone.now())}
+
+
+@job_task(limit_s=120)
+def keep_prompts(job: Job) -> Done:
+    """Publish what was scheduled, pause rollouts that break their guardrails."""
+    published = publishing.publish_due(timezone.now())
+    paused = rollouts.check_guardrails()
+    return None, {"published": len(published), "paused": len(paused)}
+
+
+@job_task(limit_s=600)
+def count_later_likes(job: Job) -> Done:
+    """Note on runs of two weeks ago which of their songs were liked since."""
+    return None, {"runs": studio.count_later_likes(now=timezone.now(), batch=20_000)}
 
 
 @job_task(limit_s=60)

@@ -12,6 +12,7 @@ from django.db.models import Q, QuerySet
 from django_celery_beat.models import PeriodicTask
 
 from profiles import services as profiles
+from prompts import ledger
 from prompts import services as prompts
 
 from . import execution, store
@@ -75,6 +76,7 @@ def purge(*, now: datetime) -> dict[str, int]:
         "schedule_runs": _delete(_old_schedule_runs(now)),
         "dead_letters": _delete(handled.filter(arrived_at__lt=jobs_until)),
         **prompts.purge(now=now),
+        **ledger.purge(now=now),
         **profiles.purge(
             now=now,
             feedback_days=settings.RETENTION_FEEDBACK_DAYS,
