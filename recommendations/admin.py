@@ -137,3 +137,5 @@ class RunAdmin(ReadOnlyAdmin):
 from . import admin_jobs  # noqa: E402, F401 - registers its pages, which build on the classes above
 
 __all__ = ["ReadOnlyAdmin", "RunAdmin", "UncountedPaginator"]
+
+from . import admin_engine  # noqa: E402, F401 - registers its pages, which build on the classes above

@@ -11,8 +11,8 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 
-from engine.blend import BUCKETS
 from engine.settings import EngineSettings
+from engine.weights import BUCKETS
 from prompts.models import AuditEvent
 
 from . import training

@@ -10,9 +10,9 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from engine.blend import BUCKETS, SCORERS
 from engine.settings import EngineSettings, InvalidSettings, ShapingSettings, SignalWeights
 from engine.types import Activity, TimeOfDay
+from engine.weights import BUCKETS, SCORERS
 
 from .models import EngineSettingsVersion
 
