@@ -227,8 +227,7 @@ def warm_up() -> None:
 def _warm_up() -> None:
     try:
         engine_state.current()
-        if settings.LLM_ENABLED:
-            prompts.warm_up()
+        prompts.warm_up()
     except (snapshot.CatalogUnavailable, *DATABASE_FAULTS) as error:
         log.warning("Not warm yet: %s", type(error).__name__)
     finally:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Model, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 
 from prompts import ledger, model_profiles
 from prompts.admin.base import StudioAdmin, by
+from prompts.breaker import breaker
 from prompts.models import AuditEvent, Budget, ModelCall, ModelPrice, ModelProfile
 from prompts.models.calls import USABLE
+from prompts.probing import probe
 
 
 class AuditedAdmin(admin.ModelAdmin):
@@ -45,13 +50,105 @@ class PriceInline(admin.TabularInline):
     extra = 0
 
 
+#: A model that is withdrawn this soon needs a successor now.
+SUNSET_NOTICE = timedelta(days=60)
+
+
 @admin.register(ModelProfile)
 class ModelProfileAdmin(AuditedAdmin):
-    list_display = ("name", "model", "api", "enabled", "is_default", "sunset_on", "probed_at")
+    list_display = (
+        "name",
+        "model",
+        "api",
+        "enabled",
+        "is_default",
+        "key_state",
+        "breaker_state",
+        "sunset",
+        "probed",
+    )
     list_filter = ("enabled", "api")
-    list_select_related = ("fallback",)
-    readonly_fields = ("capabilities", "probed_at", "probe_error")
+    readonly_fields = ("key_state", "breaker_state", "probed", "known", "probed_at", "probe_error")
     inlines = (PriceInline,)
+    actions = ("run_probe", "close_breaker")
+
+    class Media:
+        css = {"all": ("prompts/studio.css",)}
+
+    def has_manage_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("prompts.manage_modelprofile")
+
+    @admin.display(description=_("키"))
+    def key_state(self, row: ModelProfile) -> Any:
+        """Whether there is a key; never the key."""
+        if row.pk and model_profiles.key_of(row):
+            return _badge("good", _("설정됨"))
+        needed = row.pk and not row.base_url
+        return _badge("bad" if needed else "", _("없음"))
+
+    @admin.display(description=_("차단기"))
+    def breaker_state(self, row: ModelProfile) -> Any:
+        state = breaker.state(str(row.pk))
+        if state.is_closed:
+            return _badge("good", _("닫힘"))
+        until = timezone.localtime(datetime.fromtimestamp(state.open_until, tz=UTC))
+        text = _("열림: %(why)s, %(until)s까지") % {"why": state.why, "until": f"{until:%H:%M:%S}"}
+        return _badge("bad", text)
+
+    @admin.display(description=_("지원 종료"), ordering="sunset_on")
+    def sunset(self, row: ModelProfile) -> Any:
+        if row.sunset_on is None:
+            return "–"
+        left = row.sunset_on - timezone.localdate()
+        tone = "bad" if left <= timedelta(0) else "warn" if left <= SUNSET_NOTICE else ""
+        return _badge(tone, row.sunset_on.isoformat())
+
+    @admin.display(description=_("연결 시험"), ordering="probed_at")
+    def probed(self, row: ModelProfile) -> Any:
+        if row.probed_at is None:
+            return _badge("warn", _("시험 전"))
+        if row.probe_error:
+            return _badge("bad", row.probe_error)
+        return _badge("good", str(row.capabilities.get("format", "")))
+
+    @admin.display(description=_("확인된 기능"))
+    def known(self, row: ModelProfile) -> Any:
+        return format_html("<code>{}</code>", json.dumps(row.capabilities, ensure_ascii=False))
+
+    @admin.action(description=_("연결 시험 실행 (소액 비용 발생)"), permissions=["manage"])
+    def run_probe(self, request: HttpRequest, rows: QuerySet[ModelProfile]) -> None:
+        for row in rows:
+            found = probe(row)
+            self._audit(request, "modelprofile.probed", row, after=found.capabilities)
+            if found.usable:
+                said = _("%(name)s: 연결되었습니다 (%(format)s).")
+                text = said % {"name": row, "format": found.capabilities["format"]}
+                messages.success(request, text)
+            else:
+                text = _("%(name)s: 실패 – %(error)s") % {"name": row, "error": found.error}
+                messages.error(request, text)
+
+    @admin.action(description=_("차단기 닫기"), permissions=["manage"])
+    def close_breaker(self, request: HttpRequest, rows: QuerySet[ModelProfile]) -> None:
+        for row in rows:
+            breaker.close(str(row.pk))
+            self._audit(request, "modelprofile.breaker_closed", row)
+        messages.success(request, _("차단기를 닫았습니다. 다음 호출부터 다시 모델에 묻습니다."))
+
+    def _audit(self, request: HttpRequest, verb: str, row: ModelProfile, after: Any = None) -> None:
+        who = by(request)
+        AuditEvent.record(
+            actor=who.actor,
+            verb=verb,
+            object=row,
+            after=after,
+            request_id=who.request_id,
+            ip=who.ip,
+        )
+
+
+def _badge(tone: str, text: Any) -> Any:
+    return format_html('<span class="badge {}">{}</span>', tone, text)
 
 
 @admin.register(Budget)
@@ -63,6 +160,25 @@ class BudgetAdmin(AuditedAdmin):
         "member_day_micro_usd",
         "changed_at",
     )
+    readonly_fields = ("usage",)
+
+    @admin.display(description=_("지금까지 쓴 금액"))
+    def usage(self, row: Budget) -> Any:
+        """This month and this day: settled, set aside, ceiling."""
+        return format_html_join(
+            "",
+            "<div>{}: ${} + ${} / ${} ({}%)</div>",
+            (
+                (
+                    period.key,
+                    f"{period.spent / 1e6:.4f}",
+                    f"{period.reserved / 1e6:.4f}",
+                    f"{period.limit / 1e6:.2f}",
+                    period.percent,
+                )
+                for period in ledger.standing(now=timezone.now())
+            ),
+        )
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return super().has_add_permission(request) and not Budget.objects.exists()
@@ -133,9 +249,8 @@ class ModelCallAdmin(StudioAdmin):
         if call.run_uuid is None:
             return "–"
         return format_html(
-            '<a href="{}?q={}">{}</a>',
-            reverse("admin:prompts_modelcall_changelist"),
-            call.run_uuid,
+            '<a href="{}">{}</a>',
+            reverse("admin:recommendations_run_change", args=[call.run_uuid]),
             str(call.run_uuid)[:8],
         )
 

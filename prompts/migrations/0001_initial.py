@@ -194,7 +194,7 @@ class Migration(migrations.Migration):
                 ('enabled', models.BooleanField(default=True, verbose_name='사용')),
                 ('is_default', models.BooleanField(default=False, help_text='프롬프트가 따로 정하지 않으면 이 프로필로 호출합니다.', verbose_name='기본 프로필')),
                 ('api', models.CharField(choices=[('responses', 'responses (OpenAI)'), ('chat', 'chat.completions')], default='responses', max_length=12, verbose_name='호출 방식')),
-                ('base_url', models.URLField(blank=True, help_text='비워 두면 OpenAI. 허용된 서버만 쓸 수 있습니다 (LLM_HOSTS).', validators=[prompts.models.calls.validate_base_url], verbose_name='서버 주소')),
+                ('base_url', models.CharField(max_length=200, blank=True, help_text='비워 두면 OpenAI. 허용된 서버만 쓸 수 있습니다 (LLM_HOSTS).', validators=[prompts.models.calls.validate_base_url], verbose_name='서버 주소')),
                 ('api_key_env', models.CharField(blank=True, default='OPENAI_API_KEY', help_text='키 자체가 아니라 키를 담은 환경 변수의 이름입니다.', max_length=80, validators=[prompts.models.calls.validate_key_variable], verbose_name='키 환경 변수')),
                 ('model', models.CharField(max_length=120, verbose_name='모델')),
                 ('context_tokens', models.PositiveIntegerField(default=16000, validators=[django.core.validators.MinValueValidator(256)], verbose_name='최대 문맥 토큰')),

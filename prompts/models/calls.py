@@ -96,8 +96,10 @@ class ModelProfile(models.Model):
     api = models.CharField(
         _("호출 방식"), max_length=12, choices=Api.choices, default=Api.RESPONSES
     )
-    base_url = models.URLField(
+    # No URLField: Django's refuses one-word hosts, and "vllm" is what a neighbour is called in Docker.
+    base_url = models.CharField(
         _("서버 주소"),
+        max_length=200,
         blank=True,
         validators=[validate_base_url],
         help_text=_("비워 두면 OpenAI. 허용된 서버만 쓸 수 있습니다 (LLM_HOSTS)."),
