@@ -2,7 +2,8 @@
 
     python -m bench.engine_scale --songs 100000 --likes 1000000
 
-Everything is synthetic and seeded. Times are of one process on one core.
+Everything is synthetic and seeded. Times of requests are CPU time of one thread: what a core can do,
+whoever else uses the machine.
 """
 
 from __future__ import annotations
@@ -12,12 +13,17 @@ import resource
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import numpy as np
 
 from engine.catalog import Catalog
 from engine.model import Model
 from engine.recommend import recommend
+from engine.search import SearchIndex
+from engine.text import initials
 from engine.types import Query, SongView
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -86,9 +92,9 @@ def likes(songs_count: int, count: int, rng: np.random.Generator) -> tuple[np.nd
 
 
 def timed(name: str, work: Callable[[], object]) -> object:
-    started = time.thread_time()
+    started = time.perf_counter()
     made = work()
-    print(f"{name:<28} {time.thread_time() - started:8.2f} s   peak RSS {rss_mib():6.0f} MiB")
+    print(f"{name:<28} {time.perf_counter() - started:8.2f} s   peak RSS {rss_mib():6.0f} MiB")
     return made
 
 
@@ -125,6 +131,35 @@ def measure_recommend(catalog: Catalog, model: Model, count: int, rng: np.random
         print(f"    {name:<24} p50 {np.median(ms):7.2f}  p99 {np.percentile(ms, 99):7.2f} ms")
 
 
+def measure_search(index: SearchIndex, count: int, rng: np.random.Generator) -> None:
+    """Titles and artists as typed: whole, cut short, with a slip, by initials."""
+    catalog = index.catalog
+    took = {"search": [], "search with a slip": [], "search initials": [], "resolve": []}
+    for row in rng.integers(0, catalog.n, count).tolist():
+        view = catalog.view(row)
+        slip = view.title_kr[:-1] + "뷁" if len(view.title_kr) > 2 else view.title_kr
+        typed = str(rng.choice([view.title_jp, view.title_kr, view.artist_kr, view.title_yomi]))
+        took["search"].append(lasting(lambda q=typed: index.search(q)))
+        took["search with a slip"].append(lasting(lambda q=slip: index.search(q)))
+        shortened = initials(view.title_kr)[:5]
+        took["search initials"].append(lasting(lambda q=shortened: index.search(q)))
+        took["resolve"].append(lasting(lambda v=view: index.resolve([Named(v.title_kr, v.artist)])))
+    for name, times in took.items():
+        percentiles(name, times)
+
+
+class Named(NamedTuple):
+    title: str
+    artist: str
+    genre: str = ""
+
+
+def lasting(work: Callable[[], object]) -> float:
+    started = time.thread_time()
+    work()
+    return time.thread_time() - started
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--songs", type=int, default=100_000)
@@ -139,7 +174,18 @@ def main() -> None:
     model = Model.untrained(catalog.corpus)
     if options.train:
         model = timed("train model", lambda: Model.train(catalog.corpus))
-    measure_recommend(catalog, model, options.queries, rng)
+    with TemporaryDirectory() as folder:
+        # As a serving process has it: mapped from disk.
+        timed("save catalog", lambda: catalog.save(Path(folder) / "catalog"))
+        index = timed("build search index", lambda: SearchIndex.build(catalog))
+        index.save(Path(folder) / "search")
+        for part in ("catalog", "search"):
+            size = sum(file.stat().st_size for file in (Path(folder) / part).iterdir())
+            print(f"{part + ' on disk':<28} {size / 2**20:8.1f} MiB")
+        catalog = Catalog.load(Path(folder) / "catalog")
+        index = SearchIndex.load(Path(folder) / "search", catalog)
+        measure_recommend(catalog, model, options.queries, rng)
+        measure_search(index, options.queries, rng)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from engine.catalog import Catalog
 from engine.scorers import Floats, Rows
 from engine.steps import Draft
-from engine.types import Evidence
-from engine.wording import CRITERIA, REASONS, Spoken, artist_of, term_in, title_of
+from engine.types import Evidence, Locale
+from engine.wording import CRITERIA, REASONS, Spoken, term_in, title_of
 
 #: Liked songs named as the grounds of one recommendation.
 _MOST_EVIDENCE = 3
@@ -90,9 +90,30 @@ class _List:
         self.same_artist = self._liked_with("artist", rows)
         self.same_anime = self._liked_with("anime", rows)
         self.is_popular, self.is_trending, self.is_fresh, self.suits = self._flags(rows)
+        #: {kind: by song of the list, its codes}
+        self.codes = {kind: self._codes(kind, rows) for kind in ("genre", "mood")}
+        #: {kind: codes that are a good part of the likes}
+        self.own = {
+            kind: set(np.flatnonzero(draft.taste.mix[kind] >= _OWN_SHARE).tolist())
+            for kind in ("genre", "mood")
+        }
         self.used: dict[str, int] = {}
+        self._liked_codes: dict[tuple[str, int], set[int]] = {}
         self._titles: dict[int, Spoken] = {}
         self._fans: dict[int, npt.NDArray[np.bool_]] = {}
+
+    def _codes(self, kind: str, rows: Rows) -> list[list[int]]:
+        codes, owners = self.catalog.terms[kind].gather(rows)
+        found: list[list[int]] = [[] for _ in rows]
+        for code, owner in zip(codes.tolist(), owners.tolist(), strict=True):
+            found[owner].append(code)
+        return found
+
+    def codes_of_liked(self, kind: str, row: int) -> set[int]:
+        key = (kind, row)
+        if key not in self._liked_codes:
+            self._liked_codes[key] = set(self.catalog.terms[kind].of(row).tolist())
+        return self._liked_codes[key]
 
     def _liked_with(self, kind: str, rows: Rows) -> list[int]:
         """(r,) the known row of most weight with the same leading value of a kind, or -1."""
@@ -148,6 +169,17 @@ class _Facts:
         self.best_liked = list_.known[self.liked[0]] if self.liked else -1
         self.together = self.best_liked >= 0 and list_.are_liked_together(self.row, self.best_liked)
         self.explored = self.row in list_.draft.explored
+        self.shared = {kind: self._shared(kind) for kind in ("genre", "mood")}
+        #: Facts that need no name.
+        self.facts = {
+            "situation": list_.suits[place],
+            "artist": self.same_artist >= 0,
+            "anime": self.same_anime >= 0,
+            "together": self.together,
+            "trending": list_.is_trending[place],
+            "popular": list_.is_popular[place],
+            "fresh": list_.is_fresh[place],
+        }
 
     def worded(self) -> Grounds:
         return Grounds(evidence=self._evidence(), criteria=self._criteria(), reason=self._reason())
@@ -162,31 +194,22 @@ class _Facts:
 
     def _shared(self, kind: str) -> str:
         """A value this song and the best liked one hold, in the reader's language; "" without any."""
-        terms = self.catalog.terms[kind]
-        own = set() if self.best_liked < 0 else set(terms.of(self.best_liked).tolist())
-        both = [code for code in terms.of(self.row).tolist() if code in own]
-        return term_in(self.locale, terms.names[both[0]]) if both else ""
+        theirs = self.list.codes_of_liked(kind, self.best_liked) if self.best_liked >= 0 else set()
+        return self._named(kind, theirs)
 
     def _own_value(self, kind: str) -> str:
         """A value of the song that is a good part of the member's likes."""
-        terms, mix = self.catalog.terms[kind], self.list.draft.taste.mix[kind]
-        own = [code for code in terms.of(self.row).tolist() if mix[code] >= _OWN_SHARE]
-        return term_in(self.locale, terms.names[own[0]]) if own else ""
+        return self._named(kind, self.list.own[kind])
 
-    def _facts(self) -> dict[str, bool]:
-        """Facts that need no name, the most telling first."""
-        return {
-            "situation": self.list.suits[self.place],
-            "artist": self.same_artist >= 0,
-            "anime": self.same_anime >= 0,
-            "together": self.together,
-            "trending": self.list.is_trending[self.place],
-            "popular": self.list.is_popular[self.place],
-            "fresh": self.list.is_fresh[self.place],
-        }
+    def _named(self, kind: str, among: set[int]) -> str:
+        """The song's first value of a kind that is among the given ones; "" without any."""
+        for code in self.list.codes[kind][self.place]:
+            if code in among:
+                return term_in(self.locale, self.catalog.terms[kind].names[code])
+        return ""
 
     def _criteria(self) -> tuple[str, ...]:
-        words, facts = CRITERIA[self.locale], self._facts()
+        words, facts = CRITERIA[self.locale], self.facts
         found = [words["explored"]] if self.explored else []
         found += [
             words[fact] for fact in ("artist", "anime", "together", "situation") if facts[fact]
@@ -210,7 +233,7 @@ class _Facts:
         if self.explored:
             # Without likes there is nothing to step away from.
             return ["explored" if self.list.known else "tried"]
-        facts = self._facts()
+        facts = self.facts
         found = {
             **{fact: facts[fact] for fact in ("situation", "artist", "anime")},
             **self._because_of_likes(),
@@ -226,7 +249,7 @@ class _Facts:
     def _because_of_likes(self) -> dict[str, bool]:
         if self.best_liked < 0:
             return {}
-        genre, mood = self._shared("genre"), self._shared("mood")
+        genre, mood = self.shared["genre"], self.shared["mood"]
         return {
             "together": self.together,
             "genre_mood": bool(genre and mood),
@@ -240,8 +263,11 @@ class _Facts:
     def _words_of(self, kind: str) -> dict[str, str]:
         """What the sentence of a kind names; only songs that are named are decoded."""
         if kind == "artist":
-            artist = artist_of(self.catalog.view(self.row), self.locale)
-            return {"liked": self.list.title(self.same_artist), "artist": artist}
+            own, other = (
+                ("artist_kr", "artist") if self.locale is Locale.KO else ("artist", "artist_kr")
+            )
+            artist = self.catalog.text(self.row, own) or self.catalog.text(self.row, other)
+            return {"liked": self.list.title(self.same_artist), "artist": Spoken.of(artist)}
         if kind == "anime":
             anime = Spoken.of(self.catalog.text(self.row, "anime"))
             return {"liked": self.list.title(self.same_anime), "anime": anime}
@@ -251,7 +277,7 @@ class _Facts:
             return {}
         words: dict[str, str] = {"liked": self.list.title(self.best_liked)}
         if kind in ("genre_mood", "genre", "mood"):
-            words |= {"genre": self._shared("genre"), "mood": self._shared("mood")}
+            words |= self.shared
         if kind == "two":
             words["second"] = self.list.title(self.list.known[self.liked[1]])
         return words

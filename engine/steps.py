@@ -24,6 +24,8 @@ from engine.types import Preference, Query, Strategy
 
 #: Caps and exploration are counted per so many songs: one screen of quick picks.
 WINDOW = 20
+#: Places that are ordered for variety, whatever the count asked for.
+_ORDERED = 40
 #: Likes that an artist's share is weighed against, so that two likes do not make a loyal fan.
 _LOYALTY_PRIOR = 5.0
 #: Genres and moods with less than this share of the likes are not worth a place of their own.
@@ -292,9 +294,12 @@ def vary(draft: Draft) -> Draft:
     if not len(draft.rows):
         return replace(draft, note="nothing to order")
     greedy = _Greedy.of(draft, draft.rows)
-    order = [greedy.pick() for _ in range(min(draft.length, len(draft.rows)))]
+    # What lies beyond the answer feeds groups and curation, which have an order of their own.
+    ordered = max(draft.query.count, _ORDERED)
+    order = [greedy.pick() for _ in range(min(ordered, draft.length, len(draft.rows)))]
+    rest = np.setdiff1d(np.arange(len(draft.rows)), order)[: draft.length - len(order)]
     note = f"{greedy.relaxed} over a cap, for want of others" if greedy.relaxed else ""
-    return replace(draft, rows=draft.rows[order], note=note)
+    return replace(draft, rows=draft.rows[[*order, *rest.tolist()]], note=note)
 
 
 class _Greedy:
