@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,11 @@ class Catalog:
     member_ids: Ids  #: (m,) ascending; row of `corpus.interactions`
 
     @property
+    def songs_version(self) -> str:
+        """The part of the version that is about the songs alone, whatever members do."""
+        return self.version.partition("-")[0]
+
+    @property
     def n(self) -> int:
         return len(self.song_ids)
 
@@ -210,6 +216,7 @@ class Catalog:
         ids = columns.song_ids
         behaviour = _behaviour(ids, _like_events(likes), _playlist_events(playlist_songs), now)
         features = columns.features(tags or {})
+        active = ~np.isin(ids, np.fromiter(inactive, np.int64))
         corpus = Corpus(
             song_ids=ids,
             features=features,
@@ -218,14 +225,14 @@ class Catalog:
             **behaviour.corpus,
         )
         return cls(
-            version=_digest(columns, behaviour, features),
+            version=_digest(columns, active, behaviour, features),
             song_ids=ids,
             texts=Texts.pack(columns.strings),
             text_numbers=columns.numbers,
             tj_numbers=columns.tj_numbers,
             ky_numbers=columns.ky_numbers,
             created_s=columns.created_s,
-            active=~np.isin(ids, np.fromiter(inactive, np.int64)),
+            active=active,
             same_song=columns.same_song(),
             terms=columns.terms,
             corpus=corpus,
@@ -239,10 +246,9 @@ class Catalog:
         )
         recency = _recency(self.created_s, now)
         corpus = replace(self.corpus, recency=recency, **behaviour.corpus)
-        songs_version = self.version.partition("-")[0]
         return replace(
             self,
-            version=f"{songs_version}-{behaviour.digest()}",
+            version=f"{self.songs_version}-{behaviour.digest()}",
             corpus=corpus,
             member_ids=behaviour.member_ids,
         )
@@ -508,10 +514,9 @@ class _Columns:
         return self._keys(lead)
 
     def _keys(self, numbers: npt.NDArray[np.int32]) -> list[str]:
-        keys = {
-            n: text.match_key(text.song_title(self.strings[n])) for n in np.unique(numbers).tolist()
-        }
-        return [keys[number] for number in numbers.tolist()]
+        used, places = np.unique(numbers, return_inverse=True)
+        keys = text.match_keys([text.song_title(self.strings[n]) for n in used.tolist()])
+        return [keys[place] for place in places.tolist()]
 
     def same_song(self) -> Rows:
         """(n,) the least row of the same song; a song without a title is only itself."""
@@ -570,24 +575,28 @@ class _Columns:
 
     def _title_words(self) -> Terms:
         """Words of the Japanese, Korean and English titles; one letter says nothing."""
-        pool = _Pool()
         titled = self.numbers[:, [_COLUMN[name] for name in ("title_jp", "title_kr", "title_en")]]
-        words = {
-            n: [w for w in text.fold(self.strings[n]).split() if len(w) > 1]
-            for n in np.unique(titled).tolist()
-        }
-        return pool.terms(
-            [pool.codes(chain.from_iterable(words[n] for n in set(row))) for row in titled.tolist()]
-        )
+        used, places = np.unique(titled, return_inverse=True)
+        folded = text.fold_many([self.strings[n] for n in used.tolist()])
+        code_of: dict[str, int] = {}
+        codes = [
+            [code_of.setdefault(word, len(code_of)) for word in title.split() if len(word) > 1]
+            for title in folded
+        ]
+        titles: Array = places.reshape(titled.shape)
+        coded = [
+            list(dict.fromkeys(code for n in row.tolist() for code in codes[n])) for row in titles
+        ]
+        ptr = np.cumsum([0, *map(len, coded)], dtype=np.int64)
+        return Terms(list(code_of), code_of, ptr, np.fromiter(chain(*coded), np.int32))
 
 
 def _number_texts(songs: Sequence[SongView]) -> tuple[npt.NDArray[np.int32], list[str]]:
     """(n, len(TEXTS)) numbers and the distinct strings they stand for; number 0 is ""."""
     number_of = {"": 0}
-    rows = [
-        [number_of.setdefault(getattr(song, name) or "", len(number_of)) for name in TEXTS]
-        for song in songs
-    ]
+    number = number_of.setdefault
+    columns = attrgetter(*TEXTS)
+    rows = [[number(value, len(number_of)) for value in columns(song)] for song in songs]
     return np.array(rows, np.int32).reshape(len(rows), len(TEXTS)), list(number_of)
 
 
@@ -824,11 +833,17 @@ def _recency(created_s: Ids, now: datetime) -> Floats:
     return np.where(created_s == _NO_DATE, 0, fresh).astype(np.float32)
 
 
-def _digest(columns: _Columns, behaviour: _Behaviour, features: csr_matrix) -> str:
+def _digest(columns: _Columns, active: Mask, behaviour: _Behaviour, features: csr_matrix) -> str:
     """Equal content, equal version; the part before "-" is about the songs alone."""
     words = hashlib.blake2b("\0".join(columns.strings).encode("utf-8", "replace"), digest_size=8)
     songs = [columns.song_ids, columns.numbers, columns.tj_numbers, columns.ky_numbers]
-    packed = [*songs, columns.created_s, features.indices, np.frombuffer(words.digest(), np.uint8)]
+    packed = [
+        *songs,
+        columns.created_s,
+        active,
+        features.indices,
+        np.frombuffer(words.digest(), np.uint8),
+    ]
     return f"{_hash(packed)}-{behaviour.digest()}"
 
 

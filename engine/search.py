@@ -122,15 +122,18 @@ class SearchIndex:
         for name, array in arrays.items():
             np.save(directory / f"{name}.npy", array, allow_pickle=False)
         shapes = {name: [list(array.shape), array.dtype.str] for name, array in arrays.items()}
-        manifest = {"format": FORMAT, "catalog": self.catalog.version, "arrays": shapes}
+        manifest = {"format": FORMAT, "songs": self.catalog.songs_version, "arrays": shapes}
         (directory / "manifest.json").write_text(json.dumps(manifest), "utf-8")
 
     @classmethod
     def load(cls, directory: Path, catalog: Catalog, *, mmap: bool = True) -> SearchIndex:
-        """Map what `save` wrote. Raises CatalogDamaged unless it is whole and belongs to the catalog."""
+        """Map what `save` wrote. Raises CatalogDamaged unless it is whole and of the same songs.
+
+        An index of the same songs serves a catalog with newer likes (`Catalog.with_behaviour`).
+        """
         try:
             manifest = json.loads((directory / "manifest.json").read_text("utf-8"))
-            if (manifest["format"], manifest["catalog"]) != (FORMAT, catalog.version):
+            if (manifest["format"], manifest["songs"]) != (FORMAT, catalog.songs_version):
                 raise CatalogDamaged(f"{directory}: of another format or catalog; build it anew")
             arrays = {
                 name: load_array(directory / f"{name}.npy", shape, dtype, mmap=mmap)
@@ -223,9 +226,9 @@ class SearchIndex:
     def _by_initials(self, query: str) -> dict[int, float]:
         """Songs of which a Hangul name holds these initials in a row; whole names first."""
         blob = self.initials.tobytes()
-        whole = _packed_initials(query)
+        whole = _packed_initials([query])[0]
         found = self._holding(blob, whole)
-        parts = [_packed_initials(word) for word in query.split()]
+        parts = _packed_initials(query.split())
         if not found and len(parts) > 1:
             hits = [self._holding(blob, part) for part in parts]
             found = {row: 0.9 * hits[0][row] for row in set.intersection(*map(set, hits))}
@@ -418,7 +421,7 @@ def _keys(catalog: Catalog) -> tuple[list[str], npt.NDArray[np.int32]]:
     columns = [name for name, _ in _FIELDS if name != "romaji"]
     numbers = np.stack([catalog.column(name) for name in columns], axis=1)
     used, places = np.unique(numbers, return_inverse=True)
-    found = text.match_keys([catalog.texts[int(number)] for number in used])
+    found = text.match_keys([catalog.texts[number] for number in used.tolist()])
     # Romaji comes from the kana reading; a title in kana only is its own reading.
     romaji_of = {key: text.romaji(key) for key in set(found) if text.is_kana(key)}
     distinct = sorted({"", *found, *romaji_of.values()})
@@ -465,7 +468,7 @@ def _initials(catalog: Catalog) -> tuple[npt.NDArray[np.uint8], Array]:
     """Initials of every song's Hangul names as "|…|…|", one byte each, and where each song begins."""
     columns: Array = np.stack([catalog.column(name) for name in _SPELLED], axis=1)
     used, places = np.unique(columns, return_inverse=True)
-    packed = [_packed_initials(catalog.texts[int(number)]) for number in used]
+    packed = _packed_initials([catalog.texts[number] for number in used.tolist()])
     table: Array = places.reshape(columns.shape)
     lines = [
         b"|" + b"".join(packed[place] + b"|" for place in set(row.tolist()) if packed[place])
@@ -475,9 +478,22 @@ def _initials(catalog: Catalog) -> tuple[npt.NDArray[np.uint8], Array]:
     return np.frombuffer(b"".join(lines), np.uint8), ends
 
 
-def _packed_initials(name: str) -> bytes:
-    return text.initials(name).translate(_ONE_BYTE).encode("latin-1")
+def _packed_initials(names: Sequence[str]) -> list[bytes]:
+    """`text.initials` of many names, one byte a letter."""
+    joined = "\n".join(name.replace("\n", " ") for name in names)
+    letters = np.frombuffer(joined.encode("utf-32-le"), np.uint32).astype(np.int64)
+    packed = np.zeros(len(letters), np.uint8)
+    packed[letters == ord("\n")] = ord("\n")
+    syllable = (letters >= 0xAC00) & (letters <= 0xD7A3)
+    packed[syllable] = _INITIAL_BYTES[(letters[syllable] - 0xAC00) // 588]
+    alone = np.isin(letters, _INITIAL_CODES)
+    packed[alone] = _INITIAL_BYTES[np.searchsorted(_INITIAL_CODES, letters[alone])]
+    return packed[packed > 0].tobytes().split(b"\n")
 
 
-#: Bytes from 128 on: never the "|" between names.
-_ONE_BYTE = {ord(letter): 128 + place for place, letter in enumerate(text.INITIALS)}
+#: Initial consonants as code points, in ascending order like `text.INITIALS`.
+_INITIAL_CODES = np.array([ord(letter) for letter in text.INITIALS], np.int64)
+#: Bytes from 128 on: never the "|" between names. Doubled consonants are packed as the plain ones.
+_INITIAL_BYTES = np.array(
+    [128 + text.INITIALS.index(text.initials(letter)) for letter in text.INITIALS], np.uint8
+)

@@ -331,7 +331,7 @@ class _Greedy:
 
     def pick(self) -> int:
         gain = self.worth - self.nearest
-        if self.picked < 2 * WINDOW:
+        if self.picked < WINDOW:  # the first screen is what a member compares with his own taste
             for mix in self.mixes:
                 gain += mix.gain()
         best = self._best(gain)

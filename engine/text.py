@@ -15,6 +15,7 @@ _BRACKETS = dict.fromkeys(
 _ACCENTED = re.compile("[\u00c0-\u024f\u1e00-\u1eff]")
 _NO_LETTER = re.compile(r"[^\w\n]|_")
 _BLANKS = re.compile(r"\s+")
+_BLANKS_IN_LINE = re.compile(r"[^\S\n]+")
 #: A bracketed or dashed tail that names a version of the same song.
 _VERSION_WORDS = (
     r"tv|live|size|ver|version|edit|mix|remix|remaster(?:ed)?|acoustic|unplugged|inst(?:rumental)?|piano"
@@ -22,6 +23,7 @@ _VERSION_WORDS = (
     r"|バージョン|カバー|アコースティック|サイズ|라이브|버전|커버|어쿠스틱|리메이크|극장판|원곡"
 )
 _VERSION = re.compile(rf"(?<![a-z])(?:{_VERSION_WORDS})(?![a-z])|歌ってみた", re.IGNORECASE)
+_COVER = re.compile(r"(?<![a-z])cover|カバー|커버|歌ってみた", re.IGNORECASE)
 _NOTE = re.compile(
     r"(?<![a-z])(?:feat|ft|with|prod|cv|op|ed|ost|from|by)(?![a-z])|主題歌|挿入歌|주제가|삽입곡",
     re.IGNORECASE,
@@ -92,16 +94,23 @@ def match_key(text: str) -> str:
     return "".join(filter(str.isalnum, bare)) or folded.replace(" ", "")
 
 
+def fold_many(texts: Sequence[str]) -> list[str]:
+    """`fold` of many texts in one go: several times faster than one by one."""
+    joined = "\n".join(texts).replace("\r", " ")
+    folded = unicodedata.normalize("NFKC", joined).casefold().translate(_BRACKETS)
+    folded = _ACCENTED.sub(lambda match: unicodedata.normalize("NFD", match.group())[0], folded)
+    lines = _BLANKS_IN_LINE.sub(" ", folded).split("\n")
+    if len(lines) != len(texts):  # a text holds a line break
+        return [fold(text) for text in texts]
+    return [line.strip() for line in lines]
+
+
 def match_keys(texts: Sequence[str]) -> list[str]:
-    """`match_key` of many texts in one go: some twenty times faster than one by one."""
-    joined = "\n".join(text.replace("\n", " ").replace("\r", " ") for text in texts)
-    joined = unicodedata.normalize("NFKC", joined).casefold().translate(_BRACKETS)
-    joined = _ACCENTED.sub(lambda match: unicodedata.normalize("NFD", match.group())[0], joined)
-    bare = _NO_LETTER.sub("", joined.translate(_TO_HIRAGANA).translate(_DROPPED_IN_KEYS))
-    keys = bare.split("\n")
-    if len(keys) != len(texts):  # a line break that NFKC made
-        return [match_key(text) for text in texts]
-    return [key or match_key(text) for key, text in zip(keys, texts, strict=True)]
+    """`match_key` of many texts in one go."""
+    folded = fold_many(texts)
+    bare = "\n".join(folded).translate(_TO_HIRAGANA).translate(_DROPPED_IN_KEYS)
+    keys = _NO_LETTER.sub("", bare).split("\n")
+    return [key or line.replace(" ", "") for key, line in zip(keys, folded, strict=bool(texts))]
 
 
 def split_terms(text: str) -> list[str]:
@@ -146,7 +155,7 @@ def _drop_version_note(match: re.Match[str]) -> str:
 
 def is_cover(title: str) -> bool:
     """Tell whether the title itself says that it is a cover."""
-    return bool(re.search(r"(?<![a-z])cover|カバー|커버|歌ってみた", title, re.IGNORECASE))
+    return _COVER.search(title) is not None
 
 
 def is_initials(text: str) -> bool:
@@ -175,6 +184,7 @@ def jamo(text: str) -> str:
     return unicodedata.normalize("NFD", text)
 
 
+@lru_cache(maxsize=4096)
 def is_closed(text: str, reading: str = "") -> bool | None:
     """Tell whether `text` ends in a consonant when read aloud in Korean; None when that is unknown.
 
@@ -252,19 +262,22 @@ _KANA |= dict(
         strict=True,
     )
 )
-_KANA_SOUND = re.compile("|".join(sorted(map(re.escape, _KANA), key=len, reverse=True)))
+_ONLY_KANA = re.compile("[ぁ-ゖ]+")
+_TWO_KANA = re.compile("|".join(kana for kana in _KANA if len(kana) == 2))
+_ONE_KANA = str.maketrans({kana: sound for kana, sound in _KANA.items() if len(kana) == 1})
 _DOUBLED = re.compile(r"っ([bcdfghjkmprstvwz])")
 
 
 def romaji(kana: str) -> str:
     """Spell kana in Latin letters ("よるにかける" → "yorunikakeru"); other characters stay."""
-    sounds = _KANA_SOUND.sub(lambda match: _KANA[match.group()], kana.translate(_TO_HIRAGANA))
+    hiragana = kana.translate(_TO_HIRAGANA)
+    sounds = _TWO_KANA.sub(lambda match: _KANA[match.group()], hiragana).translate(_ONE_KANA)
     return _DOUBLED.sub(r"\1\1", sounds).replace("っ", "")
 
 
 def is_kana(key: str) -> bool:
     """Tell whether a key is written in kana alone, so that it can be read aloud."""
-    return bool(key) and all("ぁ" <= char <= "ゖ" for char in key)
+    return _ONLY_KANA.fullmatch(key) is not None
 
 
 @lru_cache(maxsize=4096)

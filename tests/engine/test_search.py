@@ -156,6 +156,12 @@ class TestStored:
         for query in ("lemmon", "ㅇㄴㅈ", "요네즈"):
             assert loaded.search(query) == index.search(query)
 
+    def test_new_likes_need_no_new_index(self, tmp_path: Path, world: Catalog, index: SearchIndex):
+        index.save(tmp_path)
+        liked = world.with_behaviour(likes=[(1, 3, NOW)], now=NOW)
+        found = SearchIndex.load(tmp_path, liked).search("요네즈 켄시")
+        assert int(world.song_ids[found[0][0]]) == 3, "now the better known of his songs"
+
     def test_one_of_another_catalog_is_refused(self, tmp_path: Path, index: SearchIndex):
         index.save(tmp_path)
         with pytest.raises(CatalogDamaged):
