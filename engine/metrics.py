@@ -38,7 +38,7 @@ def recall(hits: Hits, wanted: npt.NDArray[np.int64], k: int) -> Values:
 
 def hit_rate(hits: Hits, wanted: npt.NDArray[np.int64], k: int) -> Values:
     """(lists,) 1 where any of the first k was wanted."""
-    return hits[:, :k].any(axis=1).astype(np.float64)
+    return np.asarray(hits[:, :k].any(axis=1), np.float64)
 
 
 def coverage(lists: Lists, n_songs: int, k: int) -> float:

@@ -302,6 +302,13 @@ def vary(draft: Draft) -> Draft:
     return replace(draft, rows=draft.rows[[*order, *rest.tolist()]], note=note)
 
 
+def _diversity(draft: Draft) -> float:
+    """What the caller asks for, else what staff set; 0 in a sitting, whose songs belong together."""
+    if draft.query.diversity is not None:
+        return draft.query.diversity
+    return 0.0 if "session" in draft.parts else draft.settings.shaping.diversity
+
+
 class _Greedy:
     """State of one greedy ordering over p rows."""
 
@@ -318,8 +325,7 @@ class _Greedy:
 
     @classmethod
     def of(cls, draft: Draft, rows: Rows) -> _Greedy:
-        shaping = draft.settings.shaping
-        diversity = shaping.diversity if draft.query.diversity is None else draft.query.diversity
+        diversity = _diversity(draft)
         features = draft.catalog.corpus.features[rows]
         return cls(
             relevance=_unit(draft.scores[rows]),

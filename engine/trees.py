@@ -45,7 +45,8 @@ class ForestSettings:
     learning_rate: float = 0.06
     #: Added to the curvature of a leaf: small leaves say little.
     shrinkage: float = 10.0
-    least_rows: int = 60
+    #: … and one with less than this makes no leaf of its own.
+    least_curvature: float = 1.5
     #: Share of rows and of features that each tree sees.
     rows: float = 0.7
     features: float = 0.5
@@ -123,24 +124,20 @@ class _Booster:
             np.bincount(flat, np.repeat(part, width), minlength=size).reshape(shape)
             for part in (gradient, curvature)
         )
-        counts = np.bincount(flat, minlength=size).reshape(shape)
-        gain = self._gains(g.cumsum(axis=2), h.cumsum(axis=2), counts.cumsum(axis=2))
+        gain = self._gains(g.cumsum(axis=2), h.cumsum(axis=2))
         best = gain.reshape(nodes, -1).argmax(axis=1)
         bins = np.where(gain.reshape(nodes, -1).max(axis=1) > 0, best % (_BINS + 1), _BINS)
         return (best // (_BINS + 1)).astype(np.int32), bins.astype(np.int32)
 
     def _gains(
-        self,
-        g: npt.NDArray[np.float64],
-        h: npt.NDArray[np.float64],
-        counts: npt.NDArray[np.int64],
+        self, g: npt.NDArray[np.float64], h: npt.NDArray[np.float64]
     ) -> npt.NDArray[np.float64]:
         """(nodes, features, bins) gain of sending bins up to this one left."""
         ridge = self.settings.shrinkage
-        all_g, all_h, rows = g[..., -1:], h[..., -1:], counts[..., -1:]
+        all_g, all_h = g[..., -1:], h[..., -1:]
         gain = g**2 / (h + ridge) + (all_g - g) ** 2 / (all_h - h + ridge)
         gain -= all_g**2 / (all_h + ridge)
-        small = np.minimum(counts, rows - counts) < self.settings.least_rows
+        small = np.minimum(h, all_h - h) < self.settings.least_curvature
         gain[small] = 0
         return gain
 
