@@ -21,7 +21,7 @@ from . import curation, instruments, store
 from .models import Run, Source
 from .requests import Answer, Request
 from .wire import WireGroup, candidate_song, group_song
-from .work import SEOUL, Work
+from .work import NO_MODEL, SEOUL, Work
 
 log = logging.getLogger(__name__)
 #: Candidates that a run keeps for replay, evaluation and the admin.
@@ -77,7 +77,7 @@ def _nobody(progress: int) -> None:
 def _without_model(request: Request) -> str:
     """No model is a degradation where one was to be expected, and none where the caller wants none."""
     expected = request.ask_model and request.strategy != Strategy.FAST
-    return "no_model" if expected and not prompts.model_configured() else ""
+    return NO_MODEL if expected and not prompts.model_configured() else ""
 
 
 def _kept(slate: Slate, meta: store.Meta) -> curation.Curated:
@@ -150,11 +150,7 @@ class _Made:
 
     @property
     def degraded(self) -> str:
-        if not self.work.picture.database_ok:
-            return "database"
-        if self.curated.degraded:
-            return self.curated.degraded
-        return "redis" if store.gate.configured and not store.gate.up else ""
+        return self.work.degraded(self.curated.degraded)
 
     @property
     def generated_date(self) -> str:

@@ -99,7 +99,7 @@ def _from_store(stored: store.Stored, work: Work) -> Answer:
     return Answer(
         run_id=meta.run_id,
         source=Source.CACHE,
-        degraded=meta.degraded if work.picture.database_ok else "database",
+        degraded=work.degraded(meta.degraded),
         favorite_song_ids=body["favorite_song_ids"],
         groups=body["groups"],
         candidates=body["candidates"][: work.request.count],

@@ -15,10 +15,12 @@ from zoneinfo import ZoneInfo
 from engine.types import Exclude, Query, SongView
 from profiles import services as profiles
 
-from . import engine_state, records
+from . import engine_state, records, store
 from .requests import NamedSong, Request, Unresolved
 
 SEOUL = ZoneInfo("Asia/Seoul")
+#: No language model is configured: a standing fact, not a fault.
+NO_MODEL = "no_model"
 #: Ids that are not in the catalog are named back up to this many.
 UNRESOLVED_SHOWN = 100
 
@@ -89,6 +91,14 @@ class Work:
             f"{self.request.member_key}|{self.fingerprint}|{day}".encode(), digest_size=7
         )
         return int.from_bytes(digest.digest())
+
+    def degraded(self, by_model: str) -> str:
+        """The one reason an answer names: what is away now before what was never there."""
+        if not self.picture.database_ok:
+            return "database"
+        if by_model and by_model != NO_MODEL:
+            return by_model
+        return "redis" if store.gate.configured and not store.gate.up else by_model
 
     def query(self) -> Query:
         request, picture = self.request, self.picture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import sys
@@ -189,6 +190,10 @@ DATABASE_TIMEOUT_S = env.integer(
 )
 
 
+#: A request gives up on a database that hangs; a worker's or a command's long query may take its time.
+PATIENCE = 1 if os.environ.get("SONGS_AI_PROCESS") == "web" else 20
+
+
 def _database(url: str) -> dict[str, Any]:
     """Turn a URL into Django's settings, instrumented for /metrics."""
     config = dict(environ.Env.db_url_config(url))
@@ -211,8 +216,8 @@ def _database(url: str) -> dict[str, Any]:
             "init_command": "SET sql_mode='STRICT_TRANS_TABLES'",
             "isolation_level": "read committed",
             "connect_timeout": DATABASE_TIMEOUT_S,
-            "read_timeout": DATABASE_TIMEOUT_S * 10,
-            "write_timeout": DATABASE_TIMEOUT_S * 10,
+            "read_timeout": DATABASE_TIMEOUT_S * PATIENCE,
+            "write_timeout": DATABASE_TIMEOUT_S * PATIENCE,
         },
     }
 

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "songs_ai.settings")
+os.environ.setdefault("SONGS_AI_PROCESS", "web")
 
 django_application = get_wsgi_application()
 
