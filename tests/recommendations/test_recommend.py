@@ -90,7 +90,8 @@ def test_no_favourites_and_nobody_known_get_a_popular_start(world: World) -> Non
     stranger = recommend("user123", count=20)
     assert none_at_all.favorite_song_ids == []
     assert len(stranger.candidates) == 20
-    assert len({song["genre"] for song in stranger.candidates}) == 3
+    assert len({song["genre"] for song in stranger.candidates}) >= 2
+    assert len({song["artist"] for song in stranger.candidates}) >= 6
 
 
 def test_songs_named_by_text_are_found_and_the_rest_reported(world: World) -> None:
