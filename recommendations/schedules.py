@@ -53,6 +53,12 @@ SCHEDULES = (
         description="모든 활성 회원의 추천을 다시 만듭니다. 바뀐 것이 없는 회원은 유효 기간만 늘립니다.",
     ),
     Schedule(
+        name="모델 학습",
+        task="train_model",
+        cron="0 2 * * *",
+        description="새 좋아요로 모델을 학습하고, 지금 모델보다 나쁘지 않으면 적용합니다.",
+    ),
+    Schedule(
         name="좋아요 변경 감지",
         task="sync_likes",
         every_s=60,

@@ -25,7 +25,7 @@ from catalog import queries
 from catalog.queries import DATABASE_FAULTS
 from prompts import ledger, publishing, rollouts
 
-from . import execution, nightly, schedules, studio, sync, upkeep
+from . import execution, nightly, schedules, studio, sync, training, upkeep
 from .execution import Done, Outcome, StoreAway, WorkOf
 from .models import Job
 from .models.jobs import MOST_LOSSES, Claim, Failure, JobSource, State
@@ -296,6 +296,13 @@ def sync_likes(job: Job) -> Done:
 def purge_old(job: Job) -> Done:
     """Delete what has outlived its retention."""
     return None, upkeep.purge(now=timezone.now())
+
+
+@job_task(queue=NIGHTLY_QUEUE, limit_s=3600)
+def train_model(job: Job) -> Done:
+    """Train beside the live model and activate what is not worse."""
+    artifact = training.train(by="schedule")
+    return None, {"version": artifact.version, "state": artifact.state}
 
 
 @job_task(limit_s=120)

@@ -312,9 +312,10 @@ class Installation:
             return int(channel.queue_declare(queue, passive=True).message_count)
 
     def drain(self, queue: str) -> list[amqp.Message]:
-        """Take everything out of a queue."""
+        """Take everything out of a queue; bodies are the bytes that were sent."""
         taken = []
         with self.amqp() as channel:
+            channel.auto_decode = False
             while (message := channel.basic_get(queue, no_ack=True)) is not None:
                 taken.append(message)
         return taken

@@ -1,0 +1,504 @@
+"""What the queue and the batches stand and cost, on servers of their own. See docs/operations.md.
+
+python bench/jobs.py survive      1 000 jobs while everything is killed once
+python bench/jobs.py throughput   the queue path without the model
+python bench/jobs.py nightly      1 000 members regenerated with a model (--model-url of a fake one)
+python bench/jobs.py drain        interactive service while 10 000 members are regenerated
+python bench/jobs.py sync         the cost of finding changed likes among 1 000 000
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import random
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import amqp
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.services.installation import (
+    Installation,
+    declare_as_spring,
+    installation,
+    publish_as_spring,
+    spring_body,
+    wait_until,
+)
+
+RESULTS = Path(__file__).parent / "results"
+FIRST_MEMBER = 100_000
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+# --- Members --------------------------------------------------------------------------------------
+def populate(made: Installation, members: int, *, likes: int = 12) -> list[int]:
+    """Add members with likes in one of the demo's genres each; returns their ids."""
+    rng = random.Random(7)
+    ids = list(range(FIRST_MEMBER, FIRST_MEMBER + members))
+    songs: dict[str, list[int]] = {}
+    for song_id, genre in made.rows("SELECT song_id, COALESCE(genre, '') FROM song"):
+        songs.setdefault(genre, []).append(song_id)
+    shelves = [shelf for shelf in songs.values() if len(shelf) >= likes]
+    rows = [(n, song) for n in ids for song in rng.sample(rng.choice(shelves), likes)]
+    with made.mysql() as cursor:
+        cursor.executemany(
+            "INSERT INTO member (member_id, email) VALUES (%s, %s)",
+            [(n, f"m{n}@example.com") for n in ids],
+        )
+        cursor.executemany(
+            "INSERT INTO member_role_list (id, role) VALUES (%s, 'USER')", [(n,) for n in ids]
+        )
+        for start in range(0, len(rows), 10_000):
+            cursor.executemany(
+                "INSERT INTO song_like (member_id, song_id, created_at, modified_at)"
+                " VALUES (%s, %s, NOW(), NOW())",
+                rows[start : start + 10_000],
+            )
+    return ids
+
+
+def count(made: Installation, where: str) -> int:
+    return int(made.rows(f"SELECT COUNT(*) FROM recommendations_job WHERE {where}")[0][0])
+
+
+# --- Survive --------------------------------------------------------------------------------------
+class Publisher(threading.Thread):
+    """songs_be: publishes with confirms, and again when the broker went away meanwhile."""
+
+    def __init__(self, made: Installation, bodies: list[bytes], *, per_second: float) -> None:
+        super().__init__(daemon=True)
+        self.made, self.bodies, self.pause_s = made, bodies, 1 / per_second
+
+    def run(self) -> None:
+        waiting = list(reversed(self.bodies))
+        while waiting:
+            with suppress(OSError, amqp.AMQPError), self.made.amqp() as channel:
+                while waiting:
+                    publish_as_spring(channel, waiting[-1])
+                    waiting.pop()
+                    time.sleep(self.pause_s)
+
+
+def keep_alive(made: Installation, names: tuple[str, ...], stop: threading.Event) -> None:
+    """What a supervisor does: start again what died."""
+    while not stop.wait(0.5):
+        for name in names:
+            if not made.processes[name].running:
+                made.processes[name].start()
+
+
+def disasters(made: Installation) -> list[tuple[str, Callable[[], None]]]:
+    def kill_consumer() -> None:
+        made.processes["consumer"].kill()
+
+    def restart_redis() -> None:
+        made.processes["redis"].kill()
+        time.sleep(2)
+        made.processes["redis"].start()
+
+    def restart_mariadb() -> None:
+        made.processes["mariadb"].kill()
+        time.sleep(3)
+        made.processes["mariadb"].start()
+
+    def restart_rabbitmq() -> None:
+        made.processes["rabbitmq"].kill()
+        time.sleep(2)
+        made.processes["rabbitmq"].start()
+        wait_until(made.rabbitmq_answers, "RabbitMQ", seconds=90)
+
+    return [
+        ("consumer and its workers: SIGKILL", kill_consumer),
+        ("Redis: SIGKILL, comes back empty", restart_redis),
+        ("consumer and its workers: SIGKILL", kill_consumer),
+        ("MariaDB: SIGKILL, restarted", restart_mariadb),
+        ("RabbitMQ: SIGKILL, restarted", restart_rabbitmq),
+        ("consumer and its workers: SIGKILL", kill_consumer),
+    ]
+
+
+def survive(options: argparse.Namespace) -> dict[str, Any]:
+    with installation(LOG_LEVEL="WARNING") as made:
+        members = populate(made, options.jobs)
+        with made.amqp() as channel:
+            declare_as_spring(channel)
+        made.start_consumer()
+        made.start_beat()
+        stop = threading.Event()
+        keeper = threading.Thread(
+            target=keep_alive, args=(made, ("consumer", "beat"), stop), daemon=True
+        )
+        keeper.start()
+        jobs = dict(spring_body(member, strategy="default") for member in members)
+        poison = [b"{poison %d" % n for n in range(6)]
+        gone = dict(spring_body(10**9 + n) for n in range(4))
+        publisher = Publisher(made, [*poison, *gone.values(), *jobs.values()], per_second=40)
+        began = time.monotonic()
+        publisher.start()
+        wait_until(lambda: count(made, "state = 'succeeded'") > options.jobs * 0.03, "first jobs")
+        for name, disaster in disasters(made):
+            say(f"  {time.monotonic() - began:5.0f} s  {name}")
+            disaster()
+            time.sleep(options.pause_s)
+        publisher.join()
+        wait_until(lambda: _all_ended(made, jobs), "all jobs", seconds=900, every_s=1)
+        took_s = time.monotonic() - began
+        time.sleep(30)  # what Redis owes within 30 s
+        stop.set()
+        keeper.join()
+        made.processes["consumer"].stop()
+        made.processes["consumer"].kill()
+        return _verdict(made, jobs, gone, poison) | {"seconds": round(took_s, 1)}
+
+
+def _all_ended(made: Installation, jobs: dict[str, bytes]) -> bool:
+    with suppress(Exception):  # the database may be restarting
+        ended = count(made, "state IN ('succeeded', 'failed') AND error_code <> 'MEMBER_NOT_FOUND'")
+        return ended >= len(jobs)
+    return False
+
+
+def _verdict(
+    made: Installation, jobs: dict[str, bytes], gone: dict[str, bytes], poison: list[bytes]
+) -> dict[str, Any]:
+    rows = {
+        str(job).replace("-", ""): (state, code)
+        for job, state, code in made.rows("SELECT uuid, state, error_code FROM recommendations_job")
+    }
+    states = [rows.get(job.replace("-", ""), ("missing", "")) for job in jobs]
+    doubled = made.rows(
+        "SELECT job_id FROM recommendations_jobrun WHERE outcome = 'succeeded'"
+        " GROUP BY job_id HAVING COUNT(*) > 1"
+    )
+    keys = {"status": 0, "result": 0, "latest": 0, "recommend": 0, "different": 0}
+    redis = made.redis
+    for job, body in jobs.items():
+        member = json.loads(body)["memberId"]
+        result = redis.get(f"job:result:{job}")
+        keys["status"] += redis.hget(f"job:status:{job}", "status") == b"succeeded"
+        keys["result"] += result is not None
+        latest = redis.get(f"latest:recommendation:{member}")
+        keys["latest"] += latest is not None
+        keys["recommend"] += redis.exists(f"recommend:{member}")
+        keys["different"] += latest != result
+    dead = [bytes(message.body) for message in made.drain("rec.recommendation.dlq")]
+    wanted = sorted([*poison, *gone.values()])
+    return {
+        "jobs": len(jobs),
+        "succeeded": sum(state == "succeeded" for state, _ in states),
+        "failed_with_code": sum(state == "failed" and bool(code) for state, code in states),
+        "missing_or_open": sum(state not in ("succeeded", "failed") for state, _ in states),
+        "with_two_results": len(doubled),
+        "redis": keys,
+        "workers_lost_jobs": int(
+            made.rows("SELECT COALESCE(SUM(losses), 0) FROM recommendations_job")[0][0]
+        ),
+        "left_in_queue": made.depth("rec.recommendation.q"),
+        "dead_letters": len(dead),
+        "dead_letters_as_sent": sorted(dead) == wanted,
+    }
+
+
+# --- Throughput -----------------------------------------------------------------------------------
+def throughput(options: argparse.Namespace) -> dict[str, Any]:
+    with installation(LOG_LEVEL="WARNING") as made:
+        members = populate(made, options.jobs)
+        with made.amqp() as channel:
+            declare_as_spring(channel)
+            for member in members:
+                publish_as_spring(channel, spring_body(member, strategy="default")[1])
+        made.start_consumer()
+        wait_until(lambda: count(made, "state = 'succeeded'") >= 20, "warm-up")
+        before, began = count(made, "state = 'succeeded'"), time.monotonic()
+        wait_until(lambda: count(made, "state = 'succeeded'") >= len(members), "jobs", seconds=600)
+        rate = (len(members) - before) / (time.monotonic() - began)
+        return {"jobs": len(members), "per_second": round(rate, 1), "processes": 2}
+
+
+# --- Nightly --------------------------------------------------------------------------------------
+RUN_NIGHTLY = """
+from django.utils import timezone
+from django_celery_beat.models import PeriodicTask
+from recommendations import beat
+from recommendations.models import ScheduleRun
+task = PeriodicTask.objects.get(task="recommendations.tasks.nightly_regeneration")
+now = timezone.now()
+beat.start(task, slot=now, now=now, trigger=ScheduleRun.Trigger.STAFF)
+"""
+
+
+#: The figures are about time, not about what staff would pay for it.
+BUDGET_WITHOUT_END = {
+    "LLM_CONCURRENCY": "40",
+    "LLM_BUDGET_DAY_USD": "10000",
+    "LLM_BUDGET_MONTH_USD": "100000",
+    "LLM_BUDGET_MEMBER_DAY_USD": "100",
+}
+
+
+def model_calls(made: Installation) -> int:
+    return int(made.rows("SELECT COUNT(*) FROM prompts_modelcall")[0][0])
+
+
+def run_nightly(made: Installation, *, seconds: float = 900) -> dict[str, Any]:
+    """Start the nightly run, wait for its end; returns its figures."""
+    calls, began = model_calls(made), time.monotonic()
+    made.shell(RUN_NIGHTLY)
+    wait_until(lambda: _newest_run(made)[0] != "queued", "the run's start")
+    wait_until(
+        lambda: _newest_run(made)[0] not in ("queued", "running"), "the run", seconds=seconds
+    )
+    state, summary = _newest_run(made)
+    return {
+        "state": state,
+        "seconds": round(time.monotonic() - began, 1),
+        "model_calls": model_calls(made) - calls,
+        **{name: n for name, n in json.loads(summary).items() if isinstance(n, int)},
+    }
+
+
+def _newest_run(made: Installation) -> tuple[str, str]:
+    rows = made.rows(
+        "SELECT state, summary FROM recommendations_schedulerun"
+        " WHERE schedule = '야간 재생성' ORDER BY id DESC LIMIT 1"
+    )
+    return rows[0] if rows else ("queued", "{}")
+
+
+def change_likes(made: Installation, members: list[int]) -> None:
+    with made.mysql() as cursor:
+        for member in members:
+            cursor.execute(
+                "DELETE FROM song_like WHERE member_id = %s ORDER BY id LIMIT 1", (member,)
+            )
+
+
+def shortest_life_s(made: Installation, members: list[int]) -> int:
+    redis = made.redis
+    keys = [f"{kind}:{n}" for n in members for kind in ("recommend", "preference")]
+    return min(redis.ttl(key) for key in keys)
+
+
+def nightly(options: argparse.Namespace) -> dict[str, Any]:
+    with installation(
+        LOG_LEVEL="WARNING",
+        OPENAI_BASE_URL=options.model_url,
+        OPENAI_API_KEY="sk-bench",
+        SONGS_AI_CONSUME_QUEUE="0",
+        **BUDGET_WITHOUT_END,
+    ) as made:
+        only_mine(made)
+        members = populate(made, options.members)
+        made.start_worker("worker", "songs_ai.default")
+        made.start_worker("nightly", "songs_ai.nightly")
+        time.sleep(8)
+        first = run_nightly(made)
+        say(f"  first:  {first}")
+        rng = random.Random(3)
+        changed = rng.sample(members, len(members) // 20)
+        change_likes(made, changed)
+        second = run_nightly(made)
+        say(f"  second: {second}, shortest TTL {shortest_life_s(made, members) / 86_400:.2f} days")
+        killed = _killed_halfway(made, members)
+        say(f"  killed: {killed}")
+        return {
+            "first": first,
+            "second": second,
+            "shortest_life_days": round(shortest_life_s(made, members) / 86_400, 2),
+            "killed_halfway": killed,
+        }
+
+
+def only_mine(made: Installation) -> None:
+    """Leave the demo's members out of the batch, so that the figures are about the ones counted."""
+    with made.mysql() as cursor:
+        cursor.execute("DELETE FROM member_role_list")
+
+
+def _killed_halfway(made: Installation, members: list[int]) -> dict[str, Any]:
+    """All members changed; the nightly workers die by SIGKILL when half of them are done."""
+    change_likes(made, members)
+    calls = model_calls(made)
+    made.shell(RUN_NIGHTLY)
+    half = calls + len(members)  # two calls a member
+    wait_until(lambda: model_calls(made) >= half, "half of the members", seconds=600)
+    made.start_beat()
+    made.restart("nightly")
+    wait_until(lambda: _newest_run(made)[0] not in ("queued", "running"), "the run", seconds=900)
+    return {
+        "state": _newest_run(made)[0],
+        "model_calls": model_calls(made) - calls,
+        "needed": 2 * len(members),
+    }
+
+
+# --- Drain ----------------------------------------------------------------------------------------
+def drain(options: argparse.Namespace) -> dict[str, Any]:
+    with installation(
+        LOG_LEVEL="WARNING",
+        OPENAI_BASE_URL=options.model_url,
+        OPENAI_API_KEY="sk-bench",
+        SONGS_AI_CONSUME_QUEUE="0",
+        **BUDGET_WITHOUT_END,
+    ) as made:
+        only_mine(made)
+        members = populate(made, options.members)
+        made.start_web(workers=2)
+        made.start_worker("worker", "songs_ai.default", processes=1)
+        offered = [str(n) for n in range(1, 100)]
+        open_loop(made, offered, seconds=20)  # warm
+        made.shell(RUN_NIGHTLY)
+        idle, busy, rates = [], [], []
+        for round_ in range(options.rounds):
+            idle.append(p99(open_loop(made, offered, seconds=options.seconds)))
+            with nightly_workers(made):
+                before, began = done_members(made), time.monotonic()
+                busy.append(p99(open_loop(made, offered, seconds=options.seconds)))
+                rates.append((done_members(made) - before) / (time.monotonic() - began))
+            say(
+                f"  {round_ + 1}: idle {idle[-1]:.0f} ms, busy {busy[-1]:.0f} ms, {rates[-1]:.1f} members/s"
+            )
+        return {
+            "members": len(members),
+            "p99_idle_ms": round(statistics.median(idle), 1),
+            "p99_busy_ms": round(statistics.median(busy), 1),
+            "ratio": round(statistics.median(b / i for b, i in zip(busy, idle, strict=True)), 2),
+            "drained_per_second": round(statistics.median(rates), 1),
+        }
+
+
+@contextmanager
+def nightly_workers(made: Installation) -> Iterator[None]:
+    """The batch's worker, as `make run` starts it: with the lower claim to the processor."""
+    worker = made.start(
+        "nightly",
+        *("nice", "-n", "10", sys.executable, "-m", "celery", "-A", "songs_ai", "-q"),
+        *("--skip-checks", "worker", "-n", "nightly@%h", "-Q", "songs_ai.nightly", "-c", "2"),
+        *("--loglevel", "WARNING"),
+    )
+    wait_until(lambda: done_members(made) > 0 or time.sleep(2), "the batch", seconds=60)
+    time.sleep(6)
+    try:
+        yield
+    finally:
+        worker.kill()
+
+
+def done_members(made: Installation) -> int:
+    return int(
+        made.rows(
+            "SELECT COUNT(*) FROM recommendations_storedanswer WHERE CAST(member_key AS UNSIGNED)"
+            f" >= {FIRST_MEMBER}"
+        )[0][0]
+    )
+
+
+def open_loop(
+    made: Installation, members: list[str], *, seconds: float, per_second: float = 20
+) -> list[float]:
+    """Ask at a fixed rate, however slow the answers are; returns milliseconds from when each was due."""
+    took: list[float] = []
+    rng = random.Random(1)
+
+    def ask(due: float) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", made.web_port, timeout=30)
+        body = json.dumps({"memberId": rng.choice(members), "strategy": "fast"})
+        connection.request("POST", "/recommend", body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        assert answer.status == 200, answer.status
+        took.append((time.monotonic() - due) * 1000)
+
+    with ThreadPoolExecutor(64) as pool:
+        began = time.monotonic()
+        for number in range(int(seconds * per_second)):
+            due = began + number / per_second
+            time.sleep(max(0.0, due - time.monotonic()))
+            pool.submit(ask, due)
+    return took
+
+
+def p99(values: list[float]) -> float:
+    return sorted(values)[int(len(values) * 0.99)]
+
+
+# --- Sync -----------------------------------------------------------------------------------------
+TIME_SYNC = """
+import time
+from recommendations import sync
+began = time.monotonic()
+found = sync.look()
+print(len(found.members), len(found.chunks), round(time.monotonic() - began, 3))
+found.note()
+"""
+
+
+def sync(options: argparse.Namespace) -> dict[str, Any]:
+    with installation(LOG_LEVEL="WARNING") as made:
+        populate(made, options.likes // 12)
+        looks = {}
+        for name in ("first", "nothing changed", "300 unliked"):
+            if name == "300 unliked":
+                change_likes(made, list(range(FIRST_MEMBER, FIRST_MEMBER + 30_000, 100)))
+            members, chunks, seconds = made.shell(TIME_SYNC).split()
+            looks[name] = {
+                "members": int(members),
+                "stretches_read": int(chunks),
+                "seconds": float(seconds),
+            }
+            say(f"  {name}: {looks[name]}")
+        kept = made.rows("SELECT SUM(LENGTH(members)) FROM recommendations_likechunk")[0][0]
+        return {
+            "likes": int(made.rows("SELECT COUNT(*) FROM song_like")[0][0]),
+            "looks": looks,
+            "kept_mib": round(float(kept) / 2**20, 1),
+        }
+
+
+SCENARIOS = {
+    "survive": survive,
+    "throughput": throughput,
+    "nightly": nightly,
+    "drain": drain,
+    "sync": sync,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("scenario", choices=SCENARIOS)
+    parser.add_argument("--jobs", type=int, default=1_000)
+    parser.add_argument("--members", type=int, default=0)
+    parser.add_argument("--likes", type=int, default=1_000_000)
+    parser.add_argument("--pause-s", type=float, default=8.0, help="between two disasters")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--model-url", default="http://127.0.0.1:18900/v1")
+    options = parser.parse_args()
+    options.members = options.members or (10_000 if options.scenario == "drain" else 1_000)
+    say(f"{options.scenario} …")
+    figures = SCENARIOS[options.scenario](options)
+    say(json.dumps(figures, indent=2, ensure_ascii=False))
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"jobs-{options.scenario}.json").write_text(
+        json.dumps(figures, indent=2, ensure_ascii=False) + "\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
