@@ -13,6 +13,7 @@ import argparse
 import http.client
 import json
 import random
+import signal
 import statistics
 import sys
 import threading
@@ -155,7 +156,7 @@ def survive(options: argparse.Namespace) -> dict[str, Any]:
             disaster()
             time.sleep(options.pause_s)
         publisher.join()
-        wait_until(lambda: _all_ended(made, jobs), "all jobs", seconds=900, every_s=1)
+        wait_until(lambda: _all_ended(made, jobs), "all jobs", seconds=3600, every_s=1)
         took_s = time.monotonic() - began
         time.sleep(30)  # what Redis owes within 30 s
         stop.set()
@@ -490,6 +491,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--model-url", default="http://127.0.0.1:18900/v1")
     options = parser.parse_args()
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit("stopped")
+    )  # the servers are stopped on the way out
     options.members = options.members or (10_000 if options.scenario == "drain" else 1_000)
     say(f"{options.scenario} …")
     figures = SCENARIOS[options.scenario](options)

@@ -485,6 +485,14 @@ def _task_id(delivery: Delivery) -> str:
     return f"{message.job_id}:{message.attempt}"
 
 
+def _without_trace(record: logging.LogRecord) -> bool:
+    """A rejected delivery is a verdict, not an error: one line says it."""
+    if record.exc_info and isinstance(record.exc_info[1], Reject):
+        record.exc_info = None
+    return True
+
+
 def install(app: Any) -> None:
     """Add the step to the workers of this application."""
     app.steps["consumer"].add(TakeBackendJobs)
+    logging.getLogger("celery.app.trace").addFilter(_without_trace)
