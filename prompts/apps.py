@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.apps import AppConfig
+from django.apps import apps as global_apps
 from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
@@ -18,14 +19,14 @@ class PromptsConfig(AppConfig):
         post_migrate.connect(_seed, sender=self, dispatch_uid="prompts.seed")
 
 
-def _grant(sender: AppConfig, using: str, apps: Any, **kwargs: Any) -> None:
+def _grant(sender: AppConfig, using: str, apps: Any = global_apps, **kwargs: Any) -> None:
     from prompts.staff import grant_permissions  # noqa: PLC0415 - models load after app configs
 
     if using == "default" and _is_migrated(apps, "auditevent"):
         grant_permissions(sender, using=using)
 
 
-def _seed(using: str, apps: Any, **kwargs: Any) -> None:
+def _seed(using: str, apps: Any = global_apps, **kwargs: Any) -> None:
     from prompts.seeding import load_defaults  # noqa: PLC0415 - models load after app configs
 
     if using == "default" and _is_migrated(apps, "prompttemplate"):

@@ -165,6 +165,7 @@ def test_a_damaged_snapshot_is_skipped_and_built_anew(snapshots, as_if_due):
     assert snapshots.current().catalog.n == 1
 
 
+@pytest.mark.skipif(connection.vendor == "mysql", reason="DDL commits there")
 def test_songs_taken_off_are_not_shown_where_the_column_exists(snapshots, as_if_due):
     shown, hidden, unknown = SongFactory(), SongFactory(), SongFactory()
     with connection.cursor() as cursor:
