@@ -71,6 +71,15 @@ def shares_of(draft: Draft, rows: Rows) -> Floats:
     return np.asarray(total / np.maximum(positive, 1e-9)[:, None], np.float32)
 
 
+def _largest(table: Floats, count: int) -> npt.NDArray[np.intp]:
+    """(r, ≤ count) columns of the largest entries of each row, largest first."""
+    if table.shape[1] <= 16 * count:
+        return np.argsort(-table, axis=1, kind="stable")[:, :count]
+    some = np.argpartition(-table, count, axis=1)[:, :count]
+    order = np.argsort(-np.take_along_axis(table, some, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(some, order, axis=1)
+
+
 class _List:
     """What is the same for every song of a list, worked out once for all of them."""
 
@@ -82,7 +91,7 @@ class _List:
         self.rows: list[int] = rows.tolist()
         self.known: list[int] = draft.taste.known.rows.tolist()
         self.shares = shares_of(draft, rows)  # (r, k)
-        best = np.argsort(-self.shares, axis=1, kind="stable")[:, :_MOST_EVIDENCE]
+        best = _largest(self.shares, _MOST_EVIDENCE)
         enough = np.take_along_axis(self.shares, best, axis=1) >= _LEAST_SHARE
         #: By song of the list: places in `known` that contributed most, best first.
         self.liked: list[list[int]] = [

@@ -127,7 +127,7 @@ def without_what_was_refused(draft: Draft) -> Draft:
     rules += [
         (f"{p.source}: barred {p.name}", _holding(catalog, p.kind, [p.name]))
         for p in draft.query.preferences
-        if p.weight < 0
+        if p.weight < 0 and p.kind in catalog.terms
     ]
     return _without(draft, rules)
 
