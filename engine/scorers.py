@@ -18,6 +18,8 @@ from scipy.sparse import csr_matrix
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int32]
+#: Songs of one member further apart than this belong to different sittings.
+SITTING_PAUSE_S = 3 * 3600
 
 
 def _no_rows() -> Rows:
@@ -38,6 +40,25 @@ class Events:
     day: Floats
     #: Which sitting it belongs to: events of one member with the same number are one session.
     session: Rows
+
+    @classmethod
+    def of_log(
+        cls, member: npt.NDArray[np.int64], row: Rows, at_s: npt.NDArray[np.float64]
+    ) -> Events:
+        """From dated events in any order: a new sitting begins when a member paused for hours."""
+        order = np.lexsort((at_s, member))
+        who, when = member[order], at_s[order]
+        begins = np.ones(len(order), bool)
+        begins[1:] = (np.diff(who) != 0) | (np.diff(when) > SITTING_PAUSE_S)
+        session = np.empty(len(order), np.int64)
+        session[order] = np.cumsum(begins)
+        in_time = np.argsort(at_s, kind="stable")
+        return cls(
+            member=member[in_time].astype(np.int32),
+            row=row[in_time].astype(np.int32),
+            day=(at_s[in_time] / 86_400).astype(np.float32),
+            session=session[in_time].astype(np.int32),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,7 +71,7 @@ class SessionRanker:
 
 def train(corpus: Corpus, *, seed: int) -> SessionRanker | None:
     """None where there are too few sittings to learn from."""
-    if corpus.events is None:
+    if corpus.events is None or not _enough(corpus.events):
         return None
     log = _Log(corpus)
     lists = list(log.lists(seed))
@@ -81,6 +81,13 @@ def train(corpus: Corpus, *, seed: int) -> SessionRanker | None:
     wanted = np.concatenate([wanted for _, wanted in lists])
     forest = trees.fit(values, wanted, settings=ForestSettings(), seed=seed)
     return SessionRanker(opinions=log.opinions(len(log.order), seed), forest=forest)
+
+
+def _enough(events: Events) -> bool:
+    """Whether so many sittings are long enough to be learned from."""
+    pairs = np.unique(np.stack([events.session, events.row]), axis=1)
+    _, songs = np.unique(pairs[0], return_counts=True)
+    return int((songs >= _LEAST_SONGS).sum()) >= _LEAST_SITTINGS
 
 
 class _Log:

@@ -10,13 +10,13 @@ from datetime import datetime
 import numpy as np
 
 from engine.catalog import KINDS, Catalog
-from engine.scorers import Floats, Known, Rows
+from engine.scorers import SITTING_PAUSE_S, Floats, Known, Rows
 from engine.settings import SignalWeights
 from engine.types import Query, Signal, SignalType
 
 _DAY_S = 86_400.0
 #: A sitting at karaoke: songs of the last hours belong to the session that is going on.
-SESSION_HOURS = 3.0
+SESSION_HOURS = SITTING_PAUSE_S / 3600
 #: Ratings up to this say "no".
 _BAD_RATING = 2.0
 #: Signals that make a song the member's own; it is not recommended to him again.

@@ -22,8 +22,10 @@ from catalog import reading, snapshot
 from engine.catalog import Catalog
 from engine.evaluation import Dataset, Plan, evaluate, split_of
 from engine.model import Model, TrainSettings
+from engine.scorers import Events
 from engine.split import Interactions, Split
 from engine.types import SignalType
+from profiles.models import FeedbackEvent, FeedbackType
 
 from . import engine_state
 from .errors import SongsError
@@ -40,6 +42,8 @@ MOST_MEMBERS_ASKED = 1_000
 #: Below this the newest fifth of the likes says nothing: the model is taken without figures.
 LEAST_LIKES_TO_MEASURE = 500
 LEASE_S = 30 * 60
+#: The latest events that sittings are learned from.
+MOST_EVENTS = 500_000
 
 Tell = Callable[[str, float], None]
 
@@ -97,8 +101,9 @@ def _train(row: ModelArtifact, *, by: str, seed: int, tell: Tell) -> None:
     tell("read", 0.0)
     catalog = snapshot.refresh().catalog
     chosen = TrainSettings(ease_max_songs=settings.EASE_MAX_ITEMS)
+    corpus = replace(catalog.corpus, events=_sung(catalog))
     model = Model.train(
-        catalog.corpus, settings=chosen, seed=seed, progress=lambda s, d: tell(s, 0.05 + 0.5 * d)
+        corpus, settings=chosen, seed=seed, progress=lambda s, d: tell(s, 0.05 + 0.5 * d)
     )
     tell("measure", 0.6)
     row.figures = figures(catalog, chosen, seed=seed)
@@ -113,6 +118,19 @@ def _train(row: ModelArtifact, *, by: str, seed: int, tell: Tell) -> None:
     if verdict.accepted:
         activate(row, by=by, now=timezone.now())
     tell("done", 1.0)
+
+
+def _sung(catalog: Catalog) -> Events:
+    """What members reported as sung or played; sittings are learned from it once there are enough."""
+    reported = FeedbackEvent.objects.filter(type__in=(FeedbackType.SANG, FeedbackType.PLAY))
+    columns = reported.values_list("member_key", "song_id", "occurred_at")
+    log = list(columns.order_by("-occurred_at")[:MOST_EVENTS])
+    keys, songs, moments = zip(*log, strict=True) if log else ((), (), ())
+    rows = catalog.rows_of(songs)
+    held = rows >= 0
+    _, members = np.unique(np.array(keys, str), return_inverse=True)
+    at_s = np.array([moment.timestamp() for moment in moments], np.float64)
+    return Events.of_log(members[held].astype(np.int64), rows[held], at_s[held])
 
 
 def _unique_version(row: ModelArtifact, model: Model) -> None:

@@ -121,3 +121,23 @@ def test_opinions_behind_a_list_are_older_than_the_list(corpus: Corpus) -> None:
     for first, last in log._windows():
         assert log.day[first - 1] < log.day[first]
         assert first < last
+
+
+def test_a_pause_of_hours_begins_a_new_sitting_and_each_member_has_his_own() -> None:
+    hour = 3600.0
+    events = Events.of_log(
+        np.array([1, 0, 0, 0, 1]),
+        np.array([5, 6, 7, 8, 9], np.int32),
+        np.array([1.0, 0.0, 2.0, 5.5, 1.5]) * hour,
+    )
+    assert events.row.tolist() == [6, 5, 9, 7, 8]  # in time order
+    first, other, same_other, same_first, later = events.session.tolist()
+    assert first == same_first != other
+    assert other == same_other
+    assert later not in (first, other)
+
+
+def test_an_empty_log_has_no_sittings(corpus: Corpus) -> None:
+    none = np.empty(0, np.int64)
+    events = Events.of_log(none, none.astype(np.int32), none.astype(float))
+    assert sessions.train(replace(corpus, events=events), seed=0) is None
