@@ -106,6 +106,7 @@ class Supervisor:
                 continue
             if child.process is not None:
                 code = child.process.returncode
+                child.signal_group(signal.SIGKILL)  # what it had started would keep the port
                 child.process = None
                 wait_s = child.note_death()
                 self.say(

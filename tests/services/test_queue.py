@@ -83,7 +83,8 @@ def test_jobs_end_in_redis_as_the_backend_reads_them(made: Installation) -> None
         member = json.loads(body)["memberId"]
         shown = status(made, job_id)
         assert (shown["status"], shown["progress"]) == ("succeeded", "100")
-        assert shown["startedAt"].endswith("Z") < shown["finishedAt"]
+        assert shown["startedAt"] < shown["finishedAt"]
+        assert shown["finishedAt"].endswith("Z")
         result = made.redis.get(f"job:result:{job_id}")
         answer = json.loads(result)
         assert answer["status"] == "completed"

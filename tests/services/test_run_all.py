@@ -110,7 +110,8 @@ def test_one_command_ends_in_a_real_recommendation_and_ctrl_c_stops_everything(
     web = next(p for p in family(started) if "granian" in " ".join(p.cmdline()))
     web.kill()
     wait_until(lambda: "starting it again" in said(started), "the restart")
-    wait_until(lambda: answers(started), "the web server", seconds=60)
+    wait_until(lambda: len(family(started)) >= 4, "the new web server", seconds=30)
+    wait_until(lambda: answers(started), "its answer", seconds=60)
 
     children = family(started)
     assert len(children) >= 3
