@@ -96,6 +96,8 @@ def may_read_metrics(environ: Mapping[str, Any]) -> bool:
 
 # --- By address -----------------------------------------------------------------------------------
 def _trusted_by_address(environ: Mapping[str, Any]) -> bool:
+    if "REMOTE_ADDR" not in environ:
+        return True  # no server between: called in this process (a Unix socket's callers have "")
     if "HTTP_X_FORWARDED_FOR" not in environ or not rules().proxies:
         return _trusts_peer(environ.get("REMOTE_ADDR", ""))
     address = client_address(environ)

@@ -31,6 +31,9 @@ _PLAIN_BODY = re.compile(
 )
 _PLAIN_KEY = re.compile(r"([A-Za-z0-9_.@:-]{1,64})/?")
 LONGEST_PLAIN_BODY = 256
+PLAIN_TYPES = frozenset(
+    {"application/json", "application/json; charset=utf-8", "application/json;charset=utf-8"}
+)
 
 #: What SecurityMiddleware and XFrameOptionsMiddleware add to every answer of a view.
 COMMON_HEADERS: Headers = [
@@ -113,7 +116,7 @@ def _asked(environ: Environ) -> tuple[str, str]:
 
 def _posted_key(environ: Environ) -> str:
     """The key in a small plain body, "" for any other; the body stays readable for the view."""
-    if not environ.get("CONTENT_TYPE", "").lower().startswith("application/json"):
+    if environ.get("CONTENT_TYPE", "").lower() not in PLAIN_TYPES:
         return ""
     length = environ.get("CONTENT_LENGTH") or ""
     if not length.isdecimal() or int(length) > LONGEST_PLAIN_BODY:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,6 +59,59 @@ def recommendation(*, strategy: str) -> Iterator[Seen]:
 
 def count_lookup(*, hit: bool) -> None:
     (_HIT if hit else _MISS).inc()
+
+
+class _CachedReads:
+    """Counts cached reads in plain numbers and hands them on once a second.
+
+    Prometheus' counters live in a mapped file that all processes share: one more write there per
+    read would cost a tenth of the read.
+    """
+
+    FLUSH_EVERY_S = 1.0
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._hits = self._misses = 0
+        self._pid = 0
+
+    def count(self, *, hit: bool) -> None:
+        if self._pid != os.getpid():
+            self._start()
+        with self._lock:
+            if hit:
+                self._hits += 1
+            else:
+                self._misses += 1
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._pid == os.getpid():
+                return
+            self._pid, self._hits, self._misses = os.getpid(), 0, 0
+        threading.Thread(target=self._run, name="count-reads", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(self.FLUSH_EVERY_S)
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand on what was counted since the last time."""
+        with self._lock:
+            hits, self._hits = self._hits, 0
+            misses, self._misses = self._misses, 0
+        if hits:
+            _HIT.inc(hits)
+            RECOMMENDATIONS.labels("cache", "default", "ok").inc(hits)
+        if misses:
+            _MISS.inc(misses)
+
+
+_cached_reads = _CachedReads()
+count_cached_read = _cached_reads.count
+flush = _cached_reads.flush
+atexit.register(flush)
 
 
 def observe_parts(parts_ms: dict[str, float]) -> None:

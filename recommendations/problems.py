@@ -6,10 +6,10 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import orjson
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
-from django.http import Http404
+from django.http import Http404, HttpResponse
 from rest_framework import exceptions
-from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from catalog.queries import DATABASE_FAULTS
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 RETRY_AFTER_S = 5
 
 
-def handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
+def handler(error: Exception, context: Mapping[str, Any]) -> HttpResponse | None:
     """Answer for what a view raised; None leaves it to Django (logged, and a bare 500)."""
     answer = _answer(error)
     if answer is not None:
@@ -31,7 +31,7 @@ def handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
     return answer
 
 
-def _answer(error: Exception) -> Response | None:
+def _answer(error: Exception) -> HttpResponse | None:
     if isinstance(error, exceptions.APIException):
         return _from_rest_framework(error)
     if isinstance(error, SongsError):
@@ -44,7 +44,7 @@ def _answer(error: Exception) -> Response | None:
     return _from_django(error)
 
 
-def _from_django(error: Exception) -> Response | None:
+def _from_django(error: Exception) -> HttpResponse | None:
     if isinstance(error, Http404):
         return _response(404, problem("NOT_FOUND", "There is nothing at this address."))
     if isinstance(error, PermissionDenied):
@@ -54,11 +54,14 @@ def _from_django(error: Exception) -> Response | None:
     return None
 
 
-def _response(status: int, body: Problem, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(body, status=status, headers=dict(headers or {}))
+def _response(status: int, body: Problem, headers: Mapping[str, str] | None = None) -> HttpResponse:
+    # Not REST framework's response: pages (docs) would render that as HTML.
+    return HttpResponse(
+        orjson.dumps(body), status=status, headers=headers, content_type="application/json"
+    )
 
 
-def _come_back(body: Problem) -> Response:
+def _come_back(body: Problem) -> HttpResponse:
     return _response(503, body, {"Retry-After": str(RETRY_AFTER_S)})
 
 
@@ -78,7 +81,7 @@ _CODES = {
 }
 
 
-def _from_rest_framework(error: exceptions.APIException) -> Response:
+def _from_rest_framework(error: exceptions.APIException) -> HttpResponse:
     if isinstance(error, exceptions.ValidationError):
         body = problem(
             "INVALID_REQUEST", "The request can't be understood; see errors.", _fields(error)

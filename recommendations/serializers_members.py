@@ -12,6 +12,8 @@ from engine.types import Locale
 from profiles.models import BlockKind, FeedbackType
 from profiles.services import Feedback, Verdict
 
+from .serializers import member_key_of
+
 #: Events of one call; more come in several calls.
 MOST_EVENTS = 500
 MOST_SEEDS = 50
@@ -23,6 +25,9 @@ class MemberKeyInput(serializers.CharField):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=MEMBER_KEY_LENGTH, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        return member_key_of(data)
 
 
 def song_id_input(**kwargs: Any) -> serializers.IntegerField:

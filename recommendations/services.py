@@ -238,7 +238,7 @@ def _warm_up() -> None:
 def cached(member_key: str) -> store.Served | None:
     """The stored answer as bytes, whatever its age; None when there is none."""
     served = store.served(member_key)
-    instruments.count_lookup(hit=served is not None)
+    instruments.count_cached_read(hit=served is not None)
     if served is not None:
         impressions.served(member_key)
     return served

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
+from urllib.parse import quote
 from uuid import UUID
 
 import orjson
@@ -487,25 +488,34 @@ def rebuild_redis(*, now: datetime, batch: int = 500) -> int:
 
 
 # --- Variants: answers for a context, a dial, another language ------------------------------------
+def _variants_key(member_key: str) -> str:
+    # Quoted: Django's cache warns of blanks in a key.
+    return f"variants:{quote(member_key, safe='')}"
+
+
+def _variant_key(member_key: str, variant: str) -> str:
+    return f"variant:{quote(member_key, safe='')}:{variant}"
+
+
 def save_variant(member_key: str, variant: str, body: bytes, meta: Meta) -> None:
     """Keep an answer that is not the plain one, at most an hour and eight per member."""
-    index_key = f"variants:{member_key}"
+    index_key = _variants_key(member_key)
     names = [name for name in cache.get(index_key, []) if name != variant] + [variant]
     for old in names[:-VARIANTS_PER_MEMBER]:
-        cache.delete(f"variant:{member_key}:{old}")
-    cache.set(f"variant:{member_key}:{variant}", (body, asdict(meta)), VARIANT_TTL_S)
+        cache.delete(_variant_key(member_key, old))
+    cache.set(_variant_key(member_key, variant), (body, asdict(meta)), VARIANT_TTL_S)
     cache.set(index_key, names[-VARIANTS_PER_MEMBER:], VARIANT_TTL_S)
 
 
 def read_variant(member_key: str, variant: str) -> Stored | None:
-    found = cache.get(f"variant:{member_key}:{variant}")
+    found = cache.get(_variant_key(member_key, variant))
     return None if found is None else Stored(body=found[0], meta=Meta(**found[1]))
 
 
 def forget_variants(member_key: str) -> None:
-    names = cache.get(f"variants:{member_key}", [])
+    names = cache.get(_variants_key(member_key), [])
     cache.delete_many(
-        [f"variant:{member_key}:{name}" for name in names] + [f"variants:{member_key}"]
+        [_variant_key(member_key, name) for name in names] + [_variants_key(member_key)]
     )
 
 

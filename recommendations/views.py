@@ -45,7 +45,24 @@ class RecommendView(APIView):
         return Response(body, headers={"X-Run-Id": answer.run_id})
 
 
-class CachedView(APIView):
+class _CachedReads(APIView):
+    """What `hotpath` answers before Django, for callers whose request it passed on."""
+
+    def cached(
+        self, http: HttpRequest, member_key: str, *, if_none_match: str = ""
+    ) -> HttpResponse:
+        self.headers = {}  # no Allow: the answer is the hot path's, header by header
+        status, headers, body = hotpath.reply_for(
+            services.cached(member_key),
+            accept_encoding=http.META.get("HTTP_ACCEPT_ENCODING", ""),
+            if_none_match=if_none_match,
+        )
+        return HttpResponse(
+            body, status=int(status[:3]), headers=dict(headers), content_type="application/json"
+        )
+
+
+class CachedView(_CachedReads):
     @extend_schema(
         operation_id="recommend_cached",
         summary="The stored recommendation",
@@ -60,7 +77,7 @@ class CachedView(APIView):
     )
     def post(self, http: HttpRequest) -> HttpResponse:
         given = _valid(serializers.CachedInput, http.data)
-        return _cached(http, given.validated_data["member_key"], if_none_match="")
+        return self.cached(http, given.validated_data["member_key"])
 
 
 _IF_NONE_MATCH = OpenApiParameter(
@@ -68,7 +85,7 @@ _IF_NONE_MATCH = OpenApiParameter(
 )
 
 
-class CachedMemberView(APIView):
+class CachedMemberView(_CachedReads):
     @extend_schema(
         operation_id="recommend_cached_get",
         summary="The stored recommendation, with 304",
@@ -83,21 +100,7 @@ class CachedMemberView(APIView):
     )
     def get(self, http: HttpRequest, member_id: str) -> HttpResponse:
         member_key = serializers.member_key_of(member_id)
-        return _cached(http, member_key, if_none_match=http.META.get("HTTP_IF_NONE_MATCH", ""))
-
-
-def _cached(http: HttpRequest, member_key: str, *, if_none_match: str) -> HttpResponse:
-    status, headers, body = hotpath.reply_for(
-        services.cached(member_key),
-        accept_encoding=http.META.get("HTTP_ACCEPT_ENCODING", ""),
-        if_none_match=if_none_match,
-    )
-    return HttpResponse(
-        body,
-        status=int(status[:3]),
-        headers=dict(headers),
-        content_type="application/json",
-    )
+        return self.cached(http, member_key, if_none_match=http.META.get("HTTP_IF_NONE_MATCH", ""))
 
 
 class WhyView(APIView):

@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from catalog.keys import BIGINT_MAX
 from catalog.snapshot import CatalogUnavailable
 from engine.similar import similar
 from engine.types import Candidate, Locale, SongView
@@ -222,7 +223,7 @@ class SimilarView(APIView):
     )
     def get(self, request: Request, song_id: int) -> Response:
         asked = _valid(SimilarInput(data=request.query_params))
-        answer = _similar([song_id], asked)
+        answer = _similar([min(song_id, BIGINT_MAX)], asked)
         if answer["unresolved"]:
             raise NotFound("No such song in the catalog.")
         return Response(answer)

@@ -36,14 +36,14 @@ class WholeBodies:
         if environ["REQUEST_METHOD"] in {"GET", "HEAD"}:
             return self._application(environ, start_response)
         most = _most_bytes(environ["PATH_INFO"])
-        length = environ.get("CONTENT_LENGTH") or ""
+        length, stream = environ.get("CONTENT_LENGTH") or "", environ["wsgi.input"]
         if _has_unknown_length(environ, length):
-            body = _read(environ["wsgi.input"], most + 1)
+            body = _read(stream, most + 1)
             environ["wsgi.input"], length = BytesIO(body), str(len(body))
             environ["CONTENT_LENGTH"] = length
             environ.pop("HTTP_TRANSFER_ENCODING", None)
         if length.isdecimal() and int(length) > most:
-            return _refuse(environ, start_response)
+            return _refuse(stream, start_response)
         return self._application(environ, start_response)
 
 
@@ -66,8 +66,8 @@ def _read(stream: Any, most: int) -> bytes:
     return b"".join(pieces)
 
 
-def _refuse(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-    _read(environ["wsgi.input"], MOST_DRAINED_BYTES)
+def _refuse(stream: Any, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    _read(stream, MOST_DRAINED_BYTES)
     told = problem(BodyTooLarge.default_code, BodyTooLarge.default_detail)
     body = orjson.dumps(told)
     start_response("413 Content Too Large", [*COMMON_HEADERS, ("Content-Length", str(len(body)))])

@@ -7,12 +7,17 @@ from collections.abc import Callable
 from uuid import uuid4
 
 from django.http import HttpRequest, HttpResponse
+from django.middleware.gzip import GZipMiddleware
 from django.middleware.locale import LocaleMiddleware
 from django.utils import translation
+from django.utils.cache import patch_vary_headers
 
 from recommendations import access
+from recommendations.hotpath import takes_gzip
 from songs_ai.logging import request_id
 
+#: Django compresses nothing shorter.
+SHORTEST_COMPRESSED = 200
 _GOOD_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
@@ -26,11 +31,8 @@ class RequestId:
         sent = request.headers.get("X-Request-Id", "")
         name = sent if _GOOD_ID.fullmatch(sent) else uuid4().hex
         request.request_id = name  # type: ignore[attr-defined]
-        token = request_id.set(name)
-        try:
-            response = self._get_response(request)
-        finally:
-            request_id.reset(token)
+        request_id.set(name)  # and not taken back: Django logs a failed request after this returns
+        response = self._get_response(request)
         if sent or response.status_code >= 500:
             response["X-Request-Id"] = name
         if response.status_code == 304:
@@ -51,6 +53,17 @@ class BehindProxy:
         ):
             request.environ["wsgi.url_scheme"] = "https"  # type: ignore[attr-defined]
         return self._get_response(request)
+
+
+class Compressed(GZipMiddleware):
+    """Compresses for who asks for it. Django's own overlooks a refusal (`gzip;q=0`)."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        if takes_gzip(request.META.get("HTTP_ACCEPT_ENCODING", "")):
+            return super().process_response(request, response)
+        if response.streaming or len(response.content) >= SHORTEST_COMPRESSED:
+            patch_vary_headers(response, ("Accept-Encoding",))
+        return response
 
 
 class StaffLanguage(LocaleMiddleware):

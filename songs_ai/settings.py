@@ -144,7 +144,7 @@ MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django.middleware.gzip.GZipMiddleware",
+    "songs_ai.middleware.Compressed",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "songs_ai.middleware.StaffLanguage",
     "django.middleware.common.CommonMiddleware",

@@ -16,6 +16,7 @@ import pytest
 
 from catalog import queries, snapshot
 from profiles import services as profiles
+from recommendations import impressions
 
 _connect = socket.socket.connect
 
@@ -36,6 +37,12 @@ def no_network() -> Iterator[None]:
     patch.setattr(socket.socket, "connect", _loopback_only)
     yield
     patch.undo()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_background_writes() -> None:
+    """Tests flush by themselves: a thread that wakes up later would find another test's database, or none."""
+    impressions.FLUSH_EVERY_S = 86_400.0
 
 
 @pytest.fixture(autouse=True)
