@@ -174,8 +174,8 @@ class Snapshots:
     def look(self) -> None:
         """Take over a newer snapshot of this host; look at the database if it is this process's turn."""
         self._load_newest()
-        if self._due() and self._changed():
-            self._build_apart()
+        if self._due() and (n_songs := self._suspected()) is not None:
+            self._build_apart(n_songs)
             self._load_newest()
 
     def _due(self) -> bool:
@@ -186,19 +186,20 @@ class Snapshots:
             return True
         return time.time() - looked_at >= settings.CATALOG_REFRESH_S
 
-    def _changed(self) -> bool:
+    def _suspected(self) -> int | None:
+        """Return the number of songs if anything may have changed, by the cheap marks alone."""
         with self._host_lock(wait=False) as mine:
             if not mine or not self._due():
-                return False
-            checked = self._read_checked()
-            found = self._what_changed(checked, now=False)
-            if not found:
-                self._checked_file.touch()
-            return bool(found)
+                return None
+            self._checked_file.touch()  # the others need not look for a while
+            checked, marks = self._read_checked(), reading.read_marks()
+            moved = marks.songs != checked.marks.get("songs") or not self._newest()
+            stale = time.time() - checked.compared_at >= COMPARE_EVERY_S
+            return marks.n_songs if moved or stale or _likes_wait(checked, marks) else None
 
-    def _build_apart(self) -> None:
+    def _build_apart(self, n_songs: int) -> None:
         """Build in this process when that is quick, else in a child."""
-        if reading.read_marks().n_songs < BUILD_IN_CHILD_FROM_SONGS:
+        if n_songs < BUILD_IN_CHILD_FROM_SONGS:
             with self._host_lock():
                 self._build_if_changed(now=False)
             return
@@ -207,39 +208,30 @@ class Snapshots:
 
     # --- building -----------------------------------------------------------------------------
 
-    def _what_changed(self, checked: Checked, *, now: bool) -> str:
-        """Return "songs", "likes" or "" by as few and cheap queries as possible."""
-        if not self._newest():
-            return "songs"
-        marks = reading.read_marks()
-        moved = marks.songs != checked.marks.get("songs")
-        if now or moved or time.time() - checked.compared_at >= COMPARE_EVERY_S:
-            if reading.songs_checksum() != checked.checksum:
-                return "songs"
-            self._write_checked(replace(checked, marks=marks.to_json(), compared_at=time.time()))
-        likes_due = now or time.time() - checked.likes_at >= LIKES_EVERY_S
-        return "likes" if likes_due and marks.likes != checked.likes_marks else ""
-
     def _build_if_changed(self, *, now: bool) -> None:
         """Build what changed. The caller holds the host's lock."""
-        changed = self._what_changed(self._read_checked(), now=now)
-        if not changed:
-            self._checked_file.touch()
-            return
-        # The marks are read before the rows: a change meanwhile shows at the next look.
-        marks = reading.read_marks()
-        checked = replace(
-            self._read_checked(),
-            marks=marks.to_json(),
-            checksum=reading.songs_checksum(),
-            compared_at=time.time(),
-        )
-        likes = self._stored_likes() if changed == "songs" else None
-        if likes is None:
-            checked = replace(checked, likes_at=time.time(), likes_marks=marks.likes)
-            likes = reading.read_likes()
-        self._publish(self._catalog(changed, likes), likes)
+        # Marks and checksum are read before the rows: a change meanwhile shows at the next look.
+        changed, checked = self._compared(self._read_checked(), now=now)
+        if changed:
+            likes = self._stored_likes() if changed == "songs" else None
+            if likes is None:
+                checked = replace(checked, likes_at=time.time(), likes_marks=checked.marks["likes"])
+                likes = reading.read_likes()
+            self._publish(self._catalog(changed, likes), likes)
         self._write_checked(checked)
+
+    def _compared(self, checked: Checked, *, now: bool) -> tuple[str, Checked]:
+        """Return "songs", "likes" or "", and what to remember of this look."""
+        marks = reading.read_marks()
+        moved = marks.songs != checked.marks.get("songs") or not self._newest()
+        after = replace(checked, marks=marks.to_json())
+        if now or moved or time.time() - checked.compared_at >= COMPARE_EVERY_S:
+            checksum = reading.songs_checksum()
+            after = replace(after, checksum=checksum, compared_at=time.time())
+            if checksum != checked.checksum or not self._newest():
+                return "songs", after
+        likes_moved = now and marks.likes != checked.likes_marks
+        return "likes" if likes_moved or _likes_wait(checked, marks) else "", after
 
     def _stored_likes(self) -> reading.Likes | None:
         """The likes of the newest snapshot: a changed song is no reason to read a million likes."""
@@ -348,6 +340,12 @@ class Snapshots:
                 yield False
                 return
             yield True
+
+
+def _likes_wait(checked: Checked, marks: reading.Marks) -> bool:
+    """Tell whether likes changed and it is their turn to be read."""
+    due = time.time() - checked.likes_at >= LIKES_EVERY_S
+    return due and marks.likes != checked.likes_marks
 
 
 def _whole_catalog(likes: reading.Likes) -> Catalog:

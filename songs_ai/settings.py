@@ -468,7 +468,7 @@ SPECTACULAR_SETTINGS = {
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 CATALOG_REFRESH_S = env.number(
     "CATALOG_REFRESH_S",
-    5,
+    2,
     least=0.5,
     most=3600,
     help="How often a process looks for catalog changes.",
