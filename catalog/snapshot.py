@@ -203,8 +203,8 @@ class Snapshots:
             with self._host_lock():
                 self._build_if_changed(now=False)
             return
-        command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "refresh_catalog"]
-        subprocess.run(command, check=True, timeout=BUILD_TIMEOUT_S, stdout=subprocess.DEVNULL)
+        command = [sys.executable, "-m", "catalog.building"]
+        subprocess.run(command, check=True, timeout=BUILD_TIMEOUT_S, cwd=settings.BASE_DIR)
 
     # --- building -----------------------------------------------------------------------------
 

@@ -239,7 +239,7 @@ def test_a_large_catalog_is_built_by_a_child_process(snapshots, as_if_due, monke
     called: list[list[str]] = []
     monkeypatch.setattr(snapshot.subprocess, "run", lambda command, **_: called.append(command))
     snapshots.look()
-    assert [command[-1] for command in called] == ["refresh_catalog"]
+    assert [command[-1] for command in called] == ["catalog.building"]
 
 
 def test_current_costs_nothing_once_loaded(snapshots, django_assert_num_queries):
