@@ -27,7 +27,7 @@ def words(before: str, after: str) -> list[Piece]:
     if len(left) + len(right) > MOST_WORDS:
         left, right = before.splitlines(keepends=True), after.splitlines(keepends=True)
     matcher = SequenceMatcher(None, left, right, autojunk=False)
-    return list(_pieces(matcher, left, right))
+    return _joined(list(_pieces(matcher, left, right)))
 
 
 def _split(text: str) -> list[str]:
@@ -43,3 +43,30 @@ def _pieces(matcher: SequenceMatcher[str], left: list[str], right: list[str]) ->
             yield Piece(kind="gone", text="".join(left[left_from:left_to]))
         if right_to > right_from:
             yield Piece(kind="new", text="".join(right[right_from:right_to]))
+
+
+def _joined(pieces: list[Piece]) -> list[Piece]:
+    """Changes with nothing but spaces between them read as one change."""
+    found: list[Piece] = []
+    gone = new = ""
+
+    def flush() -> None:
+        if gone:
+            found.append(Piece(kind="gone", text=gone))
+        if new:
+            found.append(Piece(kind="new", text=new))
+
+    for at, piece in enumerate(pieces):
+        between = piece.kind == "same" and piece.text.isspace() and "\n" not in piece.text
+        if piece.kind == "gone":
+            gone += piece.text
+        elif piece.kind == "new":
+            new += piece.text
+        elif between and (gone or new) and at + 1 < len(pieces):
+            gone, new = gone + piece.text, new + piece.text
+        else:
+            flush()
+            gone = new = ""
+            found.append(piece)
+    flush()
+    return found
