@@ -60,9 +60,9 @@ def frozen(curation: PromptTemplate, user: User, poisoned: int = 2):
 
 
 def by_title(seen: Seen) -> str:
-    """A model that goes by what it reads: picks the lowest song names, whatever their numbers."""
+    """A model that goes by what it reads: the lowest song names first, odd titles last."""
     shown = song_lines(seen.text)
-    best = sorted(shown, key=lambda number: shown[number])[:5]
+    best = sorted(shown, key=lambda number: ("노래" not in shown[number], shown[number]))[:5]
     return json.dumps({"picks": best})
 
 
@@ -125,7 +125,7 @@ def test_a_version_that_reads_passes_and_opens_the_gate(
 ) -> None:
     model.answer = by_title
     eval_run = evaluated(curation, publisher)
-    assert eval_run.verdict == Verdict.PASS
+    assert eval_run.verdict == Verdict.PASS, eval_run.findings
     figures = eval_run.figures
     assert figures["validity"] == 1.0
     assert figures["cases"] == 4

@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from prompts import previews, publishing, rollouts
+from prompts import previews, publishing, resolution, rollouts
 from prompts.errors import GuardFailed, StaleEdit
 from prompts.figures import Figures, percentile, wilson
 from prompts.models import (
@@ -43,7 +43,19 @@ def by(user: User) -> By:
     return By(actor=user, reason="다음")
 
 
+@pytest.fixture(autouse=True)
+def served_from_memory(settings) -> None:
+    """As in production; `look` stands for the next tick of the watch."""
+    settings.PROMPTS_POLL_S = 30
+
+
+def look() -> None:
+    resolution._watch._look(force=True)
+    resolution._watch._looked.set()
+
+
 def with_candidate() -> set[str]:
+    look()
     return {member for member in MEMBERS if resolve("curation", member).arm == "candidate"}
 
 
@@ -75,6 +87,7 @@ def test_what_a_member_got_says_which_arm_and_bucket(
     curation: PromptTemplate, publisher: User
 ) -> None:
     rollout = start(approved(curation, publisher), publisher, steps=[50, 100])
+    look()
     got = {resolve("curation", member).label for member in MEMBERS[:100]}
     assert got == {"curation@1", "curation@2"}
     one = resolve("curation", "7")
@@ -102,6 +115,7 @@ def test_ending_gives_everybody_the_same(
     rollout = publishing.end(start(candidate, publisher), promote=promote, by=by(publisher))
     assert live_of(curation) == (candidate if promote else before)
     assert rollout.state == (RolloutState.PROMOTED if promote else RolloutState.ABANDONED)
+    look()
     assert {resolve("curation", member).arm for member in MEMBERS[:50]} == {"live"}
     with pytest.raises(StaleEdit):
         publishing.advance(rollout, by=by(publisher))
