@@ -1,4 +1,4 @@
-.PHONY: help setup run test test-model lint bench
+.PHONY: help messages setup run test test-model lint bench
 
 PYTHON ?= python3
 VENV := .venv
@@ -38,3 +38,7 @@ lint: setup  ## style, types, missing migrations, import direction
 
 bench: setup  ## the figures of the README (minutes)
 	@$(PY) bench/speed.py
+
+messages: setup  ## new staff-facing strings into locale/en (then translate and run it again)
+	@$(PY) manage.py makemessages -l en --no-obsolete --no-wrap --add-location file -i '.venv*' -i var -i tests -i bench
+	@$(PY) manage.py compilemessages -l en -i '.venv*'

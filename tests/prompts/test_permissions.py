@@ -27,7 +27,8 @@ IDS = [model._meta.label_lower for model, _admin in ADMINS]
 def viewer(db: None) -> User:
     """May look at everything and do nothing."""
     user = staff("viewer")
-    user.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    views = Permission.objects.filter(codename__startswith="view_")
+    user.user_permissions.set(views.exclude(codename="view_member_data"))
     return user
 
 
