@@ -19,4 +19,4 @@ def test_every_korean_sentence_has_an_english_one(source: str) -> None:
     assert words
     with translation.override("en"):
         korean = [word for word in words if re.search("[가-힣]", translation.gettext(word))]
-    assert not korean, f"add to prompts/locale/en and compile with msgfmt: {korean}"
+    assert not korean, f"add to locale/en and run `make messages`: {korean}"
