@@ -123,7 +123,8 @@ class SongIdsField(serializers.Field):
             raise serializers.ValidationError("Must be a list of song ids.")
         if len(data) > self.most:
             raise serializers.ValidationError(f"Must hold at most {self.most:,} ids.")
-        numbers, wrong = [], {}
+        numbers: list[int] = []
+        wrong: dict[Any, Any] = {}
         for place, value in enumerate(data):
             if value is None:
                 continue
@@ -316,7 +317,7 @@ class RecommendInput(MemberInput):
         allow_null=True,
         help_text="Exactly these favourites count. null or absent: those of the database. []: none.",
     )
-    favorite_songs = NamedSongInput(
+    favorite_songs = NamedSongInput(  # type: ignore[call-arg]  # it becomes a list
         many=True, required=False, allow_null=True, max_length=MOST_NAMED_SONGS
     )
     count = serializers.IntegerField(
@@ -328,7 +329,7 @@ class RecommendInput(MemberInput):
     )
     strategy = Choice(Strategy, help_text="fast: no model is asked. deep: a longer deadline.")
     locale = LocaleChoice(Locale, help_text="Language of labels, taglines and reasons.")
-    context = ContextInput(required=False, allow_null=True)
+    context = ContextInput(required=False, allow_null=True)  # type: ignore[assignment]
     adventure = Dial(help_text="0 familiar … 1 discover.")
     diversity = Dial(help_text="0 alike … 1 as different as possible.")
     only = OnlyInput(required=False, allow_null=True)
@@ -387,7 +388,7 @@ class FavoritesUpdatedInput(MemberInput):
     action = Choice(_ACTIONS, help_text="add_favorite or remove_favorite; absent: the full list.")
     song_data = SongDataInput(required=False, allow_null=True)
     favorite_song_ids = SongIdsField(required=False, allow_null=True)
-    favorite_songs = NamedSongInput(
+    favorite_songs = NamedSongInput(  # type: ignore[call-arg]  # it becomes a list
         many=True, required=False, allow_null=True, max_length=MOST_NAMED_SONGS
     )
 
@@ -459,7 +460,7 @@ class CandidateOutput(GroupSongOutput):
 
 
 class GroupOutput(serializers.Serializer):
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
     tagline = serializers.CharField(help_text="The section's heading; never empty.")
     songs = GroupSongOutput(many=True)
 
@@ -479,7 +480,7 @@ class UnresolvedOutput(serializers.Serializer):
 
 class AnswerParts(serializers.Serializer):
     run_id = serializers.UUIDField()
-    source = serializers.ChoiceField(choices=("cache", "local", "model"))
+    source = serializers.ChoiceField(choices=("cache", "local", "model"))  # type: ignore[assignment]
     degraded = serializers.CharField(
         allow_null=True, help_text="Why it is less than it could be: busy, database, no_model …"
     )
@@ -525,4 +526,4 @@ class ProblemOutput(serializers.Serializer):
 
     code = serializers.CharField()
     detail = serializers.CharField()
-    errors = FieldErrorOutput(many=True)
+    errors = FieldErrorOutput(many=True)  # type: ignore[assignment]

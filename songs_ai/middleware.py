@@ -7,6 +7,7 @@ from collections.abc import Callable
 from uuid import uuid4
 
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.middleware.gzip import GZipMiddleware
 from django.middleware.locale import LocaleMiddleware
 from django.utils import translation
@@ -58,10 +59,12 @@ class BehindProxy:
 class Compressed(GZipMiddleware):
     """Compresses for who asks for it. Django's own overlooks a refusal (`gzip;q=0`)."""
 
-    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    def process_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
         if takes_gzip(request.META.get("HTTP_ACCEPT_ENCODING", "")):
             return super().process_response(request, response)
-        if response.streaming or len(response.content) >= SHORTEST_COMPRESSED:
+        if not isinstance(response, HttpResponse) or len(response.content) >= SHORTEST_COMPRESSED:
             patch_vary_headers(response, ("Accept-Encoding",))
         return response
 
@@ -76,7 +79,9 @@ class StaffLanguage(LocaleMiddleware):
             translation.activate("en")
             request.LANGUAGE_CODE = "en"
 
-    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    def process_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
         if not is_staff_page(request.path_info):
             return response
         return super().process_response(request, response)

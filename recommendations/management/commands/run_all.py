@@ -121,8 +121,8 @@ def _web() -> tuple[str, ...]:
     return (
         *(sys.executable, "-m", "granian", "--interface", "wsgi", "songs_ai.wsgi:application"),
         *("--host", settings.HOST, "--port", str(settings.PORT), "--workers", workers),
-        # Requests that wait for the model hold a thread each.
-        *("--blocking-threads", "32", "--no-ws", "--respawn-failed-workers"),
+        # Requests that wait for the model hold a thread each, at most half of them.
+        *("--blocking-threads", str(settings.WEB_THREADS), "--no-ws", "--respawn-failed-workers"),
         *("--workers-kill-timeout", "3", "--log-level", "error"),
     )
 
