@@ -271,14 +271,14 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         return (*self.shown, *(editing or ("body_shown",)))
 
     def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], **options: Any
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any
     ) -> HttpResponse:
         context |= {
             "show_save_and_continue": False,
             "show_save_and_add_another": False,
             "show_delete": False,
         }
-        return super().render_change_form(request, context, **options)
+        return super().render_change_form(request, context, *args, **options)
 
     def save_model(self, request: HttpRequest, obj: DeadLetter, form: Any, change: bool) -> None:
         """Nothing of the row is edited: the corrected text is sent by `response_change`."""
@@ -586,10 +586,10 @@ class ScheduleAdmin(admin.ModelAdmin):
         return request.user.has_perm("recommendations.run_schedule")
 
     def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], **options: Any
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any
     ) -> HttpResponse:
         context["may_run"] = self.has_run_permission(request)
-        return super().render_change_form(request, context, **options)
+        return super().render_change_form(request, context, *args, **options)
 
 
 def _described(task: PeriodicTask) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
@@ -76,7 +75,7 @@ def _taken(letter_id: int, state: DeadLetter.State, *, by: Any, reason: str) -> 
 def _ask_again(letter: DeadLetter, body: bytes) -> None:
     """Open the job of the message anew, so that its delivery is not taken for an old one."""
     try:
-        job_uuid: UUID | None = messages.parse(body).job_id
+        job_uuid = messages.parse(body).job_id
     except messages.InvalidMessage:
         return  # sent as it is; it will be refused again
     job = Job.objects.filter(pk=job_uuid).first()

@@ -41,6 +41,8 @@ LOST_AFTER = timedelta(minutes=30 if settings.RABBITMQ_URL else 2)
 #: The backend's jobs live in its own queue; only one that is nowhere for so long is served from its row.
 BACKEND_LOST_AFTER = timedelta(minutes=10)
 SWEEP_BATCH = 500
+#: Longest wait for the broker's confirmation on a connection that is open.
+PUBLISH_TIMEOUT_S = 0.7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +131,8 @@ def publish(job: Job) -> bool:
             (str(job.pk),),
             task_id=f"{job.pk}:{job.round}.{job.attempt}",
             queue=job.queue,
+            timeout=PUBLISH_TIMEOUT_S,
+            confirm_timeout=PUBLISH_TIMEOUT_S,
         )
     except BROKER_ERRORS as error:
         broker.note_failure()

@@ -372,7 +372,7 @@ if SONGS_AI_CONSUME_QUEUE and not RABBITMQ_URL:
     raise ImproperlyConfigured(
         "SONGS_AI_CONSUME_QUEUE=1 needs the broker that holds rec.recommendation.q: set RABBITMQ_URL."
     )
-CELERY_BROKER_CONNECTION_TIMEOUT = 1.0
+CELERY_BROKER_CONNECTION_TIMEOUT = 0.7  # a caller waits less than a second for a broker that hangs
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_RESULT_BACKEND = "django-db"
 CELERY_RESULT_EXTENDED = True
