@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -125,7 +125,10 @@ def claim(
 
 @contextmanager
 def held(job: Job) -> Iterator[None]:
-    """Extend the job's lease from a thread while the block runs."""
+    """Extend the job's lease from a thread while the block runs.
+
+    A block that ends without an outcome gives the job back, so that nobody waits for the lease.
+    """
     done = threading.Event()
 
     def extend() -> None:
@@ -139,6 +142,10 @@ def held(job: Job) -> Iterator[None]:
     thread.start()
     try:
         yield
+    except (StoreAway, SoftTimeLimitExceeded):
+        with suppress(DatabaseError):
+            job.give_back()
+        raise
     finally:
         done.set()
 

@@ -157,7 +157,7 @@ def run_job(job_uuid: UUID) -> dict[str, Any]:
             outcome = execution.outcome_of(job, KINDS[job.name].work)
             execution.patiently(lambda: conclude(job, outcome))
     except (StoreAway, SoftTimeLimitExceeded):
-        # Nothing is lost: the lease runs out and the sweep gives the job to somebody else.
+        # Nothing is lost: the sweep gives the job to somebody else.
         log.warning("Job %s has no outcome yet", job_uuid)
         return {"job": "unfinished"}
     except Job.DoesNotExist:

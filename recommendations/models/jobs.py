@@ -293,8 +293,10 @@ class Job(models.Model):
         return True
 
     def give_back(self) -> bool:
-        """Return the job untouched: same attempt, anybody may take it."""
-        return self._mine().update(state=State.QUEUED, lease_until=None) == 1
+        """Return the job untouched: same attempt, anybody may take it at once."""
+        # The backend's broker delivers its message again; for our own jobs the sweep does.
+        values = {} if self.source == JobSource.QUEUE else {"published_at": None}
+        return self._mine().update(state=State.QUEUED, lease_until=None, **values) == 1
 
     def release_abandoned(self, *, now: datetime) -> bool:
         """Make a job whose worker died available again; False when it moved meanwhile."""

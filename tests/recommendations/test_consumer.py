@@ -214,8 +214,11 @@ def test_without_the_database_the_delivery_goes_back(world, monkeypatch):
         raise OperationalError("gone away")
 
     monkeypatch.setattr(execution, "PATIENCE_S", 0.1)
-    _, body = spring_body(world.alice)
+    job_id, body = spring_body(world.alice)
     assert attend(delivered(body), work=gone) is Verdict.REQUEUE
+    # Nobody has to wait for a lease: the next delivery is served at once.
+    assert Job.objects.get(pk=job_id).state == State.QUEUED
+    assert attend(delivered(body, redelivered=True)) is Verdict.ACK
 
 
 # --- Two at once ----------------------------------------------------------------------------------

@@ -121,7 +121,7 @@ def test_what_cannot_be_served_goes_to_the_dlq_with_its_headers(made: Installati
 def test_a_job_that_takes_too_long_comes_back_after_5_and_after_30_seconds(
     made: Installation,
 ) -> None:
-    made.start_consumer(JOB_TIME_LIMIT_S="1", **_hanging_model(made))
+    made.start_consumer(JOB_TIME_LIMIT_S="3", **_hanging_model(made))
     job_id, body = spring_body(11, strategy="deep")
     publish(made, body)
     wait_until(lambda: len(runs(made, job_id)) == 3, "the third attempt", seconds=90)
@@ -167,8 +167,8 @@ def test_sigterm_finishes_what_is_at_work_and_returns_the_rest(made: Installatio
     assert consumer.popen.returncode == 0
     done = sum(ended(made, job) for job in jobs)
     assert made.depth(QUEUE) == len(jobs) - done
-    open_ = made.rows("SELECT COUNT(*) FROM recommendations_job WHERE state = 'running'")
-    assert open_ == ((0,),) or open_ == [(0,)]
+    stuck = [job for job in jobs if status(made, job).get("status") == "running"]
+    assert stuck == []
     made.start_consumer()
     wait_until(lambda: ended(made, *jobs), "the rest", seconds=120)
     assert all(len(runs(made, job)) == 1 for job in jobs)
