@@ -36,7 +36,7 @@ class UncountedPaginator(Paginator):
 
     @cached_property
     def count(self) -> int:
-        return self.object_list.values("pk")[: self.MOST_ROWS].count()  # type: ignore[union-attr]
+        return self.object_list.values("pk")[: self.MOST_ROWS].count()  # type: ignore[union-attr, attr-defined]
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):
@@ -95,7 +95,7 @@ class KaraokeFilter(admin.SimpleListFilter):
         return [("tj", _("TJ 있음")), ("ky", _("금영 있음")), ("none", _("번호 없음"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Song]) -> QuerySet[Song]:
-        filters = {
+        filters: dict[str, dict[str, int | None]] = {
             "tj": {"tj_number__gt": 0},
             "ky": {"ky_number__gt": 0},
             "none": {"tj_number": None, "ky_number": None},
@@ -199,11 +199,11 @@ class SongAdmin(OwnedAdmin):
 
     @admin.display(description=_("제목(일본어)"), ordering="title_jp")
     def title_ja(self, song: Song) -> SafeString:
-        return japanese(song.title_jp)
+        return japanese(song.title_jp or "")
 
     @admin.display(description=_("가수"), ordering="artist")
     def artist_ja(self, song: Song) -> SafeString:
-        return japanese(song.artist)
+        return japanese(song.artist or "")
 
     @admin.display(description=_("애니메이션"))
     def anime_title(self, song: Song) -> str:
@@ -311,7 +311,10 @@ def _songs_counted(count: int) -> str:
 def song_list(songs: Iterable[Song], *, empty: object) -> SafeString:
     """Songs as links, Japanese marked as such."""
     rows = [
-        (page_link("catalog_song_change", song.pk, japanese(str(song))), japanese(song.artist))
+        (
+            page_link("catalog_song_change", song.pk, japanese(str(song))),
+            japanese(song.artist or ""),
+        )
         for song in songs
     ]
     if not rows:

@@ -230,7 +230,7 @@ def _last_writes() -> dict[str, str]:
             cursor.execute("PRAGMA data_version")
             version = str(cursor.fetchone()[0])
             return dict.fromkeys(("song", "anime"), version)
-        if not connection.mysql_is_mariadb:  # MySQL 8 answers from yesterday's statistics otherwise
+        if not connection.mysql_is_mariadb:  # type: ignore[attr-defined]  # MySQL 8 answers from yesterday's statistics otherwise
             cursor.execute("SET SESSION information_schema_stats_expiry = 0")
         cursor.execute(
             "SELECT table_name, CAST(update_time AS CHAR), update_time > NOW() - INTERVAL 2 SECOND"

@@ -171,7 +171,9 @@ class TasteProfileAdmin(ReadOnlyAdmin):
             return HttpResponseNotAllowed(["POST"])
         if not form.is_valid():
             for name, problems in form.errors.items():
-                messages.error(request, f"{form.fields[name].label}: {' '.join(problems)}")
+                messages.error(
+                    request, f"{form.fields[name].label}: {' '.join(map(str, problems))}"
+                )
             return redirect("admin:profiles_tasteprofile_change", pk)
         with transaction.atomic():
             made = services.override_taste(
@@ -293,8 +295,8 @@ admin.site.unregister(Song)
 
 @admin.register(Song)
 class ShownSongAdmin(SongAdmin):
-    list_display = (*SongAdmin.list_display, "shown")
-    readonly_fields = (*SongAdmin.readonly_fields, "shown")
+    list_display = (*SongAdmin.list_display, "shown")  # type: ignore[assignment]  # one column more
+    readonly_fields = (*SongAdmin.readonly_fields, "shown")  # type: ignore[assignment]
     fieldsets = (
         *SongAdmin.fieldsets[:-1],
         (_("기록"), {"fields": ("created_at", "modified_at", "liked", "shown")}),

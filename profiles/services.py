@@ -191,7 +191,9 @@ def _read_own(member_key: str, now: datetime) -> _Own:
 
 def _stored_taste(member_key: str) -> StoredTaste | None:
     row = models.TasteProfile.objects.filter(member_key=member_key).first()
-    return row and StoredTaste(
+    if row is None:
+        return None
+    return StoredTaste(
         text=row.taste_text,
         genres=tuple(row.preferred_genres),
         moods=tuple(row.preferred_moods),
@@ -260,7 +262,7 @@ def _read_events(own: _Own, member_key: str, now: datetime) -> None:
     for pk, kind, song_id, value, at in events:
         own.newest_event = max(own.newest_event, pk)
         if kind == "shown":
-            own.impressions.append(Impression(song_id=song_id, times=int(value), last_at=at))
+            own.impressions.append(Impression(song_id=song_id, times=int(value or 0), last_at=at))
         else:
             amount = 1.0 if value is None else value
             own.signals.append(Signal(song_id=song_id, type=SignalType(kind), value=amount, at=at))

@@ -7,14 +7,13 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any
 
 import redis
 from django.conf import settings
 from django_redis import get_redis_connection
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 class RedisGate:
@@ -49,8 +48,11 @@ class RedisGate:
         client: redis.Redis = get_redis_connection("default")
         return client
 
-    def call(self, work: Callable[[redis.Redis], T], default: T) -> T:
-        """Run `work` on Redis; `default` when Redis is absent, down, or fails now."""
+    def call(self, work: Callable[[redis.Redis], Any], default: Any) -> Any:
+        """Run `work` on Redis; `default` when Redis is absent, down, or fails now.
+
+        Untyped: our client answers with bytes where redis-py's hints say bytes or str.
+        """
         if not self.up:
             return default
         try:
@@ -61,7 +63,8 @@ class RedisGate:
 
     def attempt(self, work: Callable[[redis.Redis], object]) -> bool:
         """Run `work` on Redis; False when it could not be done."""
-        return self.call(lambda client: (work(client), True)[1], False)
+        done: bool = self.call(lambda client: (work(client), True)[1], False)
+        return done
 
     def reset(self) -> None:
         """Believe that Redis answers again."""

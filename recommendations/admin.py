@@ -26,7 +26,7 @@ class UncountedPaginator(Paginator):
 
     @cached_property
     def count(self) -> int:
-        return self.object_list.values("pk")[: self.MOST_ROWS].count()  # type: ignore[union-attr]
+        return self.object_list.values("pk")[: self.MOST_ROWS].count()  # type: ignore[union-attr, attr-defined]
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):
@@ -105,7 +105,7 @@ class RunAdmin(ReadOnlyAdmin):
     @admin.display(description=_("생성 방식"), ordering="source")
     def source_badge(self, run: Run) -> str:
         if not run.degraded:
-            return Source(run.source).label
+            return str(Source(run.source).label)
         return format_html("{} <small>({})</small>", Source(run.source).label, run.degraded)
 
     @admin.display(description=_("소요(ms)"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.db import transaction
 from django.http import HttpRequest
@@ -151,9 +152,7 @@ class EngineSettingsAdmin(admin.ModelAdmin):
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
     ) -> Any:
         if obj is not None:
-            return super().get_form(
-                request, obj, change=change, form=admin.ModelAdmin.form, **kwargs
-            )
+            return super().get_form(request, obj, change=change, form=forms.ModelForm, **kwargs)
         kwargs["fields"] = ("note",)  # the rest are fields of the form itself
         return super().get_form(request, obj, change=change, **kwargs)
 

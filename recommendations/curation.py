@@ -70,7 +70,7 @@ def ask_model(
     except PromptError as error:
         return Curated(degraded=error.code.lower())
     shown = shown_order(slate, int(version.params["candidates"]), seed)
-    common = {
+    common: dict[str, Any] = {
         "run_uuid": UUID(run_id),
         "member_key": member_key,
         "locale": locale.value,

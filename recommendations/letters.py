@@ -78,7 +78,7 @@ def _ask_again(letter: DeadLetter, body: bytes) -> None:
         job_uuid = messages.parse(body).job_id
     except messages.InvalidMessage:
         return  # sent as it is; it will be refused again
-    job = Job.objects.filter(pk=job_uuid).first()
+    job = Job.objects.filter(pk=job_uuid).first() if job_uuid else None
     if job is not None and job.reopen(now=timezone.now()):
         Job.objects.filter(pk=job.pk).update(published_at=timezone.now())
         store.forget_job(str(job.pk))

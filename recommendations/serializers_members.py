@@ -57,7 +57,7 @@ class FeedbackEventInput(serializers.Serializer):
         default="",
         help_text="`run_id` of the answer.",
     )
-    context = serializers.DictField(required=False, default=dict)
+    context = serializers.DictField(required=False, default=dict)  # type: ignore[assignment]  # the wire's name
     occurred_at = serializers.DateTimeField(
         required=False,
         allow_null=True,
@@ -97,7 +97,7 @@ class FeedbackInput(serializers.Serializer):
 class FeedbackInputSchema(serializers.Serializer):
     """What `events` holds, for the API's documentation."""
 
-    events = FeedbackEventInput(many=True, min_length=1, max_length=MOST_EVENTS)
+    events = FeedbackEventInput(many=True, min_length=1, max_length=MOST_EVENTS)  # type: ignore[call-arg]  # of the list
 
     class Meta:
         ref_name = "FeedbackInput"

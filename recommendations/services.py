@@ -252,7 +252,7 @@ def why(run_id: UUID, song_id: int) -> dict[str, Any]:
         raise RunNotFound
     state = engine_state.current()
     now_told = engine.explain(
-        records.query_from_json(run.query),
+        records.query_from_json(run.query or {}),
         song_id,
         catalog=state.snapshot.catalog,
         model=state.model,
@@ -262,7 +262,7 @@ def why(run_id: UUID, song_id: int) -> dict[str, Any]:
         "run_id": str(run.uuid),
         **now_told,
         "served_in": _places(run, song_id),
-        "when_served": engine.explain_stored(run.why, song_id),
+        "when_served": engine.explain_stored(run.why or {}, song_id),
         #: False: catalog, model or settings changed since; `steps` and `scores` are today's.
         "same_versions": run.versions == state.versions,
     }

@@ -560,7 +560,7 @@ def read_preference(member_key: str) -> dict[str, Any] | None:
 def job_status(job_id: str, fields: Mapping[str, str | int]) -> bool:
     """HSET `job:status:{job}`, always followed by EXPIRE; `progress` goes out as an integer's text."""
     key = f"job:status:{job_id}"
-    values = {name: str(value) for name, value in fields.items()}
+    values: dict[Any, Any] = {name: str(value) for name, value in fields.items()}
 
     def write(client: redis.Redis) -> None:
         pipe = client.pipeline(transaction=True)

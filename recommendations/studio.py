@@ -127,7 +127,7 @@ def replayable(slug: str, run_uuid: UUID) -> Replayable:
 
 
 def _logged(slug: str, run: Run) -> LoggedRun:
-    snapshot = run.snapshot
+    snapshot: dict[str, Any] = run.snapshot or {}
     variables: dict[str, Any] = dict(snapshot["told"][slug])
     shown: list[int] = []
     if slug == curation.CURATION:
@@ -183,7 +183,7 @@ def count_later_likes(*, now: datetime, batch: int = 500) -> int:
 def later_likes(run_uuids: Sequence[UUID]) -> list[int]:
     """Later likes of those runs that are old enough to know."""
     known = Run.objects.filter(pk__in=list(run_uuids), liked_at_14d__isnull=False)
-    return list(known.values_list("liked_at_14d", flat=True))
+    return [likes or 0 for likes in known.values_list("liked_at_14d", flat=True)]
 
 
 # --- First page -----------------------------------------------------------------------------------
