@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import quote
 from uuid import UUID
@@ -53,15 +54,17 @@ class Served:
 
     body: bytes
     etag: str
-    packed: bytes
 
     @classmethod
     def of(cls, stored: bytes) -> Served:
         body = with_cached_flag(stored)
         digest = hashlib.blake2b(body, digest_size=12).hexdigest()
-        return cls(
-            body=body, etag=f'"{digest}"', packed=gzip.compress(body, compresslevel=5, mtime=0)
-        )
+        return cls(body=body, etag=f'"{digest}"')
+
+    @cached_property
+    def packed(self) -> bytes:
+        """Made when the first caller wants it, kept beside the body from then on."""
+        return gzip.compress(self.body, compresslevel=5, mtime=0)
 
 
 def with_cached_flag(stored: bytes) -> bytes:
