@@ -127,7 +127,8 @@ def _assembled(
     base = trained if trained is not None else Model.untrained(seen.catalog.corpus)
     model = base.realigned(seen.catalog.corpus.song_ids)
     versions = {
-        "catalog": seen.version,
+        # The part that names the songs: new likes of others make nobody's answer old before the night.
+        "catalog": seen.version.partition("-")[0],
         "model": base.version,
         "settings": chosen.version,
     }
