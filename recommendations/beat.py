@@ -123,6 +123,8 @@ def _keep_house_for_ever() -> None:
         except DATABASE_FAULTS as error:
             log.warning("Housekeeping has to wait for the database: %s", type(error).__name__)
             connection.close()
+        except Exception:
+            log.exception("A round of housekeeping failed")  # the next one may well succeed
 
 
 @beat_init.connect

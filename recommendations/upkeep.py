@@ -17,8 +17,8 @@ from prompts import services as prompts
 
 from . import execution, store
 from .models import DeadLetter, Job, JobAnswer, Run, ScheduleRun
-from .models.jobs import ENDED, State
-from .schedules import tell_operators
+from .models.jobs import ENDED, JobSource, State
+from .schedules import TASK_PREFIX, tell_operators
 
 log = logging.getLogger(__name__)
 #: `job:*` keys live a day; older jobs are not told to Redis again.
@@ -71,7 +71,8 @@ def purge(*, now: datetime) -> dict[str, int]:
     runs_until = now - timedelta(days=settings.RETENTION_RUNS_DAYS)
     handled = DeadLetter.objects.exclude(state=DeadLetter.State.OPEN)
     return {
-        "jobs": _delete(Job.objects.filter(state__in=ENDED, finished_at__lt=jobs_until)),
+        "jobs": _delete(Job.objects.filter(state__in=ENDED, finished_at__lt=jobs_until))
+        + _delete(_dull_jobs(now)),
         "runs": _delete(Run.objects.older_than(runs_until)),
         "schedule_runs": _delete(_old_schedule_runs(now)),
         "dead_letters": _delete(handled.filter(arrived_at__lt=jobs_until)),
@@ -85,11 +86,22 @@ def purge(*, now: datetime) -> dict[str, int]:
     }
 
 
+def _often() -> QuerySet[PeriodicTask]:
+    """Schedules that run every few minutes; a day of their runs tells enough."""
+    return PeriodicTask.objects.filter(interval__isnull=False)
+
+
+def _dull_jobs(now: datetime) -> QuerySet[Job]:
+    names = [task.removeprefix(TASK_PREFIX) for task in _often().values_list("task", flat=True)]
+    succeeded = Job.objects.filter(state=State.SUCCEEDED, finished_at__lt=now - timedelta(days=1))
+    return succeeded.filter(name__in=names, source=JobSource.SCHEDULE)
+
+
 def _old_schedule_runs(now: datetime) -> QuerySet[ScheduleRun]:
     """Runs older than a month; of schedules that run every few minutes all but a day's."""
     ended = ScheduleRun.objects.exclude(state__in=("queued", "running"))
-    often = PeriodicTask.objects.filter(interval__isnull=False).values_list("name", flat=True)
-    dull = Q(schedule__in=list(often), slot__lt=now - timedelta(days=1))
+    often = list(_often().values_list("name", flat=True))
+    dull = Q(schedule__in=often, slot__lt=now - timedelta(days=1))
     return ended.filter(Q(slot__lt=now - timedelta(days=30)) | dull)
 
 

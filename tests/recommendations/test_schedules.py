@@ -13,7 +13,8 @@ from django.utils import timezone
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 
 from catalog.models import Member
-from recommendations import beat, nightly, schedules, tasks
+from recommendations import beat, nightly, schedules, tasks, upkeep
+from recommendations.consumer import Delivery, attend
 from recommendations.models import Job, ScheduleRun, StoredAnswer
 from recommendations.models.jobs import State
 
@@ -264,3 +265,34 @@ def test_arguments_of_a_schedule_reach_its_job():
     assert orjson.loads(warm.kwargs) == {"limit": 500}
     beat.start_on_time(warm, now=timezone.now())
     assert Job.objects.get().arguments == {"limit": 500}
+
+
+# --- Upkeep ---------------------------------------------------------------------------------------
+def test_what_runs_every_minute_is_kept_for_a_day_and_the_rest_longer(nightly_task):
+    now = timezone.now()
+    sync = PeriodicTask.objects.get(task="recommendations.tasks.sync_likes")
+    for task in (sync, nightly_task):
+        beat.start_on_time(task, now=now - timedelta(days=2))
+    Job.objects.update(state=State.SUCCEEDED, finished_at=now - timedelta(days=2))
+    schedules.close_finished(now=now)
+    upkeep.purge(now=now)
+    assert [job.name for job in Job.objects.all()] == ["nightly_regeneration"]
+    assert [run.schedule for run in ScheduleRun.objects.all()] == ["야간 재생성"]
+
+
+def test_an_old_job_goes_with_its_answer_and_an_open_one_stays(settings):
+    now = timezone.now()
+    old = now - timedelta(days=settings.RETENTION_JOBS_DAYS + 1)
+    for state in (State.SUCCEEDED, State.QUEUED):
+        Job.objects.create(name="serve", queue="q", state=state, submitted_at=old, finished_at=old)
+    assert upkeep.purge(now=now)["jobs"] == 1
+    assert Job.objects.get().state == State.QUEUED
+
+
+def test_new_dead_letters_are_told_once(settings):
+    settings.OPERATORS_MAIL = ["ops@example.com"]
+    attend(Delivery(body=b"{", headers={}, properties={}, redelivered=False))
+    assert upkeep.watch_dead_letters(now=timezone.now()) == {"open": 1, "new": 1}
+    assert upkeep.watch_dead_letters(now=timezone.now()) == {"open": 1, "new": 0}
+    assert len(mail.outbox) == 1
+    assert "INVALID_MESSAGE" in mail.outbox[0].body
