@@ -103,14 +103,13 @@ def _seeds(title: str, found: dict[str, Any], prefix: str) -> str:
 
 
 def _few_known(found: dict[str, Any]) -> str:
-    made = [
-        found[f"hetrec-{seed}"]["by_known_items"] for seed in range(3) if f"hetrec-{seed}" in found
-    ]
+    by_known = [found.get(f"hetrec-{seed}", {}).get("by_known_items") for seed in range(3)]
+    made = [one for one in by_known if one]
     if not made:
         return ""
     counts = list(made[0])
-    lines = ["| NDCG@10, members unknown to training | " + " | ".join(f"{c} known" for c in counts)]
-    lines[0] += " |"
+    title = f"NDCG@10 of members unknown to training ({len(made)} seeds)"
+    lines = [f"| {title} | " + " | ".join(f"{count} known" for count in counts) + " |"]
     lines.append("|---|" + "--:|" * len(counts))
     for model in MODELS:
         cells = (f"{_mean([one[count][model] for one in made], 'ndcg@10'):.3f}" for count in counts)

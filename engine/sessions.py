@@ -37,7 +37,7 @@ _REACH = 100
 #: A sitting is learned from when it has so many songs; half of them are given.
 _LEAST_SONGS = 6
 #: Fewer sittings than this teach nothing.
-_LEAST_SITTINGS = 60
+_LEAST_SITTINGS = 40
 _ENOUGH_SITTINGS = 2000
 _WINDOWS = 5
 _OTHERS_PER_LIST = 150
