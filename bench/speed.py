@@ -206,7 +206,7 @@ def _with_wrk(
         ]
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1])  # type: ignore[index]
-    at = {p: _ms(re.search(rf"\b{p}%\s+(\S+)", text)[1]) for p in (50, 99)}  # type: ignore[index]
+    at = {p: _ms(re.search(rf"^\s+{p}%\s+(\S+)", text, re.M)[1]) for p in (50, 99)}  # type: ignore[index]
     return {"per_s": rate, "p50_ms": at[50], "p99_ms": at[99]}
 
 
