@@ -108,7 +108,7 @@ def test_the_ranker_survives_the_disk(model: Model, corpus: Corpus, tmp_path: Pa
 
 def test_too_few_sittings_teach_nothing(corpus: Corpus) -> None:
     assert corpus.events is not None
-    few = corpus.events.session < 40
+    few = corpus.events.session < 30
     events = Events(
         **{name: getattr(corpus.events, name)[few] for name in ("member", "row", "day", "session")}
     )
