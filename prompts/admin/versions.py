@@ -8,6 +8,7 @@ from uuid import UUID
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
+from django.forms import Script
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
@@ -49,7 +50,7 @@ class VersionAdmin(StudioAdmin):
     search_fields = ("note",)
 
     class Media:
-        js = ("prompts/studio.js",)
+        js = (Script("prompts/studio.js", defer=True),)  # it looks for elements of the page
 
     # --- list ---
     @admin.display(description=_("버전"), ordering="number")

@@ -1,0 +1,188 @@
+"""What the studio's pages do beyond opening: lint while typing, try beside live, publish in two steps, stay fast."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from django.utils import translation
+
+from prompts import board, previews, publishing
+from prompts.models import AuditEvent, ModelCall, PromptTemplate, PromptVersion
+from prompts.previews import Input
+from prompts.publishing import By
+from tests.fake_model import FakeModel
+
+from .conftest import approved, draft, live_of, lock_of
+
+#: What a page may ask the database, session and account included.
+MOST_QUERIES = 10
+
+
+@pytest.fixture
+def desk(boss: User) -> Client:
+    client = Client()
+    client.force_login(boss)
+    return client
+
+
+def page(name: str, *args: object) -> str:
+    return reverse(f"admin:prompts_{name}", args=args)
+
+
+def form_of(version: PromptVersion, **changes: object) -> dict[str, object]:
+    return {
+        "note": version.note,
+        "system_text": version.system_text,
+        "user_text": version.user_text,
+        "lock_version": version.lock_version,
+        **{f"param_{name}": value for name, value in version.params.items()},
+        **changes,
+    }
+
+
+def test_lint_answers_while_the_text_is_typed(
+    curation: PromptTemplate, editor: User, desk: Client
+) -> None:
+    version = draft(curation, editor)
+    typed = form_of(version, user_text=version.user_text + "{{ nobody }}")
+    answer = desk.post(page("promptversion_lint", version.pk), typed).json()
+    assert [finding["code"] for finding in answer["findings"]] == [
+        "unknown_variable",
+        "data_not_last",
+    ]
+    assert answer["user_tokens"] > 0
+    version.refresh_from_db()
+    assert "nobody" not in version.user_text  # nothing was saved
+
+
+def test_the_page_of_somebody_who_saved_later_is_refused(
+    curation: PromptTemplate, editor: User, desk: Client
+) -> None:
+    version = draft(curation, editor)
+    seen = form_of(version, note="둘째")
+    desk.post(page("promptversion_change", version.pk), form_of(version, note="첫째"))
+    answer = desk.post(page("promptversion_change", version.pk), seen)
+    assert answer.status_code == 200  # the form again, with what was typed
+    assert "둘째" in answer.content.decode()
+    version.refresh_from_db()
+    assert version.note == "첫째"
+
+
+def test_publishing_in_two_steps(curation: PromptTemplate, publisher: User, desk: Client) -> None:
+    version = approved(curation, publisher)
+    shown = desk.get(page("promptversion_publish", version.pk)).content.decode()
+    assert "curation@1" in shown
+    assert "<ins>" in shown
+    sent = {"reason": "", "seen_lock": lock_of(curation)}
+    desk.post(page("promptversion_publish", version.pk), sent)
+    assert live_of(curation) != version  # no reason, no move
+    desk.post(page("promptversion_publish", version.pk), sent | {"reason": "더 밝게"})
+    assert live_of(curation) == version
+    event = AuditEvent.objects.filter(verb="release.publish").first()
+    assert event is not None
+    assert (event.actor_name, event.reason, event.ip) == ("boss", "더 밝게", "127.0.0.1")
+    assert event.request_id
+
+
+def test_the_preview_shows_what_would_be_sent_for_a_member(
+    curation: PromptTemplate, editor: User, desk: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(previews, "_hooks", previews.Hooks())
+    previews.register(
+        "curation",
+        lambda member, params: Input(
+            variables={
+                "candidates": [("밤을 달리다", "요아소비")],
+                "taste": f"{member}의 취향",
+                "count": 1,
+            },
+            items=("밤을 달리다",),
+        ),
+    )
+    shown = desk.get(page("promptversion_preview", draft(curation, editor).pk), {"member": "42"})
+    assert "42의 취향" in shown.content.decode()
+    assert "1 밤을 달리다 / 요아소비" in shown.content.decode()
+
+
+def test_trying_asks_both_versions_and_marks_the_difference(
+    curation: PromptTemplate, editor: User, desk: Client, model: FakeModel
+) -> None:
+    version = draft(curation, editor)
+    answer = desk.post(page("promptversion_preview", version.pk), {"member": "", "run": ""})
+    tried, beside = answer.context["tried"], answer.context["beside"]
+    assert (tried.label, beside.label) == ("curation@2", "curation@1")
+    assert [line.text.partition(" ")[0] for line in tried.picks]
+    assert len(model.seen) == 2
+    assert set(ModelCall.objects.values_list("trigger", flat=True)) == {"preview"}
+    assert AuditEvent.objects.filter(verb="version.tried", actor_name="boss").exists()
+
+
+def test_a_model_that_fails_leaves_a_page_that_says_so(
+    curation: PromptTemplate, editor: User, desk: Client, model: FakeModel
+) -> None:
+    model.fault = "500"
+    answer = desk.post(page("promptversion_preview", draft(curation, editor).pk), {})
+    assert answer.status_code == 200
+    assert answer.context["tried"].failure == "http_5xx"
+
+
+def test_staff_text_is_shown_as_text(curation: PromptTemplate, editor: User, desk: Client) -> None:
+    version = draft(curation, editor, extra="<script>alert(1)</script>")
+    for name in ("change", "preview", "compare", "publish"):
+        shown = desk.get(page(f"promptversion_{name}", version.pk)).content.decode()
+        assert "<script>alert(1)" not in shown
+        assert "alert(1)" in shown
+
+
+@pytest.mark.parametrize("name", ["change", "preview", "compare", "evaluate", "publish"])
+def test_a_versions_pages_ask_little(
+    name: str,
+    curation: PromptTemplate,
+    publisher: User,
+    desk: Client,
+    django_assert_max_num_queries,
+) -> None:
+    version = approved(curation, publisher)
+    board.banners()  # kept for some seconds, shared by all pages
+    with django_assert_max_num_queries(MOST_QUERIES):
+        assert desk.get(page(f"promptversion_{name}", version.pk)).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["prompttemplate", "promptversion", "release", "modelcall"])
+def test_lists_ask_as_little_for_many_rows(
+    name: str,
+    curation: PromptTemplate,
+    publisher: User,
+    desk: Client,
+    django_assert_max_num_queries,
+) -> None:
+    for at in range(5):
+        version = approved(curation, publisher, extra=f"{at}.")
+        publishing.publish(
+            version, seen_lock=lock_of(curation), by=By(actor=publisher, reason="시험")
+        )
+    board.banners()
+    with django_assert_max_num_queries(MOST_QUERIES):
+        assert desk.get(page(f"{name}_changelist")).status_code == 200
+
+
+def test_a_stopped_prompt_is_announced_on_every_page(
+    curation: PromptTemplate, operator: User, desk: Client
+) -> None:
+    url = page("prompttemplate_stop", curation.pk)
+    desk.post(url, {"reason": "이상한 답", "seen_lock": lock_of(curation)})
+    shown = desk.get(reverse("admin:prompts_auditevent_changelist")).content.decode()
+    assert "모델에 묻지 않습니다" in shown
+
+
+def test_pages_speak_english_when_asked(
+    curation: PromptTemplate, publisher: User, desk: Client
+) -> None:
+    version = approved(curation, publisher)
+    desk.cookies["django_language"] = "en"
+    shown = desk.get(page("promptversion_publish", version.pk)).content.decode()
+    assert "What changes" in shown
+    assert "무엇이 바뀌나" not in shown
+    translation.activate("ko")
