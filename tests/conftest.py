@@ -61,6 +61,13 @@ def missing_service(name: str) -> None:
     pytest.skip(f"needs {name}")
 
 
+def missing_tool(name: str) -> None:
+    """Skip for want of a program that only checks our files; where CI installed them, fail."""
+    if os.environ.get("REQUIRE_TOOLS") == "1":
+        pytest.fail(f"{name} is not installed, but REQUIRE_TOOLS=1.")
+    pytest.skip(f"{name} is not installed")
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

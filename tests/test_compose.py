@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from songs_ai.settings import env
-from tests.conftest import free_port, missing_service
+from tests.conftest import free_port, missing_service, missing_tool
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
@@ -55,7 +55,7 @@ def interpolate(value: Any, variables: dict[str, str]) -> Any:
 def docker_compose(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     binary = shutil.which("docker-compose")
     if binary is None:
-        missing_service("docker-compose")
+        missing_tool("docker-compose")
     environment = {"PATH": os.environ["PATH"], **variables}
     return subprocess.run(
         [str(binary), "-f", str(ROOT / "docker-compose.yml"), *arguments],

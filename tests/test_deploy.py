@@ -8,9 +8,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
 import yaml
 from django.test import Client
+
+from tests.conftest import missing_tool
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"
@@ -33,7 +34,7 @@ AGREED_NAMES = (
 def check(*command: str, folder: Path = PROMETHEUS) -> None:
     """Run a tool; skipped where it is not installed."""
     if shutil.which(command[0]) is None:
-        pytest.skip(f"{command[0]} is not installed")
+        missing_tool(command[0])
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, timeout=60, check=False
     )
@@ -61,8 +62,6 @@ def test_alertmanager_accepts_its_configuration() -> None:
 
 def test_nginx_accepts_the_sample(tmp_path: Path) -> None:
     """With a certificate made for this test, in a folder of its own."""
-    if shutil.which("nginx") is None or shutil.which("openssl") is None:
-        pytest.skip("nginx or openssl is not installed")
     key, certificate = tmp_path / "songs-ai.key", tmp_path / "songs-ai.pem"
     request = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=songs-ai"
     check(*request.split(), "-keyout", str(key), "-out", str(certificate))
