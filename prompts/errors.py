@@ -43,6 +43,12 @@ class VersionIsFrozen(PromptError):
     code = "VERSION_IS_FROZEN"
 
 
+class OnlyPublishingMoves(PromptError):
+    """What members get is changed through prompts.publishing and nowhere else."""
+
+    code = "ONLY_PUBLISHING_MOVES"
+
+
 class StaleEdit(PromptError):
     """Someone else changed this in the meantime. Reload the page and look at the difference."""
 

@@ -37,11 +37,14 @@ from prompts.models import (
     State,
     Verdict,
 )
+from prompts.models.moving import moving
 from prompts.models.versions import DEFAULT_STEPS, default_guardrails
 
 #: Publishing past the four eyes or a failed gate must be worth a whole sentence.
 BREAK_GLASS_REASON = 20
 SYSTEM_NAME = "시스템"
+#: Moves that gave everybody the version they name.
+LIVE_KINDS = (ReleaseKind.PUBLISH, ReleaseKind.SCHEDULED, ReleaseKind.ROLLBACK)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,9 +108,14 @@ def _unix(text: str) -> str:
 
 
 def create_draft(
-    template: PromptTemplate, body: Body, *, by: By, parent: PromptVersion | None = None
+    template: PromptTemplate,
+    body: Body,
+    *,
+    by: By,
+    parent: PromptVersion | None = None,
+    author: Any = None,
 ) -> PromptVersion:
-    """A new draft; several may be open at once."""
+    """A new draft; several may be open at once. `author` is whose it is, if not his who acts."""
     by.needs("add_promptversion")
     body = body.cleaned()
     with _locked(template) as held:
@@ -121,7 +129,7 @@ def create_draft(
             model_profile_id=body.model_profile_id,
             contract_version=held.contract.version,
             note=body.note,
-            created_by=by.actor,
+            created_by=author or by.actor,
         )
         version.lint = as_json(lint(draft_of(version)))
         version.save()
@@ -129,16 +137,15 @@ def create_draft(
     return version
 
 
-def fork(version: PromptVersion, *, by: By) -> PromptVersion:
+def fork(version: PromptVersion, *, by: By, author: Any = None) -> PromptVersion:
     """A draft that says what `version` says: how anything but a draft is edited."""
     body = Body(
         system_text=version.system_text,
         user_text=version.user_text,
         params=version.params,
         model_profile_id=version.model_profile_id,
-        note=_("%(label)s에서 시작") % {"label": version.label},
     )
-    return create_draft(version.template, body, by=by, parent=version)
+    return create_draft(version.template, body, by=by, parent=version, author=author)
 
 
 def save_draft(version: PromptVersion, body: Body, *, seen_lock: int, by: By) -> PromptVersion:
@@ -225,9 +232,9 @@ def submit(version: PromptVersion, *, by: By) -> None:
 
 
 def approve(version: PromptVersion, *, seen_sha: str, by: By) -> None:
-    """Let a version be published. The one who approves is not the one who wrote it, and saw what he approves."""
+    """Let a version be published. The one who approves wrote none of it, and saw what he approves."""
     by.needs("review_promptversion")
-    if by.actor is not None and version.created_by_id == by.actor.pk:
+    if by.actor is not None and by.actor.pk in authors_of(version):
         raise NotAllowed(_("자기가 쓴 버전은 스스로 승인할 수 없습니다."))
     if seen_sha != version.body_sha256:
         raise StaleEdit(_("보고 있던 내용과 지금 내용이 다릅니다. 새로 불러오십시오."))
@@ -242,6 +249,15 @@ def approve(version: PromptVersion, *, seen_sha: str, by: By) -> None:
         decided_at=timezone.now(),
         decision_note=by.reason,
     )
+
+
+def authors_of(version: PromptVersion) -> set[int]:
+    """Accounts that wrote any of a version: its creator and everybody who saved the draft."""
+    edits = AuditEvent.objects.filter(
+        object_type=version._meta.label_lower, object_id=str(version.pk), verb="version.edited"
+    )
+    writers = {*edits.values_list("actor_id", flat=True), version.created_by_id}
+    return {account for account in writers if account is not None}
 
 
 def request_changes(version: PromptVersion, *, by: By) -> PromptVersion:
@@ -259,27 +275,41 @@ def request_changes(version: PromptVersion, *, by: By) -> PromptVersion:
             decided_at=timezone.now(),
             decision_note=by.reason,
         )
-        return fork(version, by=By(actor=None, request_id=by.request_id))
+        system = By(actor=None, request_id=by.request_id)
+        return fork(version, by=system, author=version.created_by)
 
 
 def archive(version: PromptVersion, *, by: By) -> None:
     """Put away what is not going to be used. What is live or rolled out can't be archived."""
     by.needs("submit_promptversion")
-    template = PromptTemplate.objects.select_related("live_release", "rollout").get(
-        pk=version.template_id
-    )
-    in_use = {
-        template.live_release.version_id if template.live_release else None,
-        template.rollout.candidate_id if template.rollout else None,
-    }
-    if version.pk in in_use:
-        raise GuardFailed(_("쓰이고 있는 버전은 보관할 수 없습니다."))
+    with _locked(version.template) as template:
+        in_use = {
+            template.live_release.version_id if template.live_release else None,
+            template.rollout.candidate_id if template.rollout else None,
+        }
+        if version.pk in in_use:
+            raise GuardFailed(_("쓰이고 있는 버전은 보관할 수 없습니다."))
+        _step(
+            version,
+            {State.DRAFT, State.APPROVED, State.CHANGES_REQUESTED},
+            State.ARCHIVED,
+            by=by,
+            verb="version.archived",
+            go_live_at=None,
+        )
+
+
+def adopt(version: PromptVersion, *, by: By) -> None:
+    """Approve a text that came with the code and was reviewed there; only the system itself may."""
+    if by.actor is not None:
+        raise NotAllowed
     _step(
         version,
-        {State.DRAFT, State.APPROVED, State.CHANGES_REQUESTED},
-        State.ARCHIVED,
+        {State.DRAFT},
+        State.APPROVED,
         by=by,
-        verb="version.archived",
+        verb="version.adopted",
+        submitted_at=timezone.now(),
     )
 
 
@@ -287,7 +317,7 @@ def _step(
     version: PromptVersion, sources: set[State], target: State, *, by: By, verb: str, **values: Any
 ) -> None:
     """Move a version's state if it still stands where it must; raises StaleEdit."""
-    with transaction.atomic():
+    with transaction.atomic(), moving():
         waiting = PromptVersion.objects.filter(
             pk=version.pk, state__in=sources, lock_version=version.lock_version
         )
@@ -340,8 +370,7 @@ def publish(
     with _locked(version.template, seen_lock=seen_lock) as template:
         if not break_glass:
             _needs_approval_and_verdict(version)
-        if template.rollout_id:
-            raise GuardFailed(_("롤아웃이 진행 중입니다. 먼저 끝내십시오."))
+        _needs_no_rollout(template)
         if template.live_release and template.live_release.version_id == version.pk:
             raise GuardFailed(_("이 버전은 이미 배포되어 있습니다."))
         if version.state != State.APPROVED:
@@ -360,7 +389,8 @@ def publish(
             evidence=_evidence(version, break_glass),
         )
     if break_glass:
-        _mail_break_glass(version, by)
+        told = _("검토 없이 배포됨: %(label)s") % {"label": version.label}
+        _mail(told, f"{by.name}: {by.reason}")
     return release
 
 
@@ -372,9 +402,20 @@ def schedule(version: PromptVersion, *, at: datetime, by: By) -> None:
         raise GuardFailed(_("예약 시각은 앞으로의 때여야 합니다."))
     _needs_servable(version)
     _needs_approval_and_verdict(version)
-    with transaction.atomic():
+    with _locked(version.template):
         PromptVersion.objects.filter(pk=version.pk).update(go_live_at=at)
-        _audit(by, "version.scheduled", version, after={"go_live_at": at}, reason=by.reason)
+        _audit(by, "version.scheduled", version, after={"go_live_at": at})
+    version.refresh_from_db()
+
+
+def unschedule(version: PromptVersion, *, by: By) -> None:
+    """Take back a scheduled publication."""
+    by.needs("publish_promptversion")
+    with _locked(version.template):
+        waiting = PromptVersion.objects.filter(pk=version.pk, go_live_at__isnull=False)
+        if not waiting.update(go_live_at=None):
+            raise StaleEdit(_("예약된 배포가 없습니다."))
+        _audit(by, "version.unscheduled", version, before={"go_live_at": version.go_live_at})
     version.refresh_from_db()
 
 
@@ -383,25 +424,34 @@ def publish_due(now: datetime) -> list[str]:
     done = []
     due = PromptVersion.objects.select_related("template").filter(go_live_at__lte=now)
     for version in due.order_by("go_live_at"):
-        PromptVersion.objects.filter(pk=version.pk).update(go_live_at=None)
         try:
-            _publish_scheduled(version)
-            done.append(version.label)
+            if _publish_scheduled(version):
+                done.append(version.label)
         except (GuardFailed, StaleEdit) as error:
-            _audit(By(), "version.schedule_failed", version, reason=str(error))
+            _drop_schedule(version, str(error))
     return done
 
 
-def _publish_scheduled(version: PromptVersion) -> Release:
+def _publish_scheduled(version: PromptVersion) -> Release | None:
+    """None when another process did it, or somebody took the schedule back."""
     _needs_servable(version)
     by = By(reason=_("예약된 배포"))
     with _locked(version.template) as template:
+        if not PromptVersion.objects.filter(pk=version.pk, go_live_at__isnull=False).exists():
+            return None
         _needs_approval_and_verdict(version)
-        if template.rollout_id:
-            raise GuardFailed(_("롤아웃이 진행 중입니다. 먼저 끝내십시오."))
+        _needs_no_rollout(template)
         return _go_live(
             template, version, kind=ReleaseKind.SCHEDULED, by=by, evidence=_evidence(version, False)
         )
+
+
+def _drop_schedule(version: PromptVersion, why: str) -> None:
+    """What can't go live stays as it is, and people are told."""
+    with _locked(version.template):
+        PromptVersion.objects.filter(pk=version.pk).update(go_live_at=None)
+        _audit(By(), "version.schedule_failed", version, reason=why)
+    _mail(_("예약된 배포를 하지 못함: %(label)s") % {"label": version.label}, why)
 
 
 def roll_back(
@@ -412,12 +462,17 @@ def roll_back(
     by.needs_reason()
     if to is not None:
         _needs_contract(to)
-        if not Release.objects.filter(template=template, version=to).exists():
+        if not was_live(to):
             raise GuardFailed(_("한 번도 배포된 적이 없는 버전으로는 되돌릴 수 없습니다."))
     with _locked(template, seen_lock=seen_lock) as held:
         if held.rollout is not None:
             _close(held, RolloutState.ABANDONED, reason=by.reason)
         return _go_live(held, to, kind=ReleaseKind.ROLLBACK, by=by, evidence={})
+
+
+def was_live(version: PromptVersion) -> bool:
+    """Whether every member ever got this version; a candidate of a rollout was not live by that."""
+    return Release.objects.filter(version=version, kind__in=LIVE_KINDS).exists()
 
 
 def kill(template: PromptTemplate, *, by: By) -> Release:
@@ -571,7 +626,7 @@ def _held(rollout: Rollout, states: set[RolloutState]) -> Iterator[tuple[PromptT
 @contextmanager
 def _locked(template: PromptTemplate, *, seen_lock: int | None = None) -> Iterator[PromptTemplate]:
     """The template's row, ours alone until the end; raises StaleEdit if it moved since `seen_lock`."""
-    with transaction.atomic():
+    with transaction.atomic(), moving():
         # No join here: MySQL would lock the joined rows, and nullable ones it may refuse.
         held = PromptTemplate.objects.select_for_update().get(pk=template.pk)
         if seen_lock is not None and held.lock_version != seen_lock:
@@ -610,8 +665,14 @@ def _needs_servable(version: PromptVersion) -> None:
         )
 
 
+def _needs_no_rollout(template: PromptTemplate) -> None:
+    if template.rollout_id:
+        raise GuardFailed(_("롤아웃이 진행 중입니다. 먼저 끝내십시오."))
+
+
 def _needs_approval_and_verdict(version: PromptVersion) -> None:
-    if version.state != State.APPROVED:
+    """As the row stands now: it may have been put away since the page was opened."""
+    if not PromptVersion.objects.filter(pk=version.pk, state=State.APPROVED).exists():
         raise GuardFailed(_("승인된 버전만 배포할 수 있습니다."))
     if not gate(version).open:
         raise GuardFailed(_("평가 세트에서 합격하지 않은 버전입니다."))
@@ -642,6 +703,10 @@ def _go_live(
     by: By,
     evidence: dict[str, Any],
 ) -> Release:
+    if version is not None:  # what is live needs no schedule any more
+        PromptVersion.objects.filter(pk=version.pk, go_live_at__isnull=False).update(
+            go_live_at=None
+        )
     return _record(template, version, kind=kind, by=by, evidence=evidence, live=True)
 
 
@@ -706,13 +771,14 @@ def _audit(
     )
 
 
-def _mail_break_glass(version: PromptVersion, by: By) -> None:
+def _mail(subject: str, text: str) -> None:
+    """Tell the operators after the commit; a mail server that is down stops nobody."""
     if not settings.OPERATORS_MAIL:
         return
     transaction.on_commit(
         lambda: send_mail(
-            subject=_("[Songs AI] 검토 없이 배포됨: %(label)s") % {"label": version.label},
-            message=f"{by.name}: {by.reason}",
+            subject=f"[Songs AI] {subject}",
+            message=text,
             from_email=None,
             recipient_list=settings.OPERATORS_MAIL,
             fail_silently=True,

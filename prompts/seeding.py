@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 
 from django.db import transaction
-from django.utils import timezone
 
 from prompts import publishing
 from prompts.defaults import DefaultText, default_texts
 from prompts.errors import GuardFailed
-from prompts.models import PromptTemplate, PromptVersion, Release, State
+from prompts.models import PromptTemplate, PromptVersion, Release
 from prompts.publishing import Body, By
 
 log = logging.getLogger(__name__)
@@ -59,8 +58,5 @@ def _add(template: PromptTemplate, text: DefaultText) -> PromptVersion:
         ),
         by=By(),
     )
-    PromptVersion.objects.filter(pk=version.pk).update(
-        state=State.APPROVED, submitted_at=timezone.now()
-    )
-    version.refresh_from_db()
+    publishing.adopt(version, by=By())
     return version

@@ -142,7 +142,6 @@ class TemplateAdmin(StudioAdmin):
                 user_text=live.user_text,
                 params=dict(live.params),
                 model_profile_id=live.model_profile_id,
-                note=_t("%(label)s에서 시작") % {"label": live.label},
             )
             attempt(
                 request,
@@ -221,7 +220,7 @@ class TemplateAdmin(StudioAdmin):
 
 def _was_live(release: Release) -> bool:
     """Whether this row made a version the live one, so that it can be gone back to."""
-    return release.kind in {"publish", "rollback", "scheduled"}
+    return release.kind in publishing.LIVE_KINDS
 
 
 def _target(template: PromptTemplate, raw: str) -> PromptVersion | None:

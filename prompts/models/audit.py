@@ -26,6 +26,11 @@ class AppendOnlyQuerySet(models.QuerySet[Any]):
     def delete(self) -> NoReturn:
         raise AppendOnlyError(self.model)
 
+    def bulk_create(self, objs: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        if kwargs.get("update_conflicts"):
+            raise AppendOnlyError(self.model)
+        return super().bulk_create(objs, *args, **kwargs)
+
     def bulk_update(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise AppendOnlyError(self.model)
 

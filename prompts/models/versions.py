@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -10,9 +10,10 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from prompts.contracts import Contract, contract
-from prompts.errors import VersionIsFrozen
+from prompts.errors import OnlyPublishingMoves, VersionIsFrozen
 from prompts.models.audit import AppendOnly
 from prompts.models.calls import ModelProfile
+from prompts.models.moving import MovedQuerySet, check_move, needs_moving
 from prompts.rendering import body_sha
 
 
@@ -59,6 +60,12 @@ class PromptTemplate(models.Model):
     lock_version = models.PositiveIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(_("만든 때"), auto_now_add=True)
 
+    objects = MovedQuerySet.as_manager()
+    #: What members get, and the count of its moves.
+    MOVED_FIELDS: ClassVar = frozenset(
+        {"live_release", "live_release_id", "rollout", "rollout_id", "paused", "lock_version"}
+    )
+
     class Meta:
         verbose_name = _("프롬프트")
         verbose_name_plural = _("프롬프트")
@@ -67,6 +74,13 @@ class PromptTemplate(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        check_move(self, frozenset({"live_release_id", "rollout_id", "paused", "lock_version"}))
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise OnlyPublishingMoves("Prompts are stopped, not deleted: history names them.")
 
     @property
     def contract(self) -> Contract:
@@ -109,8 +123,14 @@ BODY_FIELDS = frozenset(
 )
 
 
+#: Where a version stands: moved by prompts/publishing.py.
+MOVED_FIELDS = frozenset(
+    {"state", "lock_version", "go_live_at", "submitted_at", "decided_by", "decided_at"}
+)
+
+
 class PromptVersionQuerySet(models.QuerySet["PromptVersion"]):
-    """Refuses to change what a version says behind the model's back."""
+    """Refuses to change what a version says, or where it stands, behind the model's back."""
 
     def update(self, **values: Any) -> int:
         touched = BODY_FIELDS & values.keys()
@@ -118,7 +138,14 @@ class PromptVersionQuerySet(models.QuerySet["PromptVersion"]):
             raise VersionIsFrozen(
                 f"{', '.join(sorted(touched))}: edit drafts through publishing.save_draft."
             )
+        if moved := MOVED_FIELDS & values.keys():
+            needs_moving(", ".join(sorted(moved)))
         return super().update(**values)
+
+    def bulk_create(self, objs: Any, *args: Any, **kwargs: Any) -> list[PromptVersion]:
+        if kwargs.get("update_conflicts"):
+            raise VersionIsFrozen("Versions are added, not overwritten.")
+        return super().bulk_create(objs, *args, **kwargs)
 
     def save_draft(self, version_id: int, *, seen_lock: int, **body: Any) -> bool:
         """Change a draft if nobody else did since `seen_lock` was read; False means somebody did, or it is no draft."""
@@ -200,6 +227,7 @@ class PromptVersion(models.Model):
     def save(self, *args: Any, **kwargs: Any) -> None:
         if not self._state.adding and not self._stored_as_draft():
             raise VersionIsFrozen
+        check_move(self, frozenset({"state", "lock_version", "go_live_at"}))
         self.body_sha256 = self.content_sha()
         super().save(*args, **kwargs)
 
@@ -249,7 +277,7 @@ class ReleaseKind(models.TextChoices):
 
 
 class Release(AppendOnly):
-    """One move of what members get: who, from what, to what, why, when."""
+    """One move of what members get: who, from what, to what, why, when. Written by prompts/publishing.py alone."""
 
     template = models.ForeignKey(
         PromptTemplate,
@@ -291,6 +319,11 @@ class Release(AppendOnly):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.version or self.template.slug}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if self._state.adding:
+            needs_moving("Release")
+        super().save(*args, **kwargs)
 
 
 class RolloutState(models.TextChoices):
@@ -355,6 +388,23 @@ class Rollout(models.Model):
     started_at = models.DateTimeField(_("시작"), auto_now_add=True)
     ended_at = models.DateTimeField(_("끝"), null=True, blank=True)
 
+    objects = MovedQuerySet.as_manager()
+    #: Every field says who gets what; none is edited by hand.
+    MOVED_FIELDS: ClassVar = frozenset(
+        {
+            "control",
+            "candidate",
+            "salt",
+            "steps",
+            "step_index",
+            "min_runs",
+            "guardrails",
+            "state",
+            "state_reason",
+            "ended_at",
+        }
+    )
+
     class Meta:
         verbose_name = _("롤아웃")
         verbose_name_plural = _("롤아웃")
@@ -364,6 +414,10 @@ class Rollout(models.Model):
 
     def __str__(self) -> str:
         return f"{self.candidate.label} {self.percent}%"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        needs_moving("Rollout")
+        super().save(*args, **kwargs)
 
     @property
     def percent(self) -> int:

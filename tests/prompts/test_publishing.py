@@ -10,7 +10,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from prompts import publishing, seeding
-from prompts.errors import GuardFailed, NotAllowed, StaleEdit, VersionIsFrozen
+from prompts.errors import (
+    GuardFailed,
+    NotAllowed,
+    OnlyPublishingMoves,
+    StaleEdit,
+    VersionIsFrozen,
+)
 from prompts.models import (
     AuditEvent,
     EvalRun,
@@ -19,6 +25,7 @@ from prompts.models import (
     PromptTemplate,
     PromptVersion,
     Release,
+    Rollout,
     State,
     Verdict,
 )
@@ -117,6 +124,48 @@ def test_a_submitted_version_never_changes(curation: PromptTemplate, editor: Use
     assert version.content_sha() == sha
 
 
+def test_a_shell_moves_nothing_that_members_get(curation: PromptTemplate, editor: User) -> None:
+    version, live = approved(curation, editor), live_of(curation)
+    release = curation.live_release
+
+    def put(row: PromptTemplate | PromptVersion, **values: object) -> None:
+        for name, value in values.items():
+            setattr(row, name, value)
+        row.save()
+
+    attempts = (
+        lambda: put(PromptTemplate.objects.get(pk=curation.pk), live_release=None),
+        lambda: put(PromptTemplate.objects.get(pk=curation.pk), paused=True),
+        lambda: PromptTemplate.objects.update(live_release=None),
+        lambda: PromptTemplate.objects.filter(pk=curation.pk).delete(),
+        lambda: put(draft(curation, editor), state=State.APPROVED),
+        lambda: PromptVersion.objects.filter(pk=version.pk).update(state=State.DRAFT),
+        lambda: PromptVersion.objects.bulk_update([version], ["state"]),
+        lambda: PromptVersion.objects.filter(pk=version.pk).update(go_live_at=timezone.now()),
+        lambda: Release.objects.create(template=curation, version=version, kind="publish"),
+        lambda: Rollout.objects.create(template=curation, candidate=version, salt="x"),
+        lambda: Rollout.objects.update(step_index=4),
+    )
+    for attempt in attempts:
+        with pytest.raises(OnlyPublishingMoves), transaction.atomic():
+            attempt()
+    curation.refresh_from_db()
+    version.refresh_from_db()
+    assert (live_of(curation), curation.live_release, curation.paused) == (live, release, False)
+    assert version.state == State.APPROVED
+    curation.title = "다른 제목"
+    curation.save()  # what members do not get may change
+
+
+def test_an_insert_overwrites_nothing(curation: PromptTemplate, editor: User) -> None:
+    version = approved(curation, editor)
+    upsert = {"update_conflicts": True, "update_fields": ["system_text"], "unique_fields": ["id"]}
+    with pytest.raises(VersionIsFrozen):
+        PromptVersion.objects.bulk_create([version], **upsert)
+    with pytest.raises(AppendOnlyError):
+        AuditEvent.objects.bulk_create([AuditEvent(verb="x")], **upsert)
+
+
 def test_a_fork_says_the_same_and_is_a_draft(curation: PromptTemplate, editor: User) -> None:
     source = approved(curation, editor)
     copy = publishing.fork(source, by=By(actor=editor))
@@ -159,6 +208,19 @@ def test_nobody_approves_his_own_version(
         publishing.approve(version, seen_sha=version.body_sha256, by=By(actor=publisher))
 
 
+def test_who_edited_a_draft_does_not_approve_it(
+    curation: PromptTemplate, editor: User, publisher: User, settings
+) -> None:
+    settings.PROMPTS_REQUIRE_REVIEW = True
+    version = draft(curation, editor)
+    publishing.save_draft(
+        version, body_of(version, system_text="내 글"), seen_lock=0, by=By(actor=publisher)
+    )
+    publishing.submit(version, by=By(actor=editor))
+    with pytest.raises(NotAllowed):
+        publishing.approve(version, seen_sha=version.body_sha256, by=By(actor=publisher))
+
+
 def test_what_is_approved_is_what_was_seen(
     curation: PromptTemplate, editor: User, publisher: User, settings
 ) -> None:
@@ -177,6 +239,7 @@ def test_requested_changes_leave_the_author_a_draft_copy(
     assert version.state == State.CHANGES_REQUESTED
     assert version.decision_note == "너무 김"
     assert (copy.parent, copy.state) == (version, State.DRAFT)
+    assert copy.created_by == editor  # and so not approved by him
 
 
 # --- live ----------------------------------------------------------------------------------------
@@ -247,6 +310,14 @@ def test_rolling_back_goes_only_where_members_were_before(
     version, never = (approved(curation, publisher, extra=extra) for extra in ("하나.", "둘."))
     publish(version, publisher)
     with pytest.raises(GuardFailed):
+        publishing.roll_back(
+            curation, never, seen_lock=lock_of(curation), by=By(actor=operator, reason="급함")
+        )
+    rollout = publishing.start_rollout(
+        never, seen_lock=lock_of(curation), by=By(actor=publisher, reason="조금씩")
+    )
+    publishing.end(rollout, promote=False, by=By(actor=publisher, reason="아님"))
+    with pytest.raises(GuardFailed):  # a few members had it, not everybody
         publishing.roll_back(
             curation, never, seen_lock=lock_of(curation), by=By(actor=operator, reason="급함")
         )
@@ -363,14 +434,40 @@ def test_a_scheduled_version_goes_live_when_its_time_comes(
     assert publishing.publish_due(now + timedelta(hours=3)) == []
 
 
-def test_a_scheduled_version_that_lost_its_guards_stays_and_says_why(
+def test_a_schedule_ends_when_it_is_taken_back_or_done_by_hand(
     curation: PromptTemplate, publisher: User
 ) -> None:
+    taken_back, by_hand = (approved(curation, publisher, extra=extra) for extra in ("하나.", "둘."))
+    first, later = live_of(curation), timezone.now() + timedelta(hours=1)
+    by = By(actor=publisher, reason="내일")
+    for version in (taken_back, by_hand):
+        publishing.schedule(version, at=later, by=by)
+    publishing.unschedule(taken_back, by=by)
+    with pytest.raises(StaleEdit):
+        publishing.unschedule(taken_back, by=by)
+    publish(by_hand, publisher)
+    publishing.roll_back(curation, first, seen_lock=lock_of(curation), by=by)
+    assert publishing.publish_due(later) == []
+    assert live_of(curation) == first  # the clock does not bring back what was rolled back
+
+
+def test_a_scheduled_version_that_lost_its_guards_stays_and_says_why(
+    curation: PromptTemplate,
+    publisher: User,
+    settings,
+    mailoutbox,
+    django_capture_on_commit_callbacks,
+) -> None:
+    settings.OPERATORS_MAIL = ["ops@example.org"]
     version = approved(curation, publisher)
     now = timezone.now()
     publishing.schedule(version, at=now + timedelta(hours=1), by=By(actor=publisher, reason="내일"))
     EvalSet.objects.create(template=curation, title="가을")
-    assert publishing.publish_due(now + timedelta(hours=2)) == []
+    with django_capture_on_commit_callbacks(execute=True):
+        assert publishing.publish_due(now + timedelta(hours=2)) == []
+    assert [mail.subject for mail in mailoutbox] == [
+        f"[Songs AI] 예약된 배포를 하지 못함: {version.label}"
+    ]
     assert live_of(curation) != version
     assert AuditEvent.objects.filter(verb="version.schedule_failed").exists()
 
