@@ -323,6 +323,28 @@ class Catalog:
         return (np.searchsorted(order, self.corpus.popularity) / max(self.n, 1)).astype(np.float32)
 
     @cached_property
+    def liked_by_count(self) -> Rows:
+        """(n,) members who ever liked the song or keep it on a playlist."""
+        counts: Rows = np.diff(self.corpus.liked_by.indptr).astype(np.int32)
+        return counts
+
+    @cached_property
+    def fame_rank(self) -> Floats:
+        """(n,) 0 … 1: share of the songs anybody likes that fewer members like; 0 where nobody does."""
+        return _share_below(self.liked_by_count, self.liked_by_count)
+
+    @cached_property
+    def artist_fame_rank(self) -> Floats:
+        """(n,) the same of a song's leading artist among artists, by his likes in all; 0 without one."""
+        leading = self.terms["artist"].leading
+        likes = np.bincount(
+            leading[leading >= 0],
+            self.liked_by_count[leading >= 0],
+            minlength=len(self.terms["artist"].names),
+        )
+        return np.append(_share_below(likes, likes), 0).astype(np.float32)[leading]
+
+    @cached_property
     def prior(self) -> dict[str, Floats]:
         """Share of each genre and mood among all songs, by kind: (values,) summing to 1."""
         shares = {}
@@ -813,6 +835,12 @@ def _strongest(
     indptr = np.concatenate([[0], np.cumsum(np.bincount(members[kept], minlength=shape[0]))])
     parts = (strength[kept], rows[kept].astype(np.int32), indptr.astype(np.int32))
     return csr_matrix(parts, shape=shape), kept
+
+
+def _share_below(values: Array, among: Array) -> Floats:
+    """(v,) share of the positive numbers among some that are smaller."""
+    order = np.sort(among[among > 0])
+    return (np.searchsorted(order, values) / max(len(order), 1)).astype(np.float32)
 
 
 def _trend(rows: Array, age_days: Array, undated: Mask, n: int) -> Floats:

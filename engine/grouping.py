@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
 from engine.scorers import Floats, Rows
-from engine.steps import Draft
+from engine.steps import Draft, Situation, are_new_artists, situations_of, suiting
+from engine.taglines import About, tagline
 from engine.types import GroupKind
-from engine.wording import LABELS, SITUATIONS, artist_of, tagline, term_in
+from engine.vocabulary import term_in
+from engine.wording import LABELS, artist_of, situation_label, value_label
 
 #: Likes that are clustered: the newest say most about the taste of today.
 _CLUSTERED_LIKES = 200
@@ -25,11 +27,30 @@ _FEW_SHELVES = 4
 _SAME_ARTIST_ON_A_SHELF = 2
 #: A genre with less than this share of the likes is one the member does not hear.
 _UNHEARD_SHARE = 0.03
+#: Values of each kind that may name a side of the taste.
+_NAMES_TRIED = 4
+#: "신나는 시티팝" says more than "신나는" or "시티팝" and is worth a somewhat smaller share of the likes.
+_PAIR_WORTH = 1.25
+#: An artist with this share of a side's likes, and two of them, stands for it.
+_STANDS_FOR = 0.4
+#: A strong match scores at least this share of the best song of the pool.
+_STRONG = 0.25
+#: Songs of artists more loved than this share of all artists are hardly hidden.
+_STAR = 0.9
 _POPULAR_RANK = 0.9
+#: Fewer likes make nobody popular, whatever the rank.
+_MANY_LIKES = 3
 _FRESH_RECENCY = 0.35  # added in the last three months
-#: Songs of one artist or situation that are sorted.
+#: Of the artists liked most (fans have all songs of some), and those that take turns.
+_ARTISTS_TRIED = 12
+_ARTISTS_IN_TURN = 3
+#: Songs of one artist that are sorted.
 _LOOKED_AT = 100
+#: Logarithm of a multiplier from which a song suits a situation.
+_SUITS = 0.05
 _ONE_VOICE = {GroupKind.ARTIST, GroupKind.ANIME}
+#: Shelves the product promises to everybody whose taste is known.
+_PROMISED = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,26 +62,40 @@ class Shelf:
     rows: Rows  #: best first
     subject: str = ""
     tagline: str = ""
+    about: About = field(default_factory=About)  #: what the tagline may speak of
 
 
 def shelves(draft: Draft) -> list[Shelf]:
     """Deal the songs of the pool to shelves: each song once, no shelf of one.
 
-    Proposals come in the order of their worth; a thin one is only taken when there are few.
+    Proposals come in the order of their worth, each with alternatives of which one is taken; a thin one
+    is only taken when there are few.
     """
     limit = draft.settings.shaping.groups
+    draft = replace(draft, pool=_fitting_the_moment(draft))
     dealer = _Dealer(draft)
     waiting: list[Shelf] = []
-    for proposal in _proposals(draft):
+    for alternatives in _proposals(draft):
         if len(dealer.dealt) == limit:
             break
-        if not dealer.deal(proposal, least=_GOOD_LENGTH):
-            waiting.append(proposal)
+        if not any(dealer.deal(shelf, least=_GOOD_LENGTH) for shelf in alternatives):
+            waiting += alternatives[:1]
     for proposal in waiting:
         if len(dealer.dealt) >= min(_FEW_SHELVES, limit):
             break
         dealer.deal(proposal, least=_LEAST_LENGTH)
     return dealer.dealt
+
+
+def _fitting_the_moment(draft: Draft) -> Rows:
+    """The pool without what the situation speaks against, as long as shelves can be filled."""
+    part = draft.parts.get("context")
+    if part is None:
+        return draft.pool
+    fitting = draft.pool[part[draft.pool] >= 0]
+    shaping = draft.settings.shaping
+    enough = 2 * shaping.groups * shaping.songs_per_group
+    return fitting if len(fitting) >= min(enough, len(draft.pool) // 3) else draft.pool
 
 
 class _Dealer:
@@ -104,43 +139,86 @@ class _Dealer:
 
     def _finished(self, shelf: Shelf, rows: list[int]) -> Shelf:
         query = self.draft.query
-        line = tagline(shelf.kind, query.locale, query.seed + len(self.dealt))
-        return Shelf(
-            kind=shelf.kind,
-            label=shelf.label,
-            rows=np.array(rows, np.int32),
-            subject=shelf.subject,
-            tagline=line,
+        line = tagline(
+            shelf.kind,
+            query.locale,
+            query.seed + len(self.dealt),
+            about=shelf.about,
+            taken={other.tagline for other in self.dealt},
         )
+        return replace(shelf, rows=np.array(rows, np.int32), tagline=line)
 
 
-def _proposals(draft: Draft) -> Iterator[Shelf]:
-    """Shelves worth having, the best first."""
-    yield from _situations(draft)
+def _proposals(draft: Draft) -> Iterator[list[Shelf]]:
+    """Shelves worth having, the best first, each with what may stand in for it."""
+    situations = [[shelf] for shelf in _situations(draft)]
+    yield from situations
     if draft.taste.known.count:
-        yield from _tastes(draft)
-        for special in (_artist_expansion, _hidden_gems, _crossover, _artist_picks):
-            yield from special(draft)
+        tastes = [[shelf] for shelf in _tastes(draft)]
+        room = draft.settings.shaping.groups - len(situations) - _PROMISED
+        yield from tastes[: max(room, 1)]
+        yield from _promised(draft, start=draft.query.seed if room < 1 else 0)
+        yield from tastes[max(room, 1) :]
     else:
-        yield from (*_popular(draft), *_fresh(draft))
-    yield from _by_value(draft)
-    yield from (*_popular(draft), *_fresh(draft), *_hidden_gems(draft))
+        yield from (_popular(draft), _fresh(draft))
+    yield from ([shelf] for shelf in _by_value(draft))
+    yield from (_popular(draft), _fresh(draft), _hidden_gems(draft))
+
+
+def _promised(draft: Draft, *, start: int) -> Iterator[list[Shelf]]:
+    """The shelves beyond the member's own taste; where not all fit, each day begins with another."""
+    special = (_artist_picks, _artist_expansion, _hidden_gems, _crossover)
+    first = start % len(special)
+    for proposal in special[first:] + special[:first]:
+        yield proposal(draft)
 
 
 def _situations(draft: Draft) -> Iterable[Shelf]:
-    """One shelf for the situation that was named; the activity says more than the hour."""
-    context, part = draft.query.context, draft.parts.get("context")
+    """A shelf for the activity and the mood that were named; the hour only where no activity says more."""
+    part = draft.parts.get("context")
     if part is None:
         return
-    suiting = draft.pool[part[draft.pool] > 0.05]
-    names = SITUATIONS[draft.query.locale]
-    if situation := context.activity or context.time_of_day:
-        label, subject = names[situation], situation.value
-    else:
-        label, subject = names["mood"].format(subject=context.mood), context.mood
-    yield Shelf(
-        kind=GroupKind.SITUATION, label=label, rows=_best_first(draft, suiting), subject=subject
+    fitting = draft.pool[part[draft.pool] > _SUITS]
+    for situation in situations_of(draft):
+        if situation.name == draft.query.context.time_of_day and draft.query.context.activity:
+            continue
+        yield _situation_shelf(draft, situation, fitting)
+
+
+def _situation_shelf(draft: Draft, situation: Situation, fitting: Rows) -> Shelf:
+    """Songs the situation speaks for, those first that suit both it and the member."""
+    suits = suiting(draft.catalog, situation.words)[fitting]
+    rows, suits = fitting[suits > _SUITS], suits[suits > _SUITS]
+    worth = _unit(suits) + _unit(draft.scores[rows])
+    mood = situation.name if situation.is_mood else ""
+    return Shelf(
+        kind=GroupKind.SITUATION,
+        label=situation_label(draft.query.locale, situation.name, is_mood=situation.is_mood),
+        rows=rows[np.argsort(-worth, kind="stable")],
+        subject=situation.name,
+        about=About(mood=mood, subject="" if mood else situation.name, situation=situation.name),
     )
+
+
+@dataclass(frozen=True)
+class _Name:
+    """What a side of a taste is called by: codes of a mood, a genre, both, or an anime; -1 = none."""
+
+    mood: int = -1
+    genre: int = -1
+    anime: int = -1
+
+    def overlaps(self, other: _Name) -> bool:
+        """Whether both speak of the same: 신나는 록 and 신나는 팝 look like one shelf."""
+        pairs = ((self.mood, other.mood), (self.genre, other.genre), (self.anime, other.anime))
+        return any(mine == theirs >= 0 for mine, theirs in pairs)
+
+    def holding(self, draft: Draft, rows: Rows) -> Rows:
+        """Those of `rows` that hold all of it, in their order."""
+        for kind, code in (("mood", self.mood), ("genre", self.genre), ("anime", self.anime)):
+            if code >= 0:
+                rows = draft.catalog.terms[kind].holding(rows, code)
+        return rows
 
 
 def _tastes(draft: Draft) -> Iterable[Shelf]:
@@ -150,20 +228,30 @@ def _tastes(draft: Draft) -> Iterable[Shelf]:
     liked_features = features[known].T.tocsr()
     alike = _dense(features[known] @ liked_features)
     near = _dense(features[draft.pool] @ liked_features)
-    named: set[tuple[str, int]] = set()
+    named: set[_Name] = set()
     for members in _clusters(alike, draft.taste.known.weights[:_CLUSTERED_LIKES]):
         liked = known[members]
-        found = _telling_value(draft, liked, named)
-        if found is None:
+        name = _telling_name(draft, liked, named)
+        if name is None:
             continue
-        named.add(found)
-        kind, code = found
-        codes, owners = draft.catalog.terms[kind].gather(draft.pool)
-        places = owners[codes == code]
-        holding = draft.pool[places]
-        fit = _unit(near[places][:, members].sum(axis=1)) + _unit(draft.scores[holding])
-        rows = holding[np.argsort(-fit, kind="stable")]
-        yield _value_shelf(draft, GroupKind.TASTE, kind, code, rows)
+        named.add(name)
+        holding = name.holding(draft, draft.pool)
+        places = np.flatnonzero(np.isin(draft.pool, holding))
+        fit = _unit(near[places][:, members].sum(axis=1)) + _unit(draft.scores[draft.pool[places]])
+        rows = draft.pool[places[np.argsort(-fit, kind="stable")]]
+        yield _value_shelf(draft, GroupKind.TASTE, name, rows, artist=_voice_of(draft, liked))
+
+
+def _voice_of(draft: Draft, liked: Rows) -> str:
+    """The artist that stands for some likes; "" where none does."""
+    terms = draft.catalog.terms["artist"]
+    codes = terms.leading[liked]
+    counts = np.bincount(codes[codes >= 0], minlength=1)
+    best = int(counts.argmax())
+    if counts[best] < max(2.0, _STANDS_FOR * len(liked)):
+        return ""
+    row = int(liked[codes == best][0])
+    return str(artist_of(draft.catalog.view(row), draft.query.locale))
 
 
 def _dense(sparse: csr_matrix) -> Floats:
@@ -200,24 +288,44 @@ def _seeds(table: npt.NDArray[np.float32], wanted: int) -> list[int]:
     return list(dict.fromkeys(seeds))
 
 
-def _telling_value(
-    draft: Draft, liked: Rows, named: set[tuple[str, int]]
-) -> tuple[str, int] | None:
-    """The value that most tells these likes from the catalog and that the pool can fill a shelf with.
+def _telling_name(draft: Draft, liked: Rows, named: set[_Name]) -> _Name | None:
+    """What most tells these likes from the catalog and what the pool can fill a shelf with.
 
     Worth = share among the likes × log of how much larger it is than among all songs.
     """
-    best, worth = None, 0.0
-    for kind in ("mood", "genre", "anime"):
-        terms = draft.catalog.terms[kind]
-        share = terms.counts(liked) / len(liked)
-        lift = share * np.log((share + 0.01) / (draft.catalog.prior[kind] + 0.01))
-        for code in np.argsort(-lift)[:3].tolist():
-            if lift[code] <= worth or (kind, code) in named:
-                continue
-            if _fills(draft, terms.holding(draft.pool, code)):
-                best, worth = (kind, code), float(lift[code])
-    return best
+    found = {kind: _telling_values(draft, kind, liked) for kind in ("mood", "genre", "anime")}
+    ranked = [
+        (worth, _Name(**{kind: code})) for kind, values in found.items() for code, worth in values
+    ]
+    ranked += [
+        (worth, _Name(mood=mood, genre=genre))
+        for mood, _ in found["mood"]
+        for genre, _ in found["genre"]
+        if (worth := _pair_worth(draft, liked, mood, genre)) > 0
+    ]
+    for _, name in sorted(ranked, key=lambda one: -one[0]):
+        if not any(name.overlaps(other) for other in named) and _fills(
+            draft, name.holding(draft, draft.pool)
+        ):
+            return name
+    return None
+
+
+def _telling_values(draft: Draft, kind: str, liked: Rows) -> list[tuple[int, float]]:
+    """Codes of a kind that some likes share more than the catalog, and what each is worth."""
+    terms = draft.catalog.terms[kind]
+    share = terms.counts(liked) / len(liked)
+    worth = share * np.log((share + 0.01) / (draft.catalog.prior[kind] + 0.01))
+    best = np.argsort(-worth, kind="stable")[:_NAMES_TRIED].tolist()
+    return [(code, float(worth[code])) for code in best if worth[code] > 0]
+
+
+def _pair_worth(draft: Draft, liked: Rows, mood: int, genre: int) -> float:
+    terms = draft.catalog.terms
+    both = len(terms["genre"].holding(terms["mood"].holding(liked, mood), genre)) / len(liked)
+    # As if the two had nothing to do with each other: good enough to rank by.
+    expected = float(draft.catalog.prior["mood"][mood] * draft.catalog.prior["genre"][genre])
+    return _PAIR_WORTH * both * float(np.log((both + 0.01) / (expected + 0.01)))
 
 
 def _fills(draft: Draft, rows: Rows) -> bool:
@@ -228,58 +336,100 @@ def _fills(draft: Draft, rows: Rows) -> bool:
     return voices + int((artists < 0).sum()) >= _GOOD_LENGTH
 
 
-def _value_shelf(draft: Draft, shelf_kind: GroupKind, kind: str, code: int, rows: Rows) -> Shelf:
-    name = draft.catalog.terms[kind].names[code]
-    label = term_in(draft.query.locale, name)
-    return Shelf(kind=shelf_kind, label=label, rows=rows, subject=name)
+def _value_shelf(
+    draft: Draft, shelf_kind: GroupKind, name: _Name, rows: Rows, *, artist: str = ""
+) -> Shelf:
+    terms, locale = draft.catalog.terms, draft.query.locale
+    mood = terms["mood"].names[name.mood] if name.mood >= 0 else ""
+    genre = terms["genre"].names[name.genre] if name.genre >= 0 else ""
+    anime = terms["anime"].names[name.anime] if name.anime >= 0 else ""
+    return Shelf(
+        kind=shelf_kind,
+        label=anime or value_label(locale, mood=mood, genre=genre),
+        rows=rows,
+        subject=anime or " ".join(filter(None, (mood, genre))),
+        about=About(mood=mood, genre=genre, subject=anime or genre or mood, artist=artist),
+    )
 
 
-def _artist_expansion(draft: Draft) -> Iterable[Shelf]:
-    """One song each of artists the member has not liked yet, as the score orders them."""
-    artists = draft.catalog.terms["artist"].leading[draft.pool]
-    if not (artists >= 0).any():
-        return
-    unheard = draft.pool[(artists >= 0) & (draft.taste.mix["artist"][artists] == 0)]
-    _, first = np.unique(draft.catalog.terms["artist"].leading[unheard], return_index=True)
-    yield _special(draft, GroupKind.ARTIST_EXPANSION, unheard[np.sort(first)])
+def _artist_expansion(draft: Draft) -> list[Shelf]:
+    """The best song each of artists the member has not heard, those first that are near as a whole.
+
+    An artist is as near as his best song and half of the next one: one stray hit is no kinship.
+    """
+    terms = draft.catalog.terms["artist"]
+    pool = draft.pool
+    songs = pool[(terms.leading[pool] >= 0) & are_new_artists(draft, pool)]
+    best: dict[int, int] = {}
+    nearness: dict[int, float] = {}
+    for row, artist in zip(songs.tolist(), terms.leading[songs].tolist(), strict=True):
+        if artist not in best:
+            best[artist], nearness[artist] = row, float(draft.scores[row])
+        elif nearness[artist] == float(draft.scores[best[artist]]):
+            nearness[artist] += float(draft.scores[row]) / 2
+    near = sorted(best, key=lambda artist: -nearness[artist])
+    rows = np.array([best[artist] for artist in near], np.int32)
+    return [_special(draft, GroupKind.ARTIST_EXPANSION, rows)]
 
 
-def _hidden_gems(draft: Draft) -> Iterable[Shelf]:
-    """Songs few members like that match strongly. Without any likes nothing is hidden."""
-    popularity = draft.catalog.corpus.popularity
-    if not popularity.any():
-        return
-    strong = draft.pool[: max(len(draft.pool) // 2, 1)]
-    rare = draft.catalog.popularity_rank[strong] < draft.settings.shaping.gem_popularity
-    yield _special(draft, GroupKind.HIDDEN_GEMS, strong[rare])
+def _hidden_gems(draft: Draft) -> list[Shelf]:
+    """Songs few members like that match strongly, those of little-known artists first.
+
+    Without any likes nothing is hidden.
+    """
+    catalog = draft.catalog
+    if not len(draft.pool) or not catalog.liked_by_count.any():
+        return []
+    scores = draft.scores[draft.pool]
+    strong = draft.pool[(scores > 0) & (scores >= _STRONG * scores.max())]
+    rare = strong[catalog.fame_rank[strong] < draft.settings.shaping.gem_popularity]
+    stars = catalog.artist_fame_rank[rare] >= _STAR
+    return [_special(draft, GroupKind.HIDDEN_GEMS, np.concatenate([rare[~stars], rare[stars]]))]
 
 
-def _crossover(draft: Draft) -> Iterable[Shelf]:
-    """The best genre the member does not hear, among the songs his likes lead to."""
+def _crossover(draft: Draft) -> list[Shelf]:
+    """A genre the member does not hear, among the songs his likes lead to; the best one first."""
     terms, mix = draft.catalog.terms["genre"], draft.taste.mix["genre"]
     if not mix.any():
-        return
-    for code in dict.fromkeys(terms.leading[draft.pool].tolist()):
-        if code < 0 or mix[code] >= _UNHEARD_SHARE:
-            continue
-        songs = terms.holding(draft.pool, code).tolist()
-        new = [row for row in songs if (mix[terms.of(row)] < _UNHEARD_SHARE).all()]
-        unheard = np.array(new, np.int32)
-        if _fills(draft, unheard):
-            yield _special(draft, GroupKind.CROSSOVER, unheard, terms.names[code])
-            return
+        return []
+    codes, owners = terms.gather(draft.pool)
+    heard = np.zeros(len(draft.pool), bool)
+    heard[owners[mix[codes] >= _UNHEARD_SHARE]] = True
+    found = []
+    for code in np.unique(codes[~heard[owners]]).tolist():
+        rows = draft.pool[np.unique(owners[(codes == code) & ~heard[owners]])]
+        if _fills(draft, rows):
+            worth = float(draft.scores[rows[:_GOOD_LENGTH]].sum())
+            found.append((worth, _special(draft, GroupKind.CROSSOVER, rows, terms.names[code])))
+    return [shelf for _, shelf in sorted(found, key=lambda one: -one[0])]
 
 
-def _artist_picks(draft: Draft) -> Iterable[Shelf]:
-    """More songs of the artists liked most, from the whole catalog."""
+def _artist_picks(draft: Draft) -> list[Shelf]:
+    """More songs of an artist liked most, from the whole catalog; another of the first ones each day."""
     share, terms = draft.taste.mix["artist"], draft.catalog.terms["artist"]
     liked = np.flatnonzero(share)
-    for code in liked[np.argsort(-share[liked], kind="stable")][:3].tolist():
-        rows = terms.rows_of(code)
-        rows = rows[draft.alive[rows]]
+    picks = []
+    for code in liked[np.argsort(-share[liked], kind="stable")][:_ARTISTS_TRIED].tolist():
+        rows = _one_version_each(draft, terms.rows_of(code))
         if len(rows) >= _LEAST_LENGTH:
             name = artist_of(draft.catalog.view(int(rows[0])), draft.query.locale)
-            yield _special(draft, GroupKind.ARTIST, _best_first(draft, rows), str(name))
+            picks.append(_special(draft, GroupKind.ARTIST, _best_first(draft, rows), str(name)))
+    full = [pick for pick in picks if len(pick.rows) >= _GOOD_LENGTH][:_ARTISTS_IN_TURN]
+    thin = [pick for pick in picks if len(pick.rows) < _GOOD_LENGTH]
+    first = draft.query.seed % len(full) if full else 0
+    return [*full[first:], *full[:first], *thin]
+
+
+def _one_version_each(draft: Draft, rows: Rows) -> Rows:
+    """Of songs that may be shown, and suit the moment, one version each: that of the pool where it has one."""
+    rows = rows[draft.alive[rows]]
+    if "context" in draft.parts:
+        rows = rows[draft.parts["context"][rows] >= 0]
+    first = np.concatenate([rows[np.isin(rows, draft.pool)], rows])
+    roots = draft.catalog.same_song
+    elsewhere = np.isin(roots[first], roots[draft.pool]) & ~np.isin(first, draft.pool)
+    first = first[~elsewhere]
+    return first[np.sort(np.unique(roots[first], return_index=True)[1])]
 
 
 def _by_value(draft: Draft) -> Iterable[Shelf]:
@@ -293,26 +443,29 @@ def _by_value(draft: Draft) -> Iterable[Shelf]:
         supply = terms.counts(draft.pool)
         for code in np.argsort(-supply, kind="stable")[:3].tolist():
             if supply[code] >= _LEAST_LENGTH:
-                yield _value_shelf(draft, shelf_kind, kind, code, terms.holding(draft.pool, code))
+                rows = terms.holding(draft.pool, code)
+                yield _value_shelf(draft, shelf_kind, _Name(**{kind: code}), rows)
 
 
-def _popular(draft: Draft) -> Iterable[Shelf]:
-    rank = draft.catalog.popularity_rank[draft.pool]
-    popular = draft.pool[
-        (rank >= _POPULAR_RANK) & (draft.catalog.corpus.popularity[draft.pool] > 0)
-    ]
-    by_likes = np.argsort(-draft.catalog.corpus.popularity[popular], kind="stable")
-    yield _special(draft, GroupKind.POPULAR, popular[by_likes])
+def _popular(draft: Draft) -> list[Shelf]:
+    catalog = draft.catalog
+    loved = catalog.liked_by_count[draft.pool] >= _MANY_LIKES
+    popular = draft.pool[(catalog.popularity_rank[draft.pool] >= _POPULAR_RANK) & loved]
+    by_likes = np.argsort(-catalog.corpus.popularity[popular], kind="stable")
+    return [_special(draft, GroupKind.POPULAR, popular[by_likes])]
 
 
-def _fresh(draft: Draft) -> Iterable[Shelf]:
-    fresh = draft.pool[draft.catalog.corpus.recency[draft.pool] >= _FRESH_RECENCY]
-    yield _special(draft, GroupKind.FRESH, fresh)
+def _fresh(draft: Draft) -> list[Shelf]:
+    """New songs; where half of the catalog is, being new says nothing."""
+    recency = draft.catalog.corpus.recency
+    if 2 * np.count_nonzero(recency >= _FRESH_RECENCY) > len(recency):
+        return []
+    return [_special(draft, GroupKind.FRESH, draft.pool[recency[draft.pool] >= _FRESH_RECENCY])]
 
 
 def _special(draft: Draft, kind: GroupKind, rows: Rows, subject: str = "") -> Shelf:
     label = LABELS[draft.query.locale][kind].format(subject=term_in(draft.query.locale, subject))
-    return Shelf(kind=kind, label=label, rows=rows, subject=subject)
+    return Shelf(kind=kind, label=label, rows=rows, subject=subject, about=About(subject=subject))
 
 
 def _best_first(draft: Draft, rows: Rows) -> Rows:

@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from engine.catalog import Catalog
 from engine.scorers import Floats, Rows
-from engine.steps import Draft
-from engine.types import Evidence, Locale
-from engine.wording import CRITERIA, REASONS, Spoken, term_in, title_of
+from engine.steps import Draft, Situation, are_new_artists, multiplier_of, situations_of
+from engine.types import Evidence, Locale, SignalType
+from engine.vocabulary import describing, is_readable, term_in
+from engine.wording import CRITERIA, REASONS, Spoken, moment_of, title_of
 
 #: Liked songs named as the grounds of one recommendation.
 _MOST_EVIDENCE = 3
@@ -22,8 +23,15 @@ _LEAST_SHARE = 0.05
 _LEAST_TOGETHER = 2
 _FANS_ASKED = 1000
 _POPULAR_RANK = 0.9
+#: "Many members" are at least so many; fewer likes make no boom either.
+_MANY = 5
 _TREND = 0.7  # about twice as many new likes as usual
 _FRESH_DAYS = 90.0
+_HALF_FRESH = 0.35  # `Corpus.recency` of a song added three months ago
+#: Where more of the catalog is new than this, being new says nothing.
+_MOSTLY = 0.5
+#: A multiplier from which a word speaks for a situation.
+_SPEAKS_FOR = 1.1
 #: A genre or mood counts as the member's own from this share on.
 _OWN_SHARE = 0.1
 _MOST_CRITERIA = 4
@@ -80,6 +88,10 @@ def _largest(table: Floats, count: int) -> npt.NDArray[np.intp]:
     return np.take_along_axis(some, order, axis=1)
 
 
+def _sung_ids(draft: Draft) -> list[int]:
+    return [s.song_id for s in draft.query.signals if s.type is SignalType.SANG]
+
+
 class _List:
     """What is the same for every song of a list, worked out once for all of them."""
 
@@ -100,6 +112,11 @@ class _List:
         self.same_artist = self._liked_with("artist", rows)
         self.same_anime = self._liked_with("anime", rows)
         self.is_popular, self.is_trending, self.is_fresh, self.suits = self._flags(rows)
+        self.situations = situations_of(draft)
+        self.is_new_artist: list[bool] = are_new_artists(draft, rows).tolist()
+        #: Known rows that are liked or on a playlist; the others were played, sung or rated.
+        self.owned = set(draft.taste.owned.tolist())
+        self.sung = set(self.catalog.rows_of(_sung_ids(draft)).tolist())
         #: {kind: by song of the list, its codes}
         self.codes = {kind: self._codes(kind, rows) for kind in ("genre", "mood")}
         #: {kind: codes that are a good part of the likes}
@@ -141,11 +158,14 @@ class _List:
     def _flags(self, rows: Rows) -> tuple[list[bool], list[bool], list[bool], list[bool]]:
         """(r,) each: popular, on the rise, new, fit for the situation."""
         catalog, corpus = self.catalog, self.catalog.corpus
-        popular = (catalog.popularity_rank[rows] >= _POPULAR_RANK) & (corpus.popularity[rows] > 0)
+        many = catalog.liked_by_count[rows] >= _MANY
+        popular = many & (catalog.popularity_rank[rows] >= _POPULAR_RANK)
         age_s = self.draft.query.now.timestamp() - catalog.created_s[rows].astype(np.float64)
         fresh = (age_s >= 0) & (age_s <= _FRESH_DAYS * 86_400)
+        new = np.count_nonzero(corpus.recency >= _HALF_FRESH)
+        fresh &= new <= _MOSTLY * catalog.n
         context = self.draft.parts.get("context", np.zeros(catalog.n, np.float32))[rows] > 0.05
-        rising = corpus.trend[rows] >= _TREND
+        rising = many & (corpus.trend[rows] >= _TREND)
         return popular.tolist(), rising.tolist(), fresh.tolist(), context.tolist()
 
     def title(self, row: int) -> Spoken:
@@ -181,6 +201,7 @@ class _Facts:
         self.together = self.best_liked >= 0 and list_.are_liked_together(self.row, self.best_liked)
         self.explored = self.row in list_.draft.explored
         self.shared = {kind: self._shared(kind) for kind in ("genre", "mood")}
+        self.suited = self._suited()
         #: Facts that need no name.
         self.facts = {
             "situation": list_.suits[place],
@@ -204,20 +225,31 @@ class _Facts:
         )
 
     def _shared(self, kind: str) -> str:
-        """A value this song and the best liked one hold, in the reader's language; "" without any."""
+        """A value this song and the best liked one hold, as the catalog writes it; "" without any."""
         theirs = self.list.codes_of_liked(kind, self.best_liked) if self.best_liked >= 0 else set()
         return self._named(kind, theirs)
 
-    def _own_value(self, kind: str) -> str:
-        """A value of the song that is a good part of the member's likes."""
-        return self._named(kind, self.list.own[kind])
-
     def _named(self, kind: str, among: set[int]) -> str:
-        """The song's first value of a kind that is among the given ones; "" without any."""
+        """The song's first value of a kind among the given ones that a reader can read; "" without any."""
+        names = self.catalog.terms[kind].names
         for code in self.list.codes[kind][self.place]:
-            if code in among:
-                return term_in(self.locale, self.catalog.terms[kind].names[code])
+            if code in among and is_readable(self.locale, term_in(self.locale, names[code])):
+                return names[code]
         return ""
+
+    def _suited(self) -> tuple[Situation, str, str] | None:
+        """The situation that speaks most for this song, and the kind and value it speaks for."""
+        best, worth = None, _SPEAKS_FOR
+        if not self.list.suits[self.place]:
+            return None
+        for situation in self.list.situations:
+            for kind in ("mood", "genre"):
+                for code in self.list.codes[kind][self.place]:
+                    name = self.catalog.terms[kind].names[code]
+                    said = multiplier_of(name, situation.words)
+                    if said > worth and is_readable(self.locale, term_in(self.locale, name)):
+                        best, worth = (situation, kind, name), said
+        return best
 
     def _criteria(self) -> tuple[str, ...]:
         words, facts = CRITERIA[self.locale], self.facts
@@ -226,8 +258,8 @@ class _Facts:
             words[fact] for fact in ("artist", "anime", "together", "situation") if facts[fact]
         ]
         for kind in ("genre", "mood"):
-            if name := self._own_value(kind):
-                found.append(words[kind].format(name=name))
+            if name := self._named(kind, self.list.own[kind]):
+                found.append(words[kind].format(name=term_in(self.locale, name)))
         found += [words[fact] for fact in ("trending", "popular", "fresh") if facts[fact]]
         return tuple(found[:_MOST_CRITERIA])
 
@@ -242,11 +274,14 @@ class _Facts:
     def _sayable(self) -> list[str]:
         """Kinds of sentences that are true, the most telling first. Never empty."""
         if self.explored:
-            # Without likes there is nothing to step away from.
-            return ["explored" if self.list.known else "tried"]
+            # Only a voice the member has not heard is a step away from what he hears.
+            steps_away = bool(self.list.known) and self.list.is_new_artist[self.place]
+            return ["explored" if steps_away else "tried"]
         facts = self.facts
         found = {
-            **{fact: facts[fact] for fact in ("situation", "artist", "anime")},
+            **self._because_of_the_moment(),
+            "artist": facts["artist"],
+            **self._because_of_the_anime(),
             **self._because_of_likes(),
             **{fact: facts[fact] for fact in ("trending", "popular", "fresh")},
         }
@@ -255,19 +290,37 @@ class _Facts:
 
     def _genre(self) -> str:
         names = self.catalog.terms["genre"].names_of(self.row)
-        return term_in(self.locale, names[0]) if names else ""
+        genre = term_in(self.locale, names[0]) if names else ""
+        return genre if is_readable(self.locale, genre) else ""
+
+    def _because_of_the_moment(self) -> dict[str, bool]:
+        if self.suited is None:
+            return {}
+        situation, kind, _ = self.suited
+        asked = situation.is_mood and kind == "mood"
+        return {"asked_mood" if asked else f"situation_{kind}": True}
+
+    def _because_of_the_anime(self) -> dict[str, bool]:
+        readable = is_readable(self.locale, self.catalog.text(self.row, "anime"))
+        same = self.facts["anime"]
+        return {"anime": same and readable, "same_anime": same and not readable}
 
     def _because_of_likes(self) -> dict[str, bool]:
         if self.best_liked < 0:
             return {}
         genre, mood = self.shared["genre"], self.shared["mood"]
+        mine = [self.list.known[place] in self.list.owned for place in self.liked]
+        said_yes = self.list.likes and mine[0]
+        sung = self.best_liked in self.list.sung
         return {
             "together": self.together,
             "genre_mood": bool(genre and mood),
             "genre": bool(genre and not mood),
             "mood": bool(mood and not genre),
-            "two": self.list.likes and len(self.liked) > 1,
-            "one": self.list.likes,
+            "two": said_yes and len(mine) > 1 and mine[1],
+            "one": said_yes,
+            "sung": self.list.likes and not mine[0] and sung,
+            "heard": self.list.likes and not mine[0] and not sung,
             "alike": not self.list.likes,
         }
 
@@ -279,16 +332,27 @@ class _Facts:
             )
             artist = self.catalog.text(self.row, own) or self.catalog.text(self.row, other)
             return {"liked": self.list.title(self.same_artist), "artist": Spoken.of(artist)}
+        if kind in ("asked_mood", "situation_mood", "situation_genre") and self.suited:
+            situation, value_kind, name = self.suited
+            moment = moment_of(self.locale, situation.name)
+            return {"moment": moment, value_kind: self._said(value_kind, name)}
+        if kind == "same_anime":
+            return {"liked": self.list.title(self.same_anime)}
         if kind == "anime":
             anime = Spoken.of(self.catalog.text(self.row, "anime"))
             return {"liked": self.list.title(self.same_anime), "anime": anime}
         if kind == "sample":
-            return {"genre": self._genre()}
+            return {"genre": Spoken.of(self._genre())}
         if self.best_liked < 0:
             return {}
         words: dict[str, str] = {"liked": self.list.title(self.best_liked)}
         if kind in ("genre_mood", "genre", "mood"):
-            words |= self.shared
+            words |= {kind: self._said(kind, name) for kind, name in self.shared.items()}
         if kind == "two":
             words["second"] = self.list.title(self.list.known[self.liked[1]])
         return words
+
+    def _said(self, kind: str, name: str) -> Spoken:
+        """A genre, or a mood as it stands before a noun, in the reader's language."""
+        word = describing(self.locale, name) if kind == "mood" else term_in(self.locale, name)
+        return Spoken.of(word)

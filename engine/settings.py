@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from typing import Any, TypeVar
 
 from engine.blend import BlendWeights, InvalidWeights
@@ -111,8 +112,8 @@ class ShapingSettings:
     model_lean: float = _bounded(0.5, 0, 10)
     groups: int = _bounded(6, 1, 10)
     songs_per_group: int = _bounded(6, 2, 20)
-    #: A hidden gem is less popular than this share of all songs.
-    gem_popularity: float = _bounded(0.6, 0, 1)
+    #: A hidden gem has fewer members who like it than this share of the songs that anybody likes.
+    gem_popularity: float = _bounded(0.5, 0, 1)
 
     def __post_init__(self) -> None:
         _check_numbers(self)
@@ -143,43 +144,84 @@ def _situations() -> dict[str, dict[str, float]]:
     }
 
 
+def _occasions() -> dict[str, dict[str, float]]:
+    """Starting table of what callers call a day; staff may add others."""
+    loud = {"에너지": 0.6, "신나는": 0.6, "강렬": 0.7, "밝은": 0.7, "댄스팝": 0.7}
+    return {
+        "비 오는 날": {**loud, "감성적": 1.5, "잔잔": 1.5, "서정적": 1.4, "애절한": 1.3},
+        "우울한 날": {**loud, "애절한": 1.5, "감성적": 1.4, "따뜻한": 1.3, "잔잔": 1.3},
+        "기분 좋은 날": {"신나는": 1.5, "밝은": 1.5, "청량한": 1.3, "희망찬": 1.3, "애절한": 0.6},
+        "화나는 날": {"강렬": 1.7, "에너지": 1.3, "메탈": 1.4, "록": 1.2, "잔잔": 0.6},
+        "사랑에 빠진 날": {"설렘": 1.8, "따뜻한": 1.3, "밝은": 1.2, "어두운": 0.6},
+        "이별한 날": {**loud, "애절한": 1.7, "감성적": 1.3, "발라드": 1.3, "설렘": 0.7},
+        "위로가 필요한 날": {"따뜻한": 1.6, "희망찬": 1.5, "잔잔": 1.2, "강렬": 0.7},
+    }
+
+
+Multipliers = Mapping[str, Mapping[str, float]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class SituationTable:
     """How much a genre or mood word suits a situation: 1 = neutral, 2 = twice as fitting."""
 
     #: {time of day or activity: {genre or mood, or one word of it: multiplier}}
-    multipliers: Mapping[str, Mapping[str, float]] = field(default_factory=_situations)
+    multipliers: Multipliers = field(default_factory=_situations)
+    #: The same for what callers call a day ("비 오는 날"), by its name.
+    occasions: Multipliers = field(default_factory=_occasions)
     #: For songs of the very mood a caller asks for.
-    asked_mood: float = _bounded(2.5, 1, 10)
+    asked_mood: float = _bounded(5.0, 1, 10)
+    #: How far a situation may move songs: the power every multiplier is raised to. 0 = not at all.
+    strength: float = _bounded(3.0, 0, 5)
+    #: Events that staff's number weighs against what members did; the more, the less is learned.
+    prior_events: int = _bounded(300, 0, 1_000_000)
 
     def __post_init__(self) -> None:
         _check_numbers(self)
         situations = {*TimeOfDay, *Activity}
-        if not isinstance(self.multipliers, Mapping):
-            raise InvalidSettings("multipliers: expected a table of situations")
-        for situation, words in self.multipliers.items():
-            if situation not in situations:
-                raise InvalidSettings(f"no situation {situation!r}; known: {sorted(situations)}")
-            if not isinstance(words, Mapping):
-                raise InvalidSettings(f"{situation}: expected a table of word and multiplier")
-            for word, multiplier in words.items():
-                _check_multiplier(situation, word, multiplier)
+        for table in (self.multipliers, self.occasions):
+            _check_multipliers(table)
+        if unknown := sorted(set(self.multipliers) - situations):
+            raise InvalidSettings(f"no situation {unknown[0]!r}; known: {sorted(situations)}")
 
     def of(self, situation: str) -> dict[str, float]:
-        """{key of the word: multiplier}, empty for a situation without an entry."""
-        return {
-            term_key(word): value for word, value in self.multipliers.get(situation, {}).items()
-        }
+        """{key of the word: multiplier} of a time of day, activity or occasion; empty without an entry."""
+        words = self.multipliers.get(situation) or self._occasions_by_key.get(
+            term_key(situation), {}
+        )
+        return {term_key(word): value for word, value in words.items()}
+
+    @cached_property
+    def _occasions_by_key(self) -> dict[str, Mapping[str, float]]:
+        return {term_key(name): words for name, words in self.occasions.items()}
+
+    def occasion(self, name: str) -> str:
+        """The name of the occasion as staff wrote it, whatever its spelling; "" when there is none."""
+        key = term_key(name)
+        return next((known for known in self.occasions if term_key(known) == key), "")
 
     def to_json(self) -> dict[str, Any]:
+        tables = {"multipliers": self.multipliers, "occasions": self.occasions}
         return {
-            "multipliers": {name: dict(words) for name, words in self.multipliers.items()},
+            **{name: {s: dict(words) for s, words in t.items()} for name, t in tables.items()},
             "asked_mood": self.asked_mood,
+            "strength": self.strength,
+            "prior_events": self.prior_events,
         }
 
     @classmethod
     def from_json(cls, table: Any) -> SituationTable:
         return _from_table(cls, table)
+
+
+def _check_multipliers(table: Any) -> None:
+    if not isinstance(table, Mapping):
+        raise InvalidSettings("multipliers: expected a table of situations")
+    for situation, words in table.items():
+        if not isinstance(words, Mapping):
+            raise InvalidSettings(f"{situation}: expected a table of word and multiplier")
+        for word, multiplier in words.items():
+            _check_multiplier(situation, word, multiplier)
 
 
 def _check_multiplier(situation: str, word: str, multiplier: Any) -> None:

@@ -7,8 +7,9 @@ says in its note what it did then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,9 @@ _ORDERED = 40
 _LOYALTY_PRIOR = 5.0
 #: Genres and moods with less than this share of the likes are not worth a place of their own.
 _LEAST_SHARE = 0.03
+#: A song played or sung this shortly before it was last shown, or after, was not ignored.
+_TAKEN_UP_WITHIN = timedelta(days=1)
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 Step = Callable[["Draft"], "Draft"]
 
@@ -174,32 +178,61 @@ def score(draft: Draft) -> Draft:
     return replace(draft, scores=blended.total, parts=dict(blended.parts), note=note)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """One thing a caller says of the moment, and what suits it."""
+
+    name: str  #: a time of day, an activity, an occasion of the table, or a mood of the catalog
+    is_mood: bool
+    words: dict[str, float]  #: {key of a genre or mood word: multiplier}
+
+
+def situations_of(draft: Draft) -> list[Situation]:
+    """What was said of the moment, the most telling first: the activity, the mood, the time of day."""
+    context, table = draft.query.context, draft.settings.situations
+    said: list[tuple[str, bool]] = []
+    if context.activity:
+        said.append((context.activity.value, False))
+    if context.mood:
+        occasion = table.occasion(context.mood)
+        said.append((occasion or context.mood, not occasion))
+    if context.time_of_day:
+        said.append((context.time_of_day.value, False))
+    found = (
+        Situation(
+            name=name,
+            is_mood=is_mood,
+            words={term_key(name): table.asked_mood} if is_mood else table.of(name),
+        )
+        for name, is_mood in said
+    )
+    return [situation for situation in found if situation.words]
+
+
 def situation_multipliers(draft: Draft) -> Floats | None:
     """(n,) how much each song suits the time, activity and mood; None without any."""
-    context, table = draft.query.context, draft.settings.situations
     words: dict[str, float] = {}
-    for situation in filter(None, (context.time_of_day, context.activity)):
-        for word, multiplier in table.of(situation.value).items():
+    for situation in situations_of(draft):
+        for word, multiplier in situation.words.items():
             words[word] = words.get(word, 1.0) * multiplier
-    if context.mood:
-        key = term_key(context.mood)
-        words[key] = words.get(key, 1.0) * table.asked_mood
     if not words:
         return None
-    total = np.ones(draft.catalog.n, np.float32)
+    strength = draft.settings.situations.strength
+    return np.asarray(np.exp(strength * suiting(draft.catalog, words)), np.float32)
+
+
+def suiting(catalog: Catalog, words: Mapping[str, float]) -> Floats:
+    """(n,) sum of the logarithms of a song's multipliers; a value of several words takes its strongest."""
+    total = np.zeros(catalog.n, np.float32)
     for kind in ("genre", "mood"):
-        total *= _multiplied(draft.catalog, kind, words)
+        terms = catalog.terms[kind]
+        logs = np.log(np.array([multiplier_of(name, words) for name in terms.names], np.float32))
+        total += terms.matrix @ logs
     return total
 
 
-def _multiplied(catalog: Catalog, kind: str, words: dict[str, float]) -> Floats:
-    """(n,) product over a song's values; a value of several words takes its strongest word."""
-    terms = catalog.terms[kind]
-    logs = np.log(np.array([_multiplier_of(name, words) for name in terms.names], np.float32))
-    return np.asarray(np.exp(terms.matrix @ logs), np.float32)
-
-
-def _multiplier_of(name: str, words: dict[str, float]) -> float:
+def multiplier_of(name: str, words: Mapping[str, float]) -> float:
+    """Of one genre or mood as the catalog writes it; 1 where nothing is said of it."""
     keys = [term_key(name), *map(term_key, name.split())]
     hits = [words[key] for key in keys if key in words]
     return max(hits, key=lambda value: abs(np.log(value)), default=1.0)
@@ -238,8 +271,9 @@ def rest_what_was_shown(draft: Draft) -> Draft:
         return draft
     rows = draft.catalog.rows_of([shown.song_id for shown in query.impressions])
     part = np.zeros(draft.catalog.n, np.float32)
+    taken_up = _taken_up(draft)
     for row, shown in zip(rows.tolist(), query.impressions, strict=True):
-        if row < 0:
+        if row < 0 or shown.last_at - taken_up.get(shown.song_id, _LONG_AGO) < _TAKEN_UP_WITHIN:
             continue
         age_days = max((query.now - shown.last_at).total_seconds() / 86_400, 0.0)
         fresh = 2 ** (-age_days / shaping.rotation_half_life_days)
@@ -250,6 +284,15 @@ def rest_what_was_shown(draft: Draft) -> Draft:
         parts={**draft.parts, "rotation": part},
         note=f"{int((part < -0.01).sum())} shown lately sink",
     )
+
+
+def _taken_up(draft: Draft) -> dict[int, datetime]:
+    """{song id: when the member last did something with it that speaks for it}"""
+    latest: dict[int, datetime] = {}
+    for signal in draft.query.signals:
+        if signal.at and draft.settings.signals.of(signal.type) > 0:
+            latest[signal.song_id] = max(latest.get(signal.song_id, signal.at), signal.at)
+    return latest
 
 
 def keep_pool(draft: Draft) -> Draft:
@@ -493,9 +536,10 @@ def explore(draft: Draft) -> Draft:
     listed = draft.rows
     beyond = np.setdiff1d(np.concatenate([listed[count:], draft.pool]), listed[:count])
     beyond = _within_caps(draft, listed[:count], beyond)
-    # Songs that suit the member better than an average one, while there are enough of them.
-    suiting = beyond[draft.scores[beyond] > 0]
-    beyond = suiting if len(suiting) >= 2 * len(places) else beyond
+    # Artists not heard yet, then songs that suit better than an average one, while there are enough.
+    for is_better in (are_new_artists, _suit):
+        better = beyond[is_better(draft, beyond)]
+        beyond = better if len(better) >= 2 * len(places) else beyond
     chosen = _drawn(draft, beyond, len(places))
     if not len(chosen):
         return replace(
@@ -508,6 +552,20 @@ def explore(draft: Draft) -> Draft:
     rows = np.array(kept[: max(len(listed), count)], np.int32)
     explored = frozenset(chosen.tolist())
     return replace(draft, rows=rows, explored=explored, note=f"{len(chosen)} of {count}")
+
+
+def are_new_artists(draft: Draft, rows: Rows) -> Mask:
+    """(r,) songs that name no artist among what the member likes, plays or sings."""
+    terms, heard = draft.catalog.terms["artist"], draft.taste.mix["artist"] > 0
+    codes, owners = terms.gather(rows)
+    new = np.ones(len(rows), bool)
+    new[owners[heard[codes]]] = False
+    return new
+
+
+def _suit(draft: Draft, rows: Rows) -> Mask:
+    """(r,) songs that suit the member better than an average one."""
+    return np.asarray(draft.scores[rows] > 0)
 
 
 def _explored_places(count: int, share: float) -> list[int]:

@@ -39,6 +39,7 @@ _TAIL = re.compile(
 _FEATURING = re.compile(r"\s*(?<![a-z])(?:feat\.?|ft\.|featuring|with)(?![a-z]).*$", re.IGNORECASE)
 
 _HANGUL_FIRST, _HANGUL_LAST = 0xAC00, 0xD7A3
+_HANGUL = re.compile("[\u1100-\u11ff\u3131-\u318e\uac00-\ud7a3]")
 #: Initial consonants in the order of the Hangul syllable block.
 INITIALS = "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ"
 #: Initials typed with the plain key stand for the doubled one too.
@@ -151,6 +152,11 @@ def _looks_versioned(text: str) -> bool:
 def _drop_version_note(match: re.Match[str]) -> str:
     inner = match.group(1)
     return " " if _VERSION.search(inner) or _NOTE.search(inner) else match.group(0)
+
+
+def has_hangul(text: str) -> bool:
+    """Tell whether any letter of `text` is Hangul."""
+    return _HANGUL.search(text) is not None
 
 
 def is_cover(title: str) -> bool:

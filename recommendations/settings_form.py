@@ -10,7 +10,13 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from engine.settings import EngineSettings, InvalidSettings, ShapingSettings, SignalWeights
+from engine.settings import (
+    EngineSettings,
+    InvalidSettings,
+    ShapingSettings,
+    SignalWeights,
+    SituationTable,
+)
 from engine.types import Activity, TimeOfDay
 from engine.weights import BUCKETS, SCORERS
 
@@ -61,6 +67,12 @@ SITUATIONS = {
     "commute": _("출퇴근"),
     "sleep": _("잠들기 전"),
 }
+SITUATION_NUMBERS = {
+    "asked_mood": _("요청한 분위기"),
+    "strength": _("상황이 미치는 힘"),
+    "prior_events": _("직원 배수의 무게(이벤트 수)"),
+}
+OCCASIONS = "situations.occasions"
 _TABLES = (("signals", SignalWeights, SIGNALS), ("shaping", ShapingSettings, SHAPING))
 
 
@@ -103,15 +115,7 @@ def settings_fields(payload: dict[str, Any]) -> Iterator[tuple[str, forms.Field]
                 f"blend.{bucket}.{scorer}",
                 forms.FloatField(label=scorer, initial=value, min_value=0, max_value=10),
             )
-    yield (
-        "situations.asked_mood",
-        forms.FloatField(
-            label=_("요청한 분위기"),
-            initial=payload["situations"]["asked_mood"],
-            min_value=1,
-            max_value=10,
-        ),
-    )
+    yield from _table_fields("situations", SituationTable, SITUATION_NUMBERS, payload["situations"])
     for situation in (*TimeOfDay, *Activity):
         words = payload["situations"]["multipliers"].get(situation.value, {})
         yield (
@@ -119,11 +123,28 @@ def settings_fields(payload: dict[str, Any]) -> Iterator[tuple[str, forms.Field]
             forms.CharField(
                 label=SITUATIONS[situation.value],
                 required=False,
-                initial=", ".join(f"{word}={value:g}" for word, value in words.items()),
+                initial=_line(words),
                 help_text=_("장르·분위기=배수, 쉼표로 구분: 잔잔=1.6, 강렬=0.6 (1 = 보통)"),
                 widget=forms.TextInput(attrs={"size": 90}),
             ),
         )
+    occasions = payload["situations"].get("occasions") or SituationTable().to_json()["occasions"]
+    yield (
+        OCCASIONS,
+        forms.CharField(
+            label=_("그 밖의 상황"),
+            required=False,
+            initial="\n".join(f"{name}: {_line(words)}" for name, words in occasions.items()),
+            help_text=_(
+                "한 줄에 하나: 비 오는 날: 감성적=1.5, 신나는=0.7. 호출하는 쪽이 mood로 이 이름을 보냅니다."
+            ),
+            widget=forms.Textarea(attrs={"rows": 9, "cols": 90}),
+        ),
+    )
+
+
+def _line(words: dict[str, float]) -> str:
+    return ", ".join(f"{word}={value:g}" for word, value in words.items())
 
 
 def _table_fields(
@@ -151,7 +172,7 @@ def payload_of(cleaned: dict[str, Any]) -> dict[str, Any]:
         "signals": {},
         "shaping": {},
         "blend": {},
-        "situations": {"multipliers": {}, "asked_mood": cleaned["situations.asked_mood"]},
+        "situations": {"multipliers": {}, "occasions": _occasions(cleaned.get(OCCASIONS, ""))},
     }
     for name, value in cleaned.items():
         table, _dot, entry = name.partition(".")
@@ -161,9 +182,17 @@ def payload_of(cleaned: dict[str, Any]) -> dict[str, Any]:
             bucket, _dot, scorer = entry.partition(".")
             if value:
                 payload["blend"].setdefault(bucket, {})[scorer] = value
-        elif table == "situations" and entry != "asked_mood" and value:
+        elif table == "situations" and entry in SITUATION_NUMBERS:
+            payload["situations"][entry] = value
+        elif table == "situations" and entry in SITUATIONS and value:
             payload["situations"]["multipliers"][entry] = _multipliers(entry, value)
     return payload
+
+
+def _occasions(text: str) -> dict[str, dict[str, float]]:
+    """One occasion a line, `name: word=multiplier, …`."""
+    lines = (line.partition(":") for line in text.splitlines() if line.strip())
+    return {name.strip(): _multipliers(name.strip(), words) for name, _colon, words in lines}
 
 
 def _multipliers(situation: str, line: str) -> dict[str, float]:
@@ -174,10 +203,10 @@ def _multipliers(situation: str, line: str) -> dict[str, float]:
             words[word.strip()] = float(number)
         except ValueError as error:
             raise InvalidSettings(
-                f"{SITUATIONS[situation]}: {part.strip()!r} – 잔잔=1.6 처럼 적어 주세요"
+                f"{SITUATIONS.get(situation, situation)}: {part.strip()!r} – 잔잔=1.6 처럼 적어 주세요"
             ) from error
         if not sign or not word.strip():
-            raise InvalidSettings(f"{SITUATIONS[situation]}: {part.strip()!r}")
+            raise InvalidSettings(f"{SITUATIONS.get(situation, situation)}: {part.strip()!r}")
     return words
 
 

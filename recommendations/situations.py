@@ -13,7 +13,7 @@ from django.utils.dateparse import parse_datetime
 
 from engine.text import term_key
 from engine.types import Activity, Context, Exclude, Locale, Only, TimeOfDay
-from engine.wording import term_in
+from engine.vocabulary import describing, term_in
 
 from . import engine_state
 
@@ -38,6 +38,16 @@ _ACTIVITIES = {
     Activity.PARTY: "파티 모임 회식 축하 パーティー 飲み会",
     Activity.COMMUTE: "출퇴근 출근 퇴근 통근 통학 등교 하교 이동 운전 通勤 通学 ドライブ drive driving",
     Activity.SLEEP: "수면 잠 취침 睡眠 就寝 bedtime",
+}
+#: What callers say for the occasions of the starting table; staff's own are understood by their name.
+_OCCASIONS = {
+    "비 오는 날": "비 비오는날 비오는밤 장마 雨 rain rainy",
+    "우울한 날": "우울 우울함 슬픔 슬픈 외로움 외로운 悲しい 憂うつ 寂しい sad blue lonely gloomy",
+    "기분 좋은 날": "기쁨 기쁜 행복 행복한 신남 즐거움 즐거운 嬉しい 楽しい 幸せ happy good joyful",
+    "화나는 날": "화남 화난 분노 스트레스 짜증 怒り ストレス angry stressed",
+    "사랑에 빠진 날": "사랑 두근두근 恋 恋愛 love crush",
+    "이별한 날": "이별 실연 헤어짐 失恋 別れ breakup heartbroken",
+    "위로가 필요한 날": "위로 힘듦 힘든 지침 지친 피곤 疲れた 慰め tired comfort",
 }
 Word = TypeVar("Word", bound=StrEnum)
 
@@ -106,23 +116,35 @@ def part_of_day(at: datetime) -> TimeOfDay:
 
 
 def _mood(raw: Mapping[str, Any], reported: list[dict[str, str]]) -> str:
+    """A mood of the catalog, or an occasion of the table ("비 오는 날"), by its own name or another word."""
     value = raw.get("mood")
     if value in (None, ""):
         return ""
-    moods = _mood_words(engine_state.current().snapshot.version)
-    meant = moods.get(term_key(value), "") if isinstance(value, str) else ""
+    meant = _meant_mood(value) if isinstance(value, str) else ""
     if not meant:
         reported.append(unknown("context.mood", value))
     return meant
 
 
+def _meant_mood(value: str) -> str:
+    state = engine_state.current()
+    occasion = state.settings.situations.occasion
+    by_catalog = _mood_words(state.snapshot.version).get(term_key(value), "")
+    return occasion(value) or by_catalog or occasion(_OCCASION_OF.get(term_key(value), ""))
+
+
+_OCCASION_OF = {
+    term_key(word): occasion for occasion, words in _OCCASIONS.items() for word in words.split()
+}
+
+
 @lru_cache(maxsize=2)
 def _mood_words(catalog_version: str) -> dict[str, str]:
-    """{key of a mood, of one word of it, or of its translation: the catalog's word for it}."""
+    """{key of a mood, of one word of it, of how it is said before a noun or in another language: the catalog's word}"""
     words: dict[str, str] = {}
     for name in engine_state.current().snapshot.catalog.terms["mood"].names:
-        spellings = [name, *name.split(), *(term_in(locale, name) for locale in Locale)]
-        for spelling in spellings:
+        translations = [said(locale, name) for locale in Locale for said in (term_in, describing)]
+        for spelling in [name, *name.split(), *translations]:
             words.setdefault(term_key(spelling), spelling if spelling in name else name)
     return words
 

@@ -7,9 +7,21 @@ import pytest
 from engine.catalog import Catalog
 from engine.model import Model
 from engine.recommend import recommend
-from engine.settings import EngineSettings, ShapingSettings
+from engine.settings import EngineSettings, ShapingSettings, SituationTable
+from engine.taglines import (
+    GENRE_LINES,
+    MOOD_LINES,
+    NAMED_LINES,
+    SITUATION_LINES,
+    TAGLINE_LENGTH,
+    TAGLINES,
+    About,
+    tagline,
+)
+from engine.text import has_hangul
 from engine.types import Activity, Context, Group, GroupKind, Locale, Slate, SongView, TimeOfDay
-from engine.wording import LABELS, SITUATIONS, TAGLINE_LENGTH, TAGLINES
+from engine.vocabulary import MOOD_WORDS
+from engine.wording import LABELS, SITUATIONS
 from tests.engine.conftest import NOW, likes, query, song
 
 WORLD = Catalog.build([song(n) for n in range(1, 241)], likes=likes(), now=NOW)
@@ -53,9 +65,8 @@ def test_every_song_of_a_shelf_holds_what_the_label_says():
     for group in slate.groups:
         if group.kind in (GroupKind.TASTE, GroupKind.GENRE, GroupKind.MOOD, GroupKind.ANIME):
             for view in songs(slate, group):
-                assert group.subject in f"{view.genre}, {view.mood}, {view.anime}".replace(
-                    "  ", " "
-                )
+                held = f"{view.genre}, {view.mood}, {view.anime}".replace("  ", " ")
+                assert set(group.subject.split()) <= set(held.replace(",", "").split())
 
 
 def test_artist_expansion_holds_only_artists_not_liked_yet():
@@ -84,7 +95,7 @@ def test_hidden_gems_are_little_known():
     group = shelf(slate, GroupKind.HIDDEN_GEMS)
     if group:
         rows = WORLD.rows_of([view.song_id for view in songs(slate, group)])
-        assert (WORLD.popularity_rank[rows] < ShapingSettings().gem_popularity).all()
+        assert (WORLD.fame_rank[rows] < ShapingSettings().gem_popularity).all()
 
 
 def test_nothing_is_hidden_where_nobody_likes_anything():
@@ -121,7 +132,7 @@ def test_the_situation_comes_first_and_suits():
 
 def test_a_mood_may_be_asked_for_by_word():
     slate = ask(*FAN, context=Context(mood="잔잔"))
-    assert slate.groups[0].label == "잔잔 기분에 맞춘 노래"
+    assert slate.groups[0].label == "잔잔한 기분에 맞춘 노래"
     assert {view.mood for view in songs(slate, slate.groups[0])} == {"잔잔"}
 
 
@@ -136,7 +147,9 @@ def test_settings_limit_the_shelves():
 def test_labels_and_taglines_are_in_the_language_asked_for(locale: Locale):
     slate = ask(*FAN, locale=locale)
     for group in slate.groups:
-        assert group.tagline in TAGLINES[locale][group.kind]
+        assert locale is Locale.KO or not has_hangul(group.label + group.tagline)
+        assert 0 < len(group.tagline) <= TAGLINE_LENGTH
+    assert len({group.tagline for group in slate.groups}) == len(slate.groups)
     expansion = shelf(slate, GroupKind.ARTIST_EXPANSION)
     assert expansion
     assert expansion.label == LABELS[locale][GroupKind.ARTIST_EXPANSION]
@@ -145,7 +158,9 @@ def test_labels_and_taglines_are_in_the_language_asked_for(locale: Locale):
 def test_known_words_are_translated_for_display_only():
     slate = ask(*FAN, locale=Locale.EN)
     taste = [group for group in slate.groups if group.kind is GroupKind.TASTE]
-    assert any(group.subject == "잔잔" and group.label == "Calm" for group in taste)
+    assert any(
+        group.subject.startswith("잔잔") and group.label.startswith("Calm ") for group in taste
+    )
 
 
 def test_every_reviewed_line_fits_a_phone():
@@ -154,9 +169,141 @@ def test_every_reviewed_line_fits_a_phone():
 
     for locale in Locale:
         assert set(TAGLINES[locale]) == set(GroupKind)
-        assert set(SITUATIONS[locale]) == {*TimeOfDay, *Activity, "mood"}
-        for lines in TAGLINES[locale].values():
-            assert len(set(lines)) >= 3
-            for line in lines:
-                assert 0 < len(line) <= TAGLINE_LENGTH, line
-                assert emoji(line) <= 1, line
+        assert set(SITUATIONS[locale]) == {*TimeOfDay, *Activity, "mood", "occasion"}
+        assert set(SITUATION_LINES[locale]) == {*TimeOfDay, *Activity}
+        assert set(MOOD_LINES[locale]) == set(MOOD_LINES[Locale.KO])
+        assert set(GENRE_LINES[locale]) == set(GENRE_LINES[Locale.KO])
+        assert set(NAMED_LINES[locale]) == set(NAMED_LINES[Locale.KO])
+        tables = (TAGLINES, MOOD_LINES, GENRE_LINES, SITUATION_LINES)
+        every = [line for table in tables for lines in table[locale].values() for line in lines]
+        assert len(set(every)) == len(every), "one line, one meaning"
+        for line in every:
+            assert 0 < len(line) <= TAGLINE_LENGTH, line
+            assert emoji(line) <= 1, line
+            assert locale is Locale.KO or not has_hangul(line)
+
+
+def test_every_reviewed_mood_has_lines_of_its_own():
+    assert len(MOOD_LINES[Locale.KO]) == len(MOOD_WORDS)
+
+
+#: Eight artists of the small world, and jazz and enka by many others that nobody of FAN's kind likes yet.
+WIDE = Catalog.build(
+    [
+        *(song(n) for n in range(1, 201)),
+        *(song(n, genre="재즈", mood="잔잔", artist=f"Jazz {n % 9}") for n in range(201, 221)),
+        *(song(n, genre="엔카", mood="에너지", artist=f"Enka {n % 9}") for n in range(221, 241)),
+    ],
+    likes=likes(),
+    now=NOW,
+)
+
+
+def test_everybody_whose_taste_is_known_gets_what_the_product_promises():
+    promised = {
+        GroupKind.TASTE,
+        GroupKind.ARTIST,
+        GroupKind.ARTIST_EXPANSION,
+        GroupKind.HIDDEN_GEMS,
+        GroupKind.CROSSOVER,
+    }
+    for seed in range(5):
+        assert promised <= {group.kind for group in ask(*FAN, catalog=WIDE, seed=seed).groups}
+
+
+def test_where_a_situation_takes_room_every_promised_shelf_comes_on_some_day():
+    moment = Context(activity=Activity.REST, mood="잔잔")
+    seen = {
+        group.kind
+        for seed in range(4)
+        for group in ask(*FAN, catalog=WIDE, context=moment, seed=seed).groups
+    }
+    assert {GroupKind.SITUATION, GroupKind.TASTE, GroupKind.ARTIST} <= seen
+    assert {GroupKind.ARTIST_EXPANSION, GroupKind.HIDDEN_GEMS, GroupKind.CROSSOVER} <= seen
+
+
+def test_no_two_sides_of_a_taste_share_a_mood_or_genre_in_their_names():
+    for favorites in (FAN, tuple(range(1, 60)), (1, 2, 3, 4, 5)):
+        subjects = [g.subject.split() for g in ask(*favorites).groups if g.kind is GroupKind.TASTE]
+        words = [word for words in subjects for word in set(words)]
+        moods = [word for word in words if word in MOOD_WORDS]
+        assert len(set(moods)) == len(moods)
+
+
+def test_a_side_may_be_named_by_mood_and_genre_together():
+    # Songs 4, 12, 20, 28 are 록 of 에너지; half of the other 록 is 강렬.
+    labels = [group.label for group in ask(*FAN).groups if group.kind is GroupKind.TASTE]
+    assert any(label.startswith(("에너지 넘치는 ", "잔잔한 ")) for label in labels), labels
+
+
+def test_gems_of_little_known_artists_come_before_those_of_stars():
+    stars = [song(n, artist="星", genre="록", mood="에너지") for n in range(1, 21)]
+    others = [song(n, artist=f"Small {n}", genre="록", mood="에너지") for n in range(21, 41)]
+    loved = [(m, n, NOW) for m in range(20) for n in (1, 2, 3)]
+    rare = [(50 + n, n, NOW) for n in (*range(4, 21), *range(21, 41))]
+    world = Catalog.build([*stars, *others], likes=[*loved, *rare], now=NOW)
+    slate = ask(21, 22, catalog=world)
+    group = shelf(slate, GroupKind.HIDDEN_GEMS)
+    assert group
+    assert all(view.artist.startswith("Small") for view in songs(slate, group))
+
+
+def test_nothing_the_situation_speaks_against_stands_on_any_shelf():
+    slate = ask(*FAN, *range(40, 60), context=Context(activity=Activity.SLEEP))
+    against = {"강렬", "에너지"}
+    for group in slate.groups:
+        assert not against & {view.mood for view in songs(slate, group)}, group.label
+
+
+def test_an_occasion_is_a_situation_and_staff_may_name_new_ones():
+    rain = ask(*FAN, context=Context(mood="비 오는 날"))
+    assert rain.groups[0].label == "비 오는 날에 어울리는 노래"
+    assert {view.mood for view in songs(rain, rain.groups[0])} <= {"감성적", "잔잔", "서정적"}
+    assert ask(*FAN, context=Context(mood="비 오는 날"), locale=Locale.JA).groups[0].label == (
+        "雨の日に合う曲"
+    )
+    chosen = EngineSettings(
+        situations=SituationTable(occasions={"첫눈 오는 날": {"강렬": 3.0}}),
+    )
+    snow = recommend(
+        query(*FAN, context=Context(mood="첫눈오는 날")),
+        catalog=WORLD,
+        model=UNTRAINED,
+        settings=chosen,
+    )
+    assert snow.groups[0].label == "첫눈 오는 날에 어울리는 노래"
+    assert {view.mood for view in songs(snow, snow.groups[0])} == {"강렬"}
+
+
+def test_an_activity_and_a_mood_get_a_shelf_each():
+    moment = Context(activity=Activity.WORKOUT, mood="잔잔", time_of_day=TimeOfDay.NIGHT)
+    kinds = [group.kind for group in ask(*FAN, *range(40, 60), context=moment).groups]
+    assert kinds.count(GroupKind.SITUATION) == 2, "the night says less than the workout"
+
+
+def test_a_line_above_a_shelf_speaks_of_what_stands_there():
+    moods = {"에너지": "에너지 충전", "잔잔": "조용히"}
+    found = {
+        (word, tagline(GroupKind.MOOD, Locale.KO, seed, about=About(mood=word)))
+        for seed in range(4)
+        for word in moods
+    }
+    for word, line in found:
+        assert line in MOOD_LINES[Locale.KO][word]
+    assert tagline(GroupKind.GENRE, Locale.KO, 0, about=About(genre="뽕짝", subject="뽕짝")) == (
+        "뽕짝 한 곡 더 🎵"
+    )
+    long = "아주아주아주아주 긴 이름을 가진 가수와 친구들"
+    line = tagline(GroupKind.ARTIST, Locale.KO, 0, about=About(subject=long))
+    assert line in TAGLINES[Locale.KO][GroupKind.ARTIST]
+
+
+def test_no_line_stands_twice_in_one_answer():
+    first = tagline(GroupKind.MOOD, Locale.KO, 0, about=About(mood="강렬"))
+    second = tagline(GroupKind.MOOD, Locale.KO, 0, about=About(mood="강렬"), taken={first})
+    assert first != second
+
+
+def test_a_catalog_that_is_all_new_has_no_shelf_of_new_songs():
+    fresh = Catalog.build([song(n, created_at=NOW) for n in range(1, 61)], likes=likes(), now=NOW)
+    assert shelf(ask(catalog=fresh), GroupKind.FRESH) is None

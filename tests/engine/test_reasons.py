@@ -14,7 +14,18 @@ from engine.reasons import shares_of
 from engine.recommend import recommend, run
 from engine.settings import EngineSettings
 from engine.similar import similar
-from engine.types import Candidate, Locale, Signal, SignalType, Slate, SongView
+from engine.types import (
+    Activity,
+    Candidate,
+    Context,
+    Locale,
+    Signal,
+    SignalType,
+    Slate,
+    SongView,
+    TimeOfDay,
+)
+from engine.vocabulary import describing
 from engine.wording import CRITERIA, REASONS
 from tests.engine.conftest import NOW, likes, query, song
 
@@ -158,3 +169,81 @@ class TestSimilar:
     @pytest.mark.parametrize("seeds", [[], [999]])
     def test_nothing_is_like_nothing(self, seeds: list[int]):
         assert similar(seeds, catalog=WORLD, model=UNTRAINED, now=NOW) == ()
+
+
+def sentences(slate: Slate) -> list[str]:
+    return [candidate.reason for candidate in slate.shortlist]
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [(SignalType.SANG, "부르셔서"), (SignalType.COMPLETE, "관심을 보이셔서")]
+)
+def test_a_song_that_was_sung_or_played_is_not_said_to_be_liked(kind: SignalType, said: str):
+    reasons = sentences(ask(signals=(Signal(song_id=8, type=kind, at=NOW),)))
+    assert not [reason for reason in reasons if "좋아하셔서" in reason]
+    assert [reason for reason in reasons if said in reason]
+
+
+@pytest.mark.parametrize("locale", [Locale.JA, Locale.EN])
+def test_no_korean_word_stands_in_a_japanese_or_english_sentence(locale: Locale):
+    strange = [
+        song(
+            n, mood="얼큰한", genre="뽕짝", anime="어느 만화", title_jp=f"曲{n}", artist=f"A{n % 4}"
+        )
+        for n in range(1, 61)
+    ]
+    world = Catalog.build(strange, likes=likes(), now=NOW)
+    slate = recommend(
+        query(1, 2, 3, locale=locale), catalog=world, model=Model.untrained(world.corpus)
+    )
+    assert not [c for c in slate.shortlist if re.search("[가-힣]", c.reason)]
+    assert any("同じ作品" in c.reason or "same anime" in c.reason for c in slate.shortlist), (
+        "what has no name in that language is said without it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("mood", "before_a_noun"),
+    [
+        ("감성적", "감성적인"),  # known
+        ("에너지", "에너지 넘치는"),
+        ("목가적", "목가적인"),  # by its ending
+        ("달콤한", "달콤한"),
+        ("빛나는", "빛나는"),
+        ("여름밤", "여름밤 느낌의"),
+    ],
+)
+def test_a_mood_is_said_as_korean_says_it(mood: str, before_a_noun: str):
+    assert describing(Locale.KO, mood) == before_a_noun
+
+
+def test_a_step_away_is_only_said_of_an_artist_the_member_has_not_heard():
+    heard = {SONGS[n].artist for n in FAN}
+    for seed in range(8):
+        for candidate in ask(*FAN, seed=seed).shortlist:
+            if "한 걸음" in candidate.reason:
+                assert candidate.song.artist not in heard
+
+
+def test_many_members_are_at_least_five():
+    pair = [(member, n, NOW) for member in (1, 2) for n in (1, 2, 3)]
+    crowd = [(member, 4, NOW) for member in range(10, 15)]
+    world = Catalog.build([song(n) for n in range(1, 61)], likes=[*pair, *crowd], now=NOW)
+    slate = recommend(query(), catalog=world, model=Model.untrained(world.corpus))
+    popular = {c.song.song_id for c in slate.shortlist if "인기곡" in c.matched_criteria}
+    assert popular == {4}
+
+
+def test_new_is_not_said_where_everything_is_new():
+    world = Catalog.build([song(n, created_at=NOW) for n in range(1, 61)], now=NOW)
+    slate = recommend(query(), catalog=world, model=Model.untrained(world.corpus))
+    assert not [c for c in slate.shortlist if "새로 들어온" in c.reason]
+
+
+def test_a_reason_names_the_moment_and_what_suits_it():
+    night = Context(activity=Activity.SLEEP, time_of_day=TimeOfDay.NIGHT)
+    reasons = sentences(ask(*FAN, context=night))
+    assert "잠들기 전에 어울리는 잔잔한 노래예요." in reasons
+    asked = [c for c in ask(*FAN, context=Context(mood="잔잔")).shortlist if "찾으신" in c.reason]
+    assert asked
+    assert {c.song.mood for c in asked} == {"잔잔"}

@@ -14,10 +14,10 @@ from engine.catalog import Catalog
 from engine.model import Model
 from engine.recipes import DEFAULT
 from engine.recommend import rank, run
-from engine.settings import EngineSettings, ShapingSettings, SignalWeights
+from engine.settings import EngineSettings, ShapingSettings, SignalWeights, SituationTable
 from engine.steps import WINDOW, cap_of
 from engine.taste import taste_of
-from engine.types import Only, Signal, SignalType
+from engine.types import Activity, Context, Impression, Only, Signal, SignalType
 from tests.engine.conftest import ARTISTS, NOW, likes, query, song
 
 BIG = Catalog.build([song(n) for n in range(1, 241)], likes=likes(), now=NOW)
@@ -195,3 +195,59 @@ class TestSignals:
             for n, hours in ((1, 1), (2, 2), (3, 30))
         ]
         assert BIG.song_ids[self.weigh(*sung).known.session].tolist() == [2, 1]
+
+
+class TestRotation:
+    def part_of(self, song_id: int, *signals: Signal) -> float:
+        shown = Impression(song_id=song_id, times=4, last_at=NOW - timedelta(hours=2))
+        draft = run(
+            query(5, 13, impressions=(shown,), signals=signals),
+            catalog=BIG,
+            model=UNTRAINED,
+            settings=EngineSettings(),
+        )
+        return float(draft.parts["rotation"][song_id - 1])
+
+    def test_what_was_shown_and_ignored_sinks(self):
+        assert self.part_of(21) < -0.5
+
+    def test_what_was_sung_after_it_was_shown_does_not(self):
+        assert self.part_of(21, Signal(song_id=21, type=SignalType.SANG, at=NOW)) == 0
+
+    def test_what_was_sung_long_before_and_ignored_since_does(self):
+        long_ago = Signal(song_id=21, type=SignalType.SANG, at=NOW - timedelta(days=30))
+        assert self.part_of(21, long_ago) < -0.5
+
+    def test_a_skip_takes_nothing_up(self):
+        assert self.part_of(21, Signal(song_id=21, type=SignalType.SKIP, at=NOW)) < -0.5
+
+    def test_it_comes_back_as_the_days_go_by(self):
+        def part(days: int) -> float:
+            shown = Impression(song_id=21, times=4, last_at=NOW - timedelta(days=days))
+            asked = query(5, 13, impressions=(shown,))
+            draft = run(asked, catalog=BIG, model=UNTRAINED, settings=EngineSettings())
+            return float(draft.parts["rotation"][20])
+
+        assert part(0) == pytest.approx(2 * part(4), rel=0.01)
+        assert part(0) < part(4) < part(28) < 0
+
+
+def test_exploration_prefers_artists_the_member_has_not_heard():
+    heard = {"結束バンド", "あいみょん"}
+    for seed in range(6):
+        draft = run(
+            query(4, 12, 5, 13, seed=seed), catalog=BIG, model=UNTRAINED, settings=EngineSettings()
+        )
+        assert draft.explored
+        assert not heard & {BIG.view(row).artist for row in draft.explored}
+
+
+def test_a_situation_changes_what_comes_first_and_staff_say_how_far():
+    def calm_share(strength: float) -> float:
+        chosen = EngineSettings(situations=SituationTable(strength=strength))
+        asked = query(4, 12, 20, context=Context(activity=Activity.SLEEP))
+        rows = rank(asked, catalog=BIG, model=UNTRAINED, settings=chosen)[:10]
+        return sum(BIG.view(int(row)).mood in ("잔잔", "감성적") for row in rows) / 10
+
+    assert calm_share(0) < calm_share(3)
+    assert calm_share(3) >= 0.9
