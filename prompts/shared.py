@@ -57,6 +57,11 @@ class RedisGate:
             return default
         try:
             return work(self.client())
+        except redis.ResponseError as error:
+            if "WRONGTYPE" not in str(error):
+                self._mark_down(error)
+            # Else a key of ours holds another kind of value: that key's fault, not Redis'.
+            return default
         except (redis.RedisError, OSError) as error:
             self._mark_down(error)
             return default

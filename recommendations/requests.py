@@ -129,11 +129,18 @@ class Answer:
     #: Made in a hurry: the edge should queue the model's version.
     wants_refresh: bool = False
 
+    @property
+    def message(self) -> str:
+        """One sentence for people."""
+        if not self.candidates:
+            return _NOTHING_LEFT[self.locale]
+        return _MESSAGES[self.locale].format(n=len(self.candidates))
+
     def to_wire(self) -> dict[str, Any]:
         """The body of `POST /recommend`: contract §1 and our own fields behind."""
         return {
             "status": "completed",
-            "message": _MESSAGES[self.locale].format(n=len(self.candidates)),
+            "message": self.message,
             "generated_date": self.generated_date,
             "groups": self.groups,
             "candidates": self.candidates,
@@ -149,4 +156,10 @@ _MESSAGES = {
     Locale.KO: "추천 {n}곡을 준비했어요.",
     Locale.JA: "おすすめ{n}曲を用意しました。",
     Locale.EN: "{n} songs picked for you.",
+}
+#: Everything is liked already, filtered away, or the catalog is empty.
+_NOTHING_LEFT = {
+    Locale.KO: "지금은 새로 추천할 곡이 없어요.",
+    Locale.JA: "今おすすめできる新しい曲はありません。",
+    Locale.EN: "There is no new song to recommend just now.",
 }

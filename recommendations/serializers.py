@@ -27,7 +27,6 @@ LONGEST_TEXT = 300
 LONGEST_MEMBER_KEY = 64
 #: Song ids leave the house as 32-bit integers (contract §1): no song can have a larger one.
 LARGEST_SONG_ID = 2**31 - 1
-REPORTED_IDS = 100
 _WHOLE = re.compile(r"\s*-?[0-9]{1,19}\s*")
 _ID_SCHEMA: dict[str, Any] = {
     "oneOf": [{"type": "integer"}, {"type": "string", "pattern": r"^-?[0-9]{1,19}$"}]
@@ -87,10 +86,7 @@ class SongIds:
 
     def reported(self) -> Reported:
         # Beyond 32 bits as text: the backend's reader would fail on the number.
-        return [
-            {"song_id": n if abs(n) <= LARGEST_SONG_ID else str(n)}
-            for n in self.impossible[:REPORTED_IDS]
-        ]
+        return [{"song_id": n if abs(n) <= LARGEST_SONG_ID else str(n)} for n in self.impossible]
 
 
 def _can_be_song(number: int) -> bool:
@@ -162,6 +158,18 @@ class NamedSongInput(serializers.Serializer):
     title = Text(required=True, allow_blank=False, allow_null=False)
     artist = Text()
     genre = Text()
+
+
+class NamedSongs(serializers.ListSerializer):
+    """Up to 200 songs named by text; a null among them names nothing, as among ids."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(child=NamedSongInput(), max_length=MOST_NAMED_SONGS, **kwargs)
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, list) and len(data) <= MOST_NAMED_SONGS:
+            data = [song for song in data if song is not None]
+        return super().to_internal_value(data)
 
 
 @extend_schema_field({"oneOf": _ID_SCHEMA["oneOf"], "nullable": True})
@@ -317,9 +325,7 @@ class RecommendInput(MemberInput):
         allow_null=True,
         help_text="Exactly these favourites count. null or absent: those of the database. []: none.",
     )
-    favorite_songs = NamedSongInput(  # type: ignore[call-arg]  # it becomes a list
-        many=True, required=False, allow_null=True, max_length=MOST_NAMED_SONGS
-    )
+    favorite_songs = NamedSongs(required=False, allow_null=True)
     count = serializers.IntegerField(
         min_value=1,
         max_value=MOST_COUNT,
@@ -388,9 +394,7 @@ class FavoritesUpdatedInput(MemberInput):
     action = Choice(_ACTIONS, help_text="add_favorite or remove_favorite; absent: the full list.")
     song_data = SongDataInput(required=False, allow_null=True)
     favorite_song_ids = SongIdsField(required=False, allow_null=True)
-    favorite_songs = NamedSongInput(  # type: ignore[call-arg]  # it becomes a list
-        many=True, required=False, allow_null=True, max_length=MOST_NAMED_SONGS
-    )
+    favorite_songs = NamedSongs(required=False, allow_null=True)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         attrs = super().validate(attrs)

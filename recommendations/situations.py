@@ -100,18 +100,17 @@ def _moment(raw: Mapping[str, Any], reported: list[dict[str, str]]) -> datetime 
         return None
     try:
         moment = parse_datetime(value) if isinstance(value, str) else None
-    except ValueError:  # looks like a date and is none: 2026-02-30
-        moment = None
-    if moment is None:
-        reported.append(unknown("context.at", value))
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=SEOUL)
+        if moment is not None:
+            return moment.astimezone(SEOUL) if moment.tzinfo else moment.replace(tzinfo=SEOUL)
+    except (ValueError, OverflowError):  # 2026-02-30; the last hours of the year 9999
+        pass
+    reported.append(unknown("context.at", value))
+    return None
 
 
 def part_of_day(at: datetime) -> TimeOfDay:
-    """Which part of the day it is in Seoul; the night lasts until five."""
-    hour = at.astimezone(SEOUL).hour
-    parts = [part for first, part in _DAY if hour >= first]
+    """Which part of the day it is on Seoul's clock; the night lasts until five."""
+    parts = [part for first, part in _DAY if at.astimezone(SEOUL).hour >= first]
     return parts[-1] if parts else TimeOfDay.NIGHT
 
 

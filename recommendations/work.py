@@ -21,8 +21,6 @@ from .requests import NamedSong, Request, Unresolved
 SEOUL = ZoneInfo("Asia/Seoul")
 #: No language model is configured: a standing fact, not a fault.
 NO_MODEL = "no_model"
-#: Ids that are not in the catalog are named back up to this many.
-UNRESOLVED_SHOWN = 100
 
 
 class Clock:
@@ -68,8 +66,11 @@ class Work:
     def _unknown_ids(self) -> list[Unresolved]:
         favorites = self.picture.favorite_ids
         rows = self.state.snapshot.catalog.rows_of(favorites)
-        unknown = [song_id for song_id, row in zip(favorites, rows, strict=True) if row < 0]
-        return [Unresolved(song_id=song_id) for song_id in unknown[:UNRESOLVED_SHOWN]]
+        return [
+            Unresolved(song_id=song_id)
+            for song_id, row in zip(favorites, rows, strict=True)
+            if row < 0
+        ]
 
     @property
     def fingerprint(self) -> str:

@@ -122,6 +122,21 @@ def test_ids_that_can_be_no_song_are_reported_not_refused(client, world: World) 
     assert reported == [0, -3, str(2**31), "99999999999", str(int(float(10**30)))]
 
 
+def test_every_id_that_is_unknown_is_reported(client, world: World) -> None:
+    unknown = list(range(900_000, 900_250))
+    impossible = [-number for number in range(1, 201)]
+    body = recommended(client, memberId="7", favorite_song_ids=[*unknown, *impossible])
+    reported = {item["song_id"] for item in body["unresolved"]}
+    assert reported == {*unknown, *impossible}
+
+
+def test_a_null_among_named_songs_names_nothing(client, world: World) -> None:
+    named = [None, {"title": "그런 노래는 없어요 정말로"}, None]
+    body = recommended(client, memberId=world.alice, favorite_songs=named)
+    assert len(body["unresolved"]) == 1
+    assert body["favorite_song_ids"] == list(world.alice_likes)
+
+
 # --- Situation, dials, filters --------------------------------------------------------------------
 @pytest.mark.parametrize(
     "context",
@@ -155,6 +170,14 @@ def test_unknown_words_of_a_situation_are_reported_not_refused(client, world: Wo
         ("context.weather", "rain"),
         ("only.artists", "Nobody At All"),
     }
+
+
+@pytest.mark.parametrize(
+    "at", ["9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+14:00", "2026-02-30T10:00", "", 7]
+)
+def test_a_moment_outside_the_calendar_is_reported_not_refused(client, world: World, at) -> None:
+    body = recommended(client, memberId=world.alice, context={"at": at})
+    assert [item["field"] for item in body["unresolved"]] == ["context.at"] * (at != "")
 
 
 def test_only_and_exclude_are_kept(client, world: World) -> None:
@@ -279,10 +302,16 @@ def test_an_empty_catalog_gives_an_empty_answer(client, db: None) -> None:
     assert body["candidates"] == []
 
 
-def test_a_member_who_likes_everything_still_gets_a_usable_answer(client, world: World) -> None:
+@pytest.mark.parametrize(
+    ("locale", "said"), [("ko", "없어요"), ("ja", "ありません"), ("en", "no new song")]
+)
+def test_a_member_who_likes_everything_is_told_that_nothing_is_left(
+    client, world: World, locale: str, said: str
+) -> None:
     everything = list(Song.objects.values_list("pk", flat=True))
-    body = recommended(client, memberId="5", favorite_song_ids=everything)
-    assert body["status"] == "completed"
+    body = recommended(client, memberId="5", favorite_song_ids=everything, locale=locale)
+    assert (body["status"], body["groups"], body["candidates"]) == ("completed", [], [])
+    assert said in body["message"]
 
 
 def test_while_the_model_has_no_room_the_local_answer_leaves_and_the_models_is_queued(
