@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, TypeVar
 
 from django.core.cache import cache
+from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import get_language
@@ -21,7 +22,6 @@ from prompts.models import (
     ModelProfile,
     PromptTemplate,
     PromptVersion,
-    Rollout,
     RolloutState,
     State,
 )
@@ -201,29 +201,33 @@ def forget() -> None:
 
 
 def _banners(now: datetime) -> list[Banner]:
-    found = [
-        Banner(
+    halted = PromptTemplate.objects.filter(
+        Q(paused=True) | Q(rollout__state=RolloutState.PAUSED)
+    ).select_related("rollout__candidate__template")
+    found = [banner for template in halted for banner in _halts(template)]
+    budget = ledger.budget_banner(now=now)
+    if budget:
+        found.append(Banner(text=budget, tone="bad" if "100" in budget else "warn"))
+    return found + _sunsets(now)
+
+
+def _halts(template: PromptTemplate) -> Iterator[Banner]:
+    """What was stopped of a prompt, by staff or by a guardrail."""
+    if template.paused:
+        yield Banner(
             text=_("%(title)s: 모델에 묻지 않습니다. 모든 답이 로컬입니다.")
             % {"title": template.title},
             tone="bad",
             url=reverse("admin:prompts_prompttemplate_change", args=[template.pk]),
         )
-        for template in PromptTemplate.objects.filter(paused=True)
-    ]
-    found += [
-        Banner(
-            text=_("롤아웃이 멈춰 있습니다: %(label)s") % {"label": rollout.candidate.label},
+    rollout = template.rollout
+    if rollout is not None and rollout.state == RolloutState.PAUSED:
+        why = f"{rollout.candidate.label} – {rollout.state_reason}"
+        yield Banner(
+            text=_("롤아웃이 멈춰 있습니다: %(label)s") % {"label": why},
             tone="warn",
             url=reverse("admin:prompts_rollout_change", args=[rollout.pk]),
         )
-        for rollout in Rollout.objects.filter(state=RolloutState.PAUSED).select_related(
-            "candidate__template"
-        )
-    ]
-    budget = ledger.budget_banner(now=now)
-    if budget:
-        found.append(Banner(text=budget, tone="bad" if "100" in budget else "warn"))
-    return found + _sunsets(now)
 
 
 def _sunsets(now: datetime) -> list[Banner]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html
@@ -119,9 +121,24 @@ class RunAdmin(ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        run = Run.objects.filter(pk=object_id).first() if run_page.is_uuid(object_id) else None
-        context = run_page.context(run, request.user) if run is not None else {}
-        return super().change_view(request, object_id, form_url, (extra_context or {}) | context)
+        run = self.get_object(request, object_id) if run_page.is_uuid(object_id) else None
+        if run is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[no-any-return, attr-defined]
+        if not self.has_view_permission(request, run):
+            raise PermissionDenied
+        frame = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": _("추천 실행"),
+            "original": run,
+            "media": self.media,
+        }
+        context = frame | run_page.context(run, request.user) | (extra_context or {})
+        return TemplateResponse(request, self.change_form_template, context)
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
+        """The whole run in one query: the list's deferred columns are what the page is about."""
+        return Run.objects.filter(pk=object_id).first()
 
     def download(self, request: HttpRequest, run_id: Any) -> HttpResponse:
         """The whole run as JSON, for analysis; needs the right to see members' data."""
