@@ -214,7 +214,7 @@ def _insert(model: Any, rows: Sequence[dict[str, Any]]) -> None:
         return field.get_db_prep_save(value, connection)
 
     marks = ", ".join(["%s"] * len(fields))
-    columns = ", ".join(field.column for field in fields)
+    columns = ", ".join(connection.ops.quote_name(field.column) for field in fields)
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.executemany(
             f"INSERT INTO {model._meta.db_table} ({columns}) VALUES ({marks})",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +18,8 @@ from prompts.models.calls import USABLE
 #: Newest calls that a figure is made of: enough for a p95, read through one index.
 MOST_CALLS = 2_000
 WEEK = timedelta(days=7)
+#: Likes count for so long after a run; a younger one can't be judged yet.
+JUDGED_AFTER = timedelta(days=14)
 #: Calls of staff say nothing about members.
 STAFF_TRIGGERS = ("preview", "replay", "eval", "probe")
 #: Never reached the model's text: no fault of the version.
@@ -47,7 +50,11 @@ class Interval:
 
     @property
     def text(self) -> str:
-        return f"{self.value:.1%} ({self.low:.1%}–{self.high:.1%})"
+        return f"{self.value:.1%} {self.bounds}"
+
+    @property
+    def bounds(self) -> str:
+        return f"({self.low:.1%}–{self.high:.1%})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +70,24 @@ class Figures:
     p95_ms: int = 0
     #: Mean per call.
     cost_micro_usd: float = 0.0
+    #: Half the width of its 95 % interval.
+    cost_half: float = 0.0
+    #: Calls that reached the model's text, and calls with a usable answer.
+    answered: int = 0
+    usable: int = 0
+    #: There were more calls; these figures are of the newest.
+    more: bool = False
     #: Runs old enough to know, and those of them with at least one later like.
     judged_runs: int = 0
     liked_runs: int = 0
+
+    @property
+    def validity_bounds(self) -> str:
+        return wilson(self.usable, self.answered).bounds if self.answered else ""
+
+    @property
+    def fallback_bounds(self) -> str:
+        return wilson(self.runs - self.usable, self.runs).bounds if self.runs else ""
 
     @property
     def likes(self) -> Interval | None:
@@ -107,23 +129,31 @@ def summarised(calls: Sequence[CallFacts], likes: Sequence[int] = ()) -> Figures
     usable = sum(call.outcome in USABLE for call in calls)
     answered = sum(call.outcome not in _NO_ANSWER for call in calls)
     times = [call.latency_ms for call in calls if call.latency_ms]
+    costs = [call.cost_micro_usd for call in calls]
+    spread = statistics.stdev(costs) if len(costs) > 1 else 0.0
     return Figures(
         runs=len(calls),
         validity=usable / answered if answered else 1.0,
         fallback=1 - usable / len(calls),
         p50_ms=percentile(times, 0.50),
         p95_ms=percentile(times, 0.95),
-        cost_micro_usd=sum(call.cost_micro_usd for call in calls) / len(calls),
+        cost_micro_usd=sum(costs) / len(costs),
+        cost_half=Z * spread / math.sqrt(len(costs)),
+        answered=answered,
+        usable=usable,
+        more=len(calls) >= MOST_CALLS,
         judged_runs=len(likes),
         liked_runs=sum(count > 0 for count in likes),
     )
 
 
-def calls_of(label: str, *, since: datetime) -> list[CallFacts]:
+def calls_of(label: str, *, since: datetime, until: datetime | None = None) -> list[CallFacts]:
     """The newest calls of a version made for members: one query, one index."""
+    made = ModelCall.objects.filter(version_label=label, created_at__gte=since)
+    if until is not None:
+        made = made.filter(created_at__lte=until)
     rows = (
-        ModelCall.objects.filter(version_label=label, created_at__gte=since)
-        .exclude(trigger__in=STAFF_TRIGGERS)
+        made.exclude(trigger__in=STAFF_TRIGGERS)
         .order_by("-created_at")
         .values_list("outcome", "latency_ms", "cost_micro_usd", "run_uuid")[:MOST_CALLS]
     )
@@ -135,6 +165,12 @@ def calls_of(label: str, *, since: datetime) -> list[CallFacts]:
 
 def figures_of(label: str, *, since: datetime | None = None, with_likes: bool = False) -> Figures:
     """Figures of a version over the last week, or since a moment."""
-    calls = calls_of(label, since=since or timezone.now() - WEEK)
-    runs = [call.run_uuid for call in calls if call.run_uuid]
-    return summarised(calls, previews.later_likes(runs) if with_likes and runs else ())
+    since = since or timezone.now() - WEEK
+    return summarised(calls_of(label, since=since), _likes(label, since) if with_likes else ())
+
+
+def _likes(label: str, since: datetime) -> list[int]:
+    """Later likes of the newest runs that are old enough: the newest of all never are."""
+    old = calls_of(label, since=since, until=timezone.now() - JUDGED_AFTER)
+    runs = [call.run_uuid for call in old if call.run_uuid]
+    return previews.later_likes(runs) if runs else []

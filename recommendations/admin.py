@@ -6,46 +6,22 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404
-from django.template.response import TemplateResponse
 from django.urls import path, reverse
-from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
+
+from engine.types import Strategy
+from prompts.admin.base import StudioAdmin, among
 
 from . import run_page
 from .models import Run, Source
 
 
-class UncountedPaginator(Paginator):
-    """Pages a large table without counting it: knows only that there is another page."""
-
-    #: Enough to page through by hand; who looks for an older row filters or searches.
-    MOST_ROWS = 10_000
-
-    @cached_property
-    def count(self) -> int:
-        return self.object_list.values("pk")[: self.MOST_ROWS].count()  # type: ignore[union-attr, attr-defined]
-
-
-class ReadOnlyAdmin(admin.ModelAdmin):
+class ReadOnlyAdmin(StudioAdmin):
     """Records of what happened: looked at, never edited."""
-
-    show_full_result_count = False
-    paginator = UncountedPaginator
-    list_per_page = 50
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 @admin.register(Run)
@@ -62,11 +38,17 @@ class RunAdmin(ReadOnlyAdmin):
         "liked_at_14d",
     )
     list_display_links = ("created_at", "short_uuid")
-    list_filter = ("source", "degraded", "strategy", "trigger", "created_at")
+    list_filter = (
+        "source",
+        ("degraded", admin.EmptyFieldListFilter),
+        among("strategy", _("전략"), lambda: list(Strategy)),
+        "trigger",
+        "created_at",
+    )
     search_fields = ("=uuid", "=member_key")
     search_help_text = _("실행 ID 전체 또는 회원 번호로 찾습니다.")
     ordering = ("-created_at",)
-    change_form_template = "admin/recommendations/run/page.html"
+    folder = "admin/recommendations/run"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
         return super().get_queryset(request).defer("snapshot", "groups", "query", "why", "trace")
@@ -126,15 +108,8 @@ class RunAdmin(ReadOnlyAdmin):
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[no-any-return, attr-defined]
         if not self.has_view_permission(request, run):
             raise PermissionDenied
-        frame = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": _("추천 실행"),
-            "original": run,
-            "media": self.media,
-        }
-        context = frame | run_page.context(run, request.user) | (extra_context or {})
-        return TemplateResponse(request, self.change_form_template, context)
+        context = run_page.context(run, request.user)
+        return self.page(request, "page.html", title=_("추천 실행"), obj=run, **context)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
         """The whole run in one query: the list's deferred columns are what the page is about."""
@@ -153,6 +128,6 @@ class RunAdmin(ReadOnlyAdmin):
 
 from . import admin_jobs  # noqa: E402, F401 - registers its pages, which build on the classes above
 
-__all__ = ["ReadOnlyAdmin", "RunAdmin", "UncountedPaginator"]
+__all__ = ["ReadOnlyAdmin", "RunAdmin"]
 
 from . import admin_engine  # noqa: E402, F401 - registers its pages, which build on the classes above

@@ -6,10 +6,12 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from catalog.models import Song
-from prompts.models import ModelCall
+from prompts.figures import STAFF_TRIGGERS
+from prompts.models import ModelCall, PromptVersion
 
 from .models import Run
 
@@ -38,11 +40,12 @@ def is_uuid(text: str) -> bool:
 
 
 def context(run: Run, user: AbstractBaseUser | AnonymousUser) -> dict[str, Any]:
-    """Everything the template shows; three queries besides the run."""
+    """Everything the template shows; four queries besides the run."""
     snapshot = run.snapshot or {}
     shown_ids = [item["song_id"] for item in snapshot.get("candidates", [])]
     favorites = (run.query or {}).get("favorite_ids", [])[:30]
     songs = _songs({*shown_ids, *favorites, *_group_ids(run)})
+    calls = _calls(run)
     may_see_member = user.has_perm("recommendations.view_member_data")  # type: ignore[union-attr]
     return {
         "run": run,
@@ -52,14 +55,40 @@ def context(run: Run, user: AbstractBaseUser | AnonymousUser) -> dict[str, Any]:
         "groups": _groups(run, songs),
         "favorites": [songs.get(song_id, _unknown(song_id)) for song_id in favorites],
         "favorites_more": max(0, run.favorites - len(favorites)),
-        "calls": _calls(run),
+        "calls": [call for call in calls if not call["by_staff"]],
+        "staff_calls": [call for call in calls if call["by_staff"]],
+        "prompts": _prompts(run),
+        "may_replay": user.has_perm("recommendations.replay_run") and may_see_member,  # type: ignore[union-attr]
         "may_see_member": may_see_member,
     }
 
 
 def _calls(run: Run) -> list[dict[str, Any]]:
     calls = ModelCall.objects.filter(run_uuid=run.uuid).defer("input_zlib", "output_zlib")
-    return [{"row": call, "cost": f"{call.cost_micro_usd / 1_000_000:.6f}"} for call in calls]
+    return [
+        {
+            "row": call,
+            "cost": f"{call.cost_micro_usd / 1_000_000:.6f}",
+            "by_staff": call.trigger in STAFF_TRIGGERS,
+        }
+        for call in calls
+    ]
+
+
+def _prompts(run: Run) -> list[dict[str, Any]]:
+    """The versions that were asked, with their pages; the repository's own texts have none."""
+    told = (run.snapshot or {}).get("told", {})
+    numbers = {slug: label.partition("@")[2] for slug, label in run.prompt_versions.items()}
+    wanted = Q(pk=None)
+    for slug, number in numbers.items():
+        if number.isdigit():
+            wanted |= Q(template__slug=slug, number=int(number))
+    rows = PromptVersion.objects.filter(wanted).values_list("template__slug", "pk")
+    pages = dict(rows)
+    return [
+        {"label": label, "version_id": pages.get(slug), "replayable": slug in told}
+        for slug, label in run.prompt_versions.items()
+    ]
 
 
 def _group_ids(run: Run) -> set[int]:

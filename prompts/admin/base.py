@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import uuid4
 
@@ -28,6 +28,24 @@ class UncountedPaginator(Paginator):
     @cached_property
     def count(self) -> int:
         return self.object_list.order_by()[: self.MOST_ROWS].count()  # type: ignore[attr-defined]
+
+
+def among(
+    field: str, label: Any, values: Callable[[], Iterable[str]]
+) -> type[admin.SimpleListFilter]:
+    """A filter over known values of a column; the stock one reads the whole table to learn them."""
+
+    class Known(admin.SimpleListFilter):
+        title = label
+        parameter_name = field
+
+        def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+            return [(value, value) for value in values()]
+
+        def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+            return queryset.filter(**{field: self.value()}) if self.value() else queryset
+
+    return Known
 
 
 def by(request: HttpRequest, reason: str = "") -> By:
@@ -63,6 +81,8 @@ def attempt(request: HttpRequest, move: Callable[[], Any], success: str) -> bool
 class StudioAdmin(admin.ModelAdmin):
     """Rows that are looked at here and moved through services; nothing is deleted."""
 
+    #: Where the templates of its own pages are.
+    folder = "admin/prompts"
     show_full_result_count = False
     paginator = UncountedPaginator
     list_per_page = 50
@@ -78,6 +98,13 @@ class StudioAdmin(admin.ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The list under its own name: stock Korean titles read badly ("보기위한 1프롬프트 를(을) 선택")."""
+        named = {"title": self.opts.verbose_name_plural} | (extra_context or {})
+        return super().changelist_view(request, named)
 
     def page(
         self,
@@ -96,7 +123,7 @@ class StudioAdmin(admin.ModelAdmin):
             "original": obj,
             "media": self.media,
         }
-        return TemplateResponse(request, f"admin/prompts/{name}", frame | context)
+        return TemplateResponse(request, f"{self.folder}/{name}", frame | context)
 
     def seen(self, request: HttpRequest, key: Any) -> Any:
         """The row of a page, for those who may see it: 404 and 403 otherwise."""

@@ -16,11 +16,16 @@ from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 
 from prompts import ledger, model_profiles
-from prompts.admin.base import StudioAdmin, by
+from prompts.admin.base import StudioAdmin, among, by
 from prompts.breaker import breaker
+from prompts.contracts import known_contracts
+from prompts.figures import STAFF_TRIGGERS
 from prompts.models import AuditEvent, Budget, ModelCall, ModelPrice, ModelProfile
 from prompts.models.calls import USABLE
 from prompts.probing import probe
+
+#: What calls are made for: runs say theirs, the rest is staff at work.
+TRIGGERS = ("api", "favorites", "queue", "schedule", "warm", *STAFF_TRIGGERS)
 
 
 class AuditedAdmin(admin.ModelAdmin):
@@ -197,7 +202,12 @@ class ModelCallAdmin(StudioAdmin):
         "latency_ms",
         "run_link",
     )
-    list_filter = ("outcome", "purpose", "trigger", "created_at")
+    list_filter = (
+        "outcome",
+        among("purpose", _("용도"), lambda: [contract.key for contract in known_contracts()]),
+        among("trigger", _("계기"), lambda: TRIGGERS),
+        "created_at",
+    )
     search_fields = ("=uuid", "=run_uuid", "=version_label")
     search_help_text = _("호출 번호, 실행 번호 또는 버전(curation@3)으로 찾습니다.")
     ordering = ("-id",)

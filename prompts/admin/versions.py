@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import admin, messages
@@ -37,8 +38,8 @@ TABS = (
     ("evaluate", _("평가")),
     ("publish", _("배포")),
 )
-#: Other versions offered for comparison.
-MOST_OTHERS = 50
+#: Versions offered to choose from; any other one can be named in the address.
+MOST_OTHERS = 200
 
 
 @admin.register(PromptVersion)
@@ -91,6 +92,7 @@ class VersionAdmin(StudioAdmin):
             "lint": self.lint_view,
             "fork": require_POST(self.fork_view),
             "submit": require_POST(self.submit_view),
+            "unschedule": require_POST(self.unschedule_view),
             "decide": require_POST(self.decide_view),
             "archive": require_POST(self.archive_view),
             "preview": self.preview_view,
@@ -137,12 +139,13 @@ class VersionAdmin(StudioAdmin):
         form = VersionForm.of(version)
         if request.method == "POST":
             form = VersionForm(request.POST, agreed=version.template.contract)
-            if form.is_valid() and self._saved(request, version, form):
-                if "_submit" in request.POST:
-                    return self.submit_view(request, version.pk)
-                return redirect(
-                    _url("preview" if "_preview" in request.POST else "change", version)
-                )
+            if form.is_valid():
+                if self._saved(request, version, form):
+                    if "_submit" in request.POST:
+                        return self.submit_view(request, version.pk)
+                    tab = "preview" if "_preview" in request.POST else "change"
+                    return redirect(_url(tab, version))
+                return self._refused_page(request, version, form)
         return self._edit_page(request, version, form)
 
     def _saved(self, request: HttpRequest, version: PromptVersion, form: VersionForm) -> bool:
@@ -153,8 +156,27 @@ class VersionAdmin(StudioAdmin):
             _t("초안을 저장했습니다."),
         )
 
-    def _edit_page(
+    def _refused_page(
         self, request: HttpRequest, version: PromptVersion, form: VersionForm
+    ) -> HttpResponse:
+        """What was typed, and how it differs from what somebody else saved meanwhile."""
+        version = self.seen(request, version.pk)
+        if not version.is_draft:
+            return redirect(_url("change", version))
+        mine = form.body().cleaned()
+        by_others = {
+            "system": words(version.system_text, mine.system_text),
+            "user": words(version.user_text, mine.user_text),
+            "who": _last_editor(version),
+        }
+        # Saving once more is now a decision: the difference is on the page.
+        again = request.POST.copy()
+        again["lock_version"] = str(version.lock_version)
+        form.data = again
+        return self._edit_page(request, _as_typed(version, form), form, by_others=by_others)
+
+    def _edit_page(
+        self, request: HttpRequest, version: PromptVersion, form: VersionForm, **context: Any
     ) -> HttpResponse:
         contract = version.template.contract
         return self.version_page(
@@ -168,6 +190,7 @@ class VersionAdmin(StudioAdmin):
             system_tokens=estimate_tokens(version.system_text),
             user_tokens=estimate_tokens(version.user_text),
             params=_param_rows(version),
+            **context,
         )
 
     def lint_view(self, request: HttpRequest, version_id: int) -> JsonResponse:
@@ -185,15 +208,12 @@ class VersionAdmin(StudioAdmin):
                 for name, said in form.errors.items()
             ]
             return JsonResponse({"findings": errors})
-        body = form.body().cleaned()
-        version.system_text, version.user_text = body.system_text, body.user_text
-        version.params = dict(body.params)
-        version.model_profile = form.cleaned_data["model_profile"]
+        typed = _as_typed(version, form)
         return JsonResponse(
             {
-                "findings": as_json(lint(publishing.draft_of(version))),
-                "system_tokens": estimate_tokens(body.system_text),
-                "user_tokens": estimate_tokens(body.user_text),
+                "findings": as_json(lint(publishing.draft_of(typed))),
+                "system_tokens": estimate_tokens(typed.system_text),
+                "user_tokens": estimate_tokens(typed.user_text),
             }
         )
 
@@ -240,6 +260,15 @@ class VersionAdmin(StudioAdmin):
         attempt(request, lambda: publishing.archive(version, by=by(request)), _t("보관했습니다."))
         return redirect(_url("change", version))
 
+    def unschedule_view(self, request: HttpRequest, version_id: int) -> HttpResponse:
+        version = self.seen(request, version_id)
+        attempt(
+            request,
+            lambda: publishing.unschedule(version, by=by(request)),
+            _t("예약을 취소했습니다."),
+        )
+        return redirect(_url("publish", version))
+
     # --- preview and try ---
     def members_view(self, request: HttpRequest) -> JsonResponse:
         """Proposals of the member field; only for those who may see members' data."""
@@ -253,9 +282,19 @@ class VersionAdmin(StudioAdmin):
         version = self.seen(request, version_id)
         asked = request.POST if request.method == "POST" else request.GET
         member, run = asked.get("member", "").strip(), asked.get("run", "").strip()
+        other = asked.get("version", "")
+        if other.isdigit() and int(other) != version.pk:
+            chosen = self.seen(request, other)
+            return redirect(
+                f"{_url('preview', chosen)}?{urlencode({'member': member, 'run': run})}"
+            )
         if (member or run) and not request.user.has_perm("recommendations.view_member_data"):
             raise PermissionDenied
-        context: dict[str, Any] = {"member": member, "run": run}
+        context: dict[str, Any] = {
+            "member": member,
+            "run": run,
+            "versions": _offered(version, version) if run else [],
+        }
         context["can_choose"] = previews.can_preview_members(
             version.template.slug
         ) and request.user.has_perm("recommendations.view_member_data")
@@ -314,14 +353,11 @@ class VersionAdmin(StudioAdmin):
     # --- compare ---
     def compare_view(self, request: HttpRequest, version_id: int) -> HttpResponse:
         version = self.seen(request, version_id)
-        others = list(
-            PromptVersion.objects.filter(template=version.template)
-            .exclude(pk=version.pk)
-            .select_related("template", "model_profile")[:MOST_OTHERS]
-        )
-        other = _chosen(request.GET.get("with", ""), others) or _default_other(version, others)
-        context: dict[str, Any] = {"others": others, "other": other}
+        other = _other(version, request.GET.get("with", ""))
+        context: dict[str, Any] = {"other": other}
         if other is not None:
+            context["others"] = [row for row in _offered(version, other) if row[0] != version.pk]
+            context["was_live"] = publishing.was_live(other)
             context |= _comparison(version, other)
         return self.version_page(request, version, "compare", **context)
 
@@ -377,13 +413,15 @@ class VersionAdmin(StudioAdmin):
         rollout_form: RolloutForm,
     ) -> HttpResponse:
         live = trying.live_of(version.template)
+        gate = publishing.gate(version)
         return self.version_page(
             request,
             version,
             "publish",
             form=form,
             rollout_form=rollout_form,
-            gate=publishing.gate(version),
+            gate=gate,
+            needs_glass=version.state != State.APPROVED or not gate.open,
             findings=as_json(lint(publishing.draft_of(version))),
             system_diff=words(live.system_text if live else "", version.system_text),
             user_diff=words(live.user_text if live else "", version.user_text),
@@ -435,7 +473,9 @@ def _may(request: HttpRequest, version: PromptVersion) -> dict[str, bool]:
         "archive": version.state in {State.DRAFT, State.APPROVED, State.CHANGES_REQUESTED}
         and has("prompts.submit_promptversion"),
         "publish": approved and has("prompts.publish_promptversion"),
-        "break_glass": bool(getattr(request.user, "is_superuser", False)),
+        "unschedule": bool(version.go_live_at) and has("prompts.publish_promptversion"),
+        "break_glass": version.state in {State.DRAFT, State.IN_REVIEW, State.APPROVED}
+        and bool(getattr(request.user, "is_superuser", False)),
         "rollout": approved and has("prompts.manage_rollout"),
         "evaluate": has("prompts.run_evalset"),
         "try": has("prompts.run_paid_preview"),
@@ -466,18 +506,42 @@ def _param_changes(before: PromptVersion | None, after: PromptVersion) -> list[d
     return [row | {"changed": str(row["before"]) != str(row["after"])} for row in rows]
 
 
-def _chosen(raw: str, others: list[PromptVersion]) -> PromptVersion | None:
-    return next((other for other in others if str(other.pk) == raw), None)
+def _as_typed(version: PromptVersion, form: VersionForm) -> PromptVersion:
+    """The version as the (valid) form would make it; nothing is saved."""
+    body = form.body().cleaned()
+    version.system_text, version.user_text = body.system_text, body.user_text
+    version.params = dict(body.params)
+    version.model_profile = form.cleaned_data["model_profile"]
+    return version
 
 
-def _default_other(version: PromptVersion, others: list[PromptVersion]) -> PromptVersion | None:
-    """What a reader most likely wants beside this version: what is live, else what it came from."""
+def _last_editor(version: PromptVersion) -> str:
+    edits = AuditEvent.objects.filter(
+        object_type=version._meta.label_lower, object_id=str(version.pk), verb="version.edited"
+    )
+    return edits.values_list("actor_name", flat=True).first() or ""
+
+
+def _offered(version: PromptVersion, chosen: PromptVersion) -> list[tuple[int, str]]:
+    """Versions to choose from, newest first; the one chosen is among them however old it is."""
+    rows = PromptVersion.objects.filter(template=version.template)
+    newest = list(rows.values_list("pk", "number", "note")[:MOST_OTHERS])
+    if chosen.pk not in {pk for pk, _number, _note in newest}:
+        newest.append((chosen.pk, chosen.number, chosen.note))
+    return [(pk, f"@{number} · {note}" if note else f"@{number}") for pk, number, note in newest]
+
+
+def _other(version: PromptVersion, raw: str) -> PromptVersion | None:
+    """The version to compare with: the one asked for, else what is live, else what it came from, else the newest."""
+    rows = (
+        PromptVersion.objects.filter(template=version.template)
+        .exclude(pk=version.pk)
+        .select_related("template", "model_profile")
+    )
     release = version.template.live_release
-    wanted = (release.version_id if release else None, version.parent_id)
-    for key in wanted:
-        if key and key != version.pk:
-            return next((other for other in others if other.pk == key), None)
-    return others[0] if others else None
+    wanted = (raw if raw.isdigit() else None, release and release.version_id, version.parent_id)
+    key = next((int(key) for key in wanted if key and int(key) != version.pk), None)
+    return rows.filter(pk=key).first() if key else rows.first()
 
 
 def _comparison(version: PromptVersion, other: PromptVersion) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class MovedQuerySet(models.QuerySet[Any]):
             needs_moving(", ".join(sorted(touched)))
         return super().update(**values)
 
-    def bulk_create(self, *args: Any, **kwargs: Any) -> list[Any]:
+    def bulk_create(self, *args: Any, **kwargs: Any) -> Any:
         needs_moving(self.model.__name__)
         return super().bulk_create(*args, **kwargs)
 
@@ -52,7 +52,7 @@ def check_move(row: models.Model, fields: frozenset[str]) -> None:
     if _moving.get():
         return
     stored = type(row)._base_manager.filter(pk=row.pk).values(*fields).first()
-    known = stored or {name: row._meta.get_field(name).get_default() for name in fields}
+    known = stored or {field.attname: field.get_default() for field in row._meta.concrete_fields}
     moved = sorted(name for name in fields if getattr(row, name) != known[name])
     if moved:
         needs_moving(", ".join(moved))

@@ -142,7 +142,7 @@ class PromptVersionQuerySet(models.QuerySet["PromptVersion"]):
             needs_moving(", ".join(sorted(moved)))
         return super().update(**values)
 
-    def bulk_create(self, objs: Any, *args: Any, **kwargs: Any) -> list[PromptVersion]:
+    def bulk_create(self, objs: Any, *args: Any, **kwargs: Any) -> Any:
         if kwargs.get("update_conflicts"):
             raise VersionIsFrozen("Versions are added, not overwritten.")
         return super().bulk_create(objs, *args, **kwargs)

@@ -61,13 +61,49 @@ def test_the_page_of_somebody_who_saved_later_is_refused(
     curation: PromptTemplate, editor: User, desk: Client
 ) -> None:
     version = draft(curation, editor)
-    seen = form_of(version, note="둘째")
-    desk.post(page("promptversion_change", version.pk), form_of(version, note="첫째"))
-    answer = desk.post(page("promptversion_change", version.pk), seen)
-    assert answer.status_code == 200  # the form again, with what was typed
-    assert "둘째" in answer.content.decode()
+    url = page("promptversion_change", version.pk)
+    seen = form_of(version, note="둘째", system_text="둘째 글")
+    desk.post(url, form_of(version, note="첫째", system_text="첫째 글"))
+    answer = desk.post(url, seen)
+    assert answer.status_code == 200  # the form again, with what was typed …
+    html = answer.content.decode()
+    assert "둘째" in html
+    assert "<del>첫째</del><ins>둘째</ins>" in html  # … and how it differs from what is saved
     version.refresh_from_db()
     assert version.note == "첫째"
+    again = seen | {"lock_version": answer.context["form"]["lock_version"].value()}
+    assert desk.post(url, again).status_code == 302  # having seen it, one may overwrite
+    version.refresh_from_db()
+    assert version.note == "둘째"
+
+
+def test_any_two_versions_are_compared_however_old(
+    curation: PromptTemplate, editor: User, desk: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prompts.admin.versions.MOST_OTHERS", 2)
+    oldest, *_between, newest = (
+        draft(curation, editor, extra=extra) for extra in ("하나", "둘", "셋", "넷")
+    )
+    url = page("promptversion_compare", newest.pk)
+    html = desk.get(url, {"with": oldest.pk}).content.decode()
+    assert "<del>하나</del><ins>넷</ins>" in html
+    assert f'<option value="{oldest.pk}" selected>' in html
+    assert (
+        "@1" in desk.get(url).content.decode()
+    )  # without a choice: what is live, also beyond the list
+
+
+def test_only_what_was_live_is_offered_to_go_back_to(
+    curation: PromptTemplate, publisher: User, desk: Client
+) -> None:
+    first, version = live_of(curation), approved(curation, publisher)
+    by = By(actor=publisher, reason="더 밝게")
+    publishing.publish(version, seen_lock=lock_of(curation), by=by)
+    never = draft(curation, publisher, extra="다른")
+    back = reverse("admin:prompts_prompttemplate_rollback", args=[curation.pk])
+    url = page("promptversion_compare", version.pk)
+    assert f"{back}?to={first.pk}" in desk.get(url, {"with": first.pk}).content.decode()
+    assert back not in desk.get(url, {"with": never.pk}).content.decode()
 
 
 def test_publishing_in_two_steps(curation: PromptTemplate, publisher: User, desk: Client) -> None:

@@ -132,6 +132,7 @@ POSTS: dict[str, set[str]] = {
     "promptversion_fork": {"editor", "publisher"},
     "promptversion_submit": {"editor", "publisher"},
     "promptversion_archive": {"editor", "publisher"},
+    "promptversion_unschedule": {"publisher"},
     "promptversion_decide": {"publisher"},
     "promptversion_publish": {"publisher"},
     "promptversion_rollout": {"publisher"},

@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from prompts import previews, publishing, resolution, rollouts
+from prompts import figures, previews, publishing, resolution, rollouts
 from prompts.errors import GuardFailed, StaleEdit
 from prompts.figures import Figures, percentile, wilson
 from prompts.models import (
@@ -284,8 +284,15 @@ def test_later_likes_are_asked_of_the_runs_of_each_arm(
     curation: PromptTemplate, publisher: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rollout = start(approved(curation, publisher), publisher)
-    calls("curation@1", ["ok"] * 3)
-    calls("curation@2", ["ok"] * 2)
+    began = timezone.now() - timedelta(days=20)
+    Rollout.objects.filter(pk=rollout.pk).update(started_at=began)
+    rollout.refresh_from_db()
+    old = timezone.now() - timedelta(days=15)
+    calls("curation@1", ["ok"] * 3, created_at=old)
+    calls("curation@2", ["ok"] * 2, created_at=old)
+    # Many younger ones, which nobody can judge yet, must not hide those that can be judged.
+    monkeypatch.setattr(figures, "MOST_CALLS", 5)
+    calls("curation@2", ["ok"] * 6)
     monkeypatch.setattr(previews, "_hooks", previews.Hooks())
     previews.register_later_likes(lambda runs: [index % 2 for index, _run in enumerate(runs)])
     control, candidate = rollouts.arms(rollout, with_likes=True)

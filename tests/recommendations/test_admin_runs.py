@@ -7,6 +7,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 
+from prompts.models import PromptVersion
 from recommendations import services
 from recommendations.models import Run
 from recommendations.requests import Request
@@ -32,6 +33,24 @@ def test_the_page_shows_funnel_shelves_candidates_and_calls(
     assert answer.candidates[0]["reason"] in html
     assert "curation" in html
     assert model.seen
+
+
+def test_a_run_leads_to_its_versions_and_can_be_replayed_from_there(
+    world: World, model: FakeModel, admin_client: Client
+) -> None:
+    services.recommend(Request(member_key=world.alice))
+    run = Run.objects.get()
+    version = PromptVersion.objects.get(template__slug="curation", number=1)
+    preview = reverse("admin:prompts_promptversion_preview", args=[version.pk])
+    html = admin_client.get(page(run)).content.decode()
+    assert f"{preview}?run={run.uuid}" in html
+    asked_before = len(model.seen)
+    answer = admin_client.post(preview, {"run": str(run.uuid)})
+    assert "curation@1" in answer.content.decode()
+    assert len(model.seen) == asked_before + 1  # live and this are the same: asked once
+    context = admin_client.get(page(run)).context
+    assert [call["row"].trigger for call in context["staff_calls"]] == ["replay"]
+    assert "replay" not in {call["row"].trigger for call in context["calls"]}
 
 
 def test_the_page_costs_few_queries_whatever_the_run_holds(
