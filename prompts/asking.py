@@ -32,8 +32,9 @@ log = logging.getLogger(__name__)
 PATIENT = frozenset({"queue", "schedule"})
 #: Triggers of staff: no member's daily share is touched.
 STAFF = frozenset({"preview", "replay", "eval", "probe"})
-#: "12, " is at most three tokens; the frame of the object a few more.
-TOKENS_PER_PICK, TOKENS_PER_ANSWER = 4, 24
+#: "12, " is at most three tokens; the frame of the object a few more. Twenty picks: 100 tokens, so that
+#: both calls of a recommendation stay within 300.
+TOKENS_PER_PICK, TOKENS_PER_ANSWER = 4, 20
 #: Both calls of a recommendation have 2 500 prompt tokens; this much of it is for numbered lines.
 MOST_BLOCK_TOKENS = 1_800
 #: Reasoning counts as output and must not eat the answer.
@@ -375,9 +376,7 @@ def _note_exchange(call: _Call, exchange: Exchange) -> None:
         row.service_tier_served = reply.service_tier[:16]
         row.output_zlib = packed(reply.text)
     _note_tokens(call, exchange)
-    row.cost_micro_usd = sum(
-        ledger.attempt_cost(attempt, call.question) for attempt in exchange.attempts
-    )
+    row.cost_micro_usd = ledger.call_cost(exchange, reserved=row.reserved_micro_usd)
 
 
 def _note_tokens(call: _Call, exchange: Exchange) -> None:

@@ -33,6 +33,8 @@ HEDGE_SHARE = 0.05
 RETRYABLE_STATUS = frozenset({408, 409, 429}) | frozenset(range(500, 600))
 #: Shorter than this and a further attempt is not worth its money.
 LEAST_REMAINING_S = 0.3
+#: More tokens than any model takes or makes: a server that counts more does not count.
+MOST_TOKENS = 10_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +88,8 @@ class Attempt:
     profile: Profile
     usage: Usage | None = None
     unbilled: bool = False
+    #: An answer or a failure came; one still under way at the deadline is the server's failure.
+    ended: bool = False
 
 
 class CallFailed(Exception):
@@ -187,7 +191,8 @@ class Gateway:
                 exchange.outcome = Outcome.OK
         except TimeoutError as error:
             exchange.error_class = type(error).__name__
-            exchange.reports.append((exchange.profile or plan.profile, Outcome.TIMEOUT, None))
+            late = (attempt.profile for attempt in exchange.attempts if not attempt.ended)
+            exchange.reports += [(profile, Outcome.TIMEOUT, None) for profile in late]
         except CallFailed as failure:
             exchange.outcome, exchange.status = failure.outcome, failure.status
             exchange.error_class = failure.error_class
@@ -245,10 +250,10 @@ class Gateway:
         try:
             reply = await _ASK[profile.api](self.client(profile), profile, question)
         except CallFailed as failure:
-            attempt.unbilled = failure.unbilled
+            attempt.unbilled, attempt.ended = failure.unbilled, True
             exchange.reports.append((profile, failure.outcome, failure.status))
             raise
-        attempt.usage = reply.usage
+        attempt.usage, attempt.ended = reply.usage, True
         exchange.profile = profile
         exchange.reports.append((profile, Outcome.OK, 200))
         kept = self._latencies.setdefault(profile.label, deque(maxlen=100))
@@ -465,64 +470,77 @@ async def _guarded(read: Callable[[Any, str], Reply], parsed: tuple[Any, str]) -
     """Read an answer; a server that leaves out what every answer has gave none."""
     try:
         return read(*parsed)
-    except (AttributeError, TypeError, IndexError) as error:
+    except (AttributeError, TypeError, LookupError) as error:
         raise CallFailed(Outcome.SCHEMA_MISMATCH, error=error) from error
 
 
 def _read_response(response: Any, request_id: str) -> Reply:
     refusals = [
-        part.refusal
+        _text(part.refusal)
         for item in response.output
         if item.type == "message"
         for part in item.content
         if part.type == "refusal"
     ]
     reason = response.incomplete_details.reason if response.incomplete_details else ""
-    usage = response.usage
     return Reply(
-        text=response.output_text or "",
-        usage=usage
-        and Usage(
-            input=usage.input_tokens,
-            output=usage.output_tokens,
-            cached=_part(usage, "input_tokens_details", "cached_tokens"),
-            cache_write=_part(usage, "input_tokens_details", "cache_write_tokens"),
-            reasoning=_part(usage, "output_tokens_details", "reasoning_tokens"),
-        ),
+        text=_text(response.output_text),
+        usage=_usage(response.usage, "input", "output"),
         truncated=response.status == "incomplete" and reason != "content_filter",
         refusal=" ".join(refusals) or ("content_filter" if reason == "content_filter" else ""),
-        response_id=response.id or "",
-        request_id=request_id,
-        model=response.model or "",
-        service_tier=response.service_tier or "",
+        **_names(response, request_id),
     )
 
 
 def _read_chat(completion: Any, request_id: str) -> Reply:
     choice = completion.choices[0]
-    usage = completion.usage
     filtered = choice.finish_reason == "content_filter"
     return Reply(
-        text=choice.message.content or "",
-        usage=usage
-        and Usage(
-            input=usage.prompt_tokens,
-            output=usage.completion_tokens,
-            cached=_part(usage, "prompt_tokens_details", "cached_tokens"),
-            cache_write=_part(usage, "prompt_tokens_details", "cache_write_tokens"),
-            reasoning=_part(usage, "completion_tokens_details", "reasoning_tokens"),
-        ),
+        text=_text(choice.message.content),
+        usage=_usage(completion.usage, "prompt", "completion"),
         truncated=choice.finish_reason == "length",
-        refusal=choice.message.refusal or ("content_filter" if filtered else ""),
-        response_id=completion.id or "",
-        request_id=request_id,
-        model=completion.model or "",
-        service_tier=getattr(completion, "service_tier", None) or "",
+        refusal=_text(choice.message.refusal) or ("content_filter" if filtered else ""),
+        **_names(completion, request_id),
     )
 
 
-def _part(usage: Any, details: str, name: str) -> int:
-    return getattr(getattr(usage, details, None), name, None) or 0
+def _text(value: Any) -> str:
+    """Text as a database takes it: no half of a surrogate pair, no NUL. Raises TypeError for another kind."""
+    if value is not None and not isinstance(value, str):
+        raise TypeError(type(value).__name__)
+    return (value or "").encode("utf-8", "replace").decode("utf-8").replace("\0", "")
+
+
+def _names(answer: Any, request_id: str) -> dict[str, str]:
+    """What an answer is called; a server's odd idea of a name is no reason to lose the answer."""
+    said = {
+        "response_id": answer.id,
+        "request_id": request_id,
+        "model": answer.model,
+        "service_tier": getattr(answer, "service_tier", ""),
+    }
+    return {name: _text(value) for name, value in said.items() if isinstance(value, str)}
+
+
+def _usage(counts: Any, given: str, made: str) -> Usage | None:
+    """Tokens as the server counted them; None where it did not, or not seriously: no prompt has no tokens."""
+    tokens_in, tokens_out = _count(counts, f"{given}_tokens"), _count(counts, f"{made}_tokens")
+    if not tokens_in or tokens_out is None:
+        return None
+    of_input = getattr(counts, f"{given}_tokens_details", None)
+    of_output = getattr(counts, f"{made}_tokens_details", None)
+    return Usage(
+        input=tokens_in,
+        output=tokens_out,
+        cached=_count(of_input, "cached_tokens") or 0,
+        cache_write=_count(of_input, "cache_write_tokens") or 0,
+        reasoning=_count(of_output, "reasoning_tokens") or 0,
+    )
+
+
+def _count(counts: Any, name: str) -> int | None:
+    value = getattr(counts, name, None)
+    return value if isinstance(value, int) and 0 <= value <= MOST_TOKENS else None
 
 
 _ASK: dict[Api, Callable[[Any, Profile, Question], Coroutine[Any, Any, Reply]]] = {

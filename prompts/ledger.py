@@ -20,13 +20,13 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.mail import send_mail
-from django.db import connection, transaction
+from django.db import DataError, IntegrityError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from catalog.queries import DATABASE_FAULTS, guard
-from prompts.gateway import Attempt, Question
+from prompts.gateway import Attempt, Exchange, Question
 from prompts.model_profiles import MICRO, Profile
 from prompts.models import Budget, LedgerScope, ModelCall, Outcome, Reservation
 from prompts.shared import gate
@@ -77,13 +77,20 @@ def full_cost(profile: Profile, question: Question) -> int:
     return profile.price.cost(input=most_input, output=question.max_output_tokens)
 
 
-def attempt_cost(attempt: Attempt, question: Question) -> int:
-    """What one attempt costs; in full where the server never said."""
-    if attempt.unbilled:
-        return 0
+def call_cost(exchange: Exchange, *, reserved: int) -> int:
+    """What a call is settled at: all that was set aside, unless every server asked has said what it took.
+
+    Never more than was set aside: that was the most these texts can cost, so a count beyond it is wrong.
+    """
+    billed = [attempt for attempt in exchange.attempts if not attempt.unbilled]
+    if exchange.hedged or any(attempt.usage is None for attempt in billed):
+        return reserved
+    return min(reserved, sum(_said_cost(attempt) for attempt in billed))
+
+
+def _said_cost(attempt: Attempt) -> int:
     usage = attempt.usage
-    if usage is None:
-        return full_cost(attempt.profile, question)
+    assert usage is not None
     return attempt.profile.price.cost(
         input=usage.input,
         output=usage.output,
@@ -263,7 +270,7 @@ def settle(calls: list[ModelCall]) -> None:
     """
     try:
         with guard():
-            _settle_now(calls)
+            _settle_or_leave(calls)
     except DATABASE_FAULTS as error:
         log.warning("%d model calls not written yet: %s", len(calls), type(error).__name__)
         _unsettled.append(calls)
@@ -274,10 +281,22 @@ def flush_unsettled() -> None:
     while _unsettled:
         calls = _unsettled.popleft()
         try:
-            _settle_now(calls)
+            _settle_or_leave(calls)
         except DATABASE_FAULTS:
             _unsettled.appendleft(calls)
             raise
+
+
+def _settle_or_leave(calls: list[ModelCall]) -> None:
+    """Settle; calls that no database will ever take are left to `sweep`, which books them in full.
+
+    Trying those again would bar the way for all that come after them. Raises DatabaseError when the
+    database is away.
+    """
+    try:
+        _settle_now(calls)
+    except (DataError, IntegrityError, ValueError, OverflowError):
+        log.exception("model calls %s can't be written", [str(call.uuid) for call in calls])
 
 
 def _settle_now(calls: list[ModelCall]) -> None:

@@ -144,15 +144,15 @@ def _ask(profile: Profile, system: str) -> Exchange:
     else:
         deadline = time.monotonic() + PROBE_DEADLINE_S
         exchange = exchange_all([Plan(profile=profile, question=question, deadline=deadline)])[0]
-    _settle(row, exchange, question)
+    _settle(row, exchange)
     return exchange
 
 
-def _settle(row: ModelCall, exchange: Exchange, question: Question) -> None:
+def _settle(row: ModelCall, exchange: Exchange) -> None:
     row.outcome = exchange.outcome
     row.error_class, row.error_status = exchange.error_class, exchange.status
     row.attempts, row.latency_ms = len(exchange.attempts), round(exchange.latency_s * 1000)
-    row.cost_micro_usd = sum(ledger.attempt_cost(item, question) for item in exchange.attempts)
+    row.cost_micro_usd = ledger.call_cost(exchange, reserved=row.reserved_micro_usd)
     if exchange.reply is not None:
         row.output_zlib = packed(exchange.reply.text)
         row.model_reported = exchange.reply.model[:120]

@@ -88,6 +88,8 @@ class FakeModel:
     delay_s: float = 0.0
     answer: Callable[[Seen], str] = good_answer
     usage: tuple[int, int] = (1_000, 60)
+    #: Path and value put into every answer, for servers that speak the dialect their own way.
+    odd: tuple[str, Any] | None = None
     seen: list[Seen] = field(default_factory=list)
     _server: ThreadingHTTPServer | None = None
     _stopping: threading.Event = field(default_factory=threading.Event)
@@ -211,7 +213,17 @@ def _completion(seen: Seen, fault: str, model: FakeModel) -> dict[str, Any]:
     body["usage"] = None if fault == "no_usage" else _usage(seen.style, model.usage)
     if fault == "no_choices":
         body["choices" if seen.style == "chat" else "output"] = []
+    if model.odd is not None:
+        _put(body, *model.odd)
     return body
+
+
+def _put(body: Any, path: str, value: Any) -> None:
+    """Set `choices.0.message.content` and the like."""
+    *way, last = (int(part) if part.isdigit() else part for part in path.split("."))
+    for part in way:
+        body = body[part]
+    body[last] = value
 
 
 def _usage(style: str, counts: tuple[int, int]) -> dict[str, Any]:

@@ -6,7 +6,9 @@ import time
 from uuid import uuid4
 
 import pytest
+from django.db.models import Sum
 
+from prompts.breaker import breaker
 from prompts.models import LedgerScope, ModelCall, Outcome, Reservation
 from prompts.rendering import estimate_tokens
 from prompts.services import Answer, Ask, ModelUnavailable, ask, ask_many
@@ -108,6 +110,54 @@ def test_every_fault_has_its_name_its_price_and_an_end(
     expected = {"usage": 1_020, "full": call.reserved_micro_usd, "none": 0}[booked_as]
     assert call.cost_micro_usd == booked() == expected
     assert booked() <= settings.LLM_BUDGET_DAY_USD * 1_000_000
+
+
+#: Path into the answer by call style, and values no schema of OpenAI's allows there.
+ODD = {
+    "usage": (("usage", "usage"), ["x", [], {}, 5]),
+    "tokens in": (
+        ("usage.input_tokens", "usage.prompt_tokens"),
+        [0, -5, 1.5, None, "many", 10**12, 10**30],
+    ),
+    "tokens out": (("usage.output_tokens", "usage.completion_tokens"), [-(10**9), None, 10**20]),
+    "cached": (
+        ("usage.input_tokens_details", "usage.prompt_tokens_details"),
+        [5, {"cached_tokens": "x"}, {"cached_tokens": -7}, {"cached_tokens": 10**15}],
+    ),
+    "id": (("id", "id"), [None, 5, {"a": 1}, "x" * 1_000, "a\0b", "\ud800"]),
+    "model": (("model", "model"), [None, 5, {"a": 1}, "\ud83d"]),
+    "tier": (("service_tier", "service_tier"), [5, {"a": 1}, "x" * 100]),
+    "text": (
+        ("output.0.content.0.text", "choices.0.message.content"),
+        [
+            *(5, ["a"], {"picks": [1]}, "\ud800", "\0", "[" * 100_000, '{"a":' * 3_000),
+            *('{"picks": {}}', '{"picks": [NaN, 1e999, null, true, {}, [2]]}'),
+            '{"picks": [%s]}' % ("9" * 5_000),
+        ],
+    ),
+    "refusal": (("output.0.content.0", "choices.0.message"), [5, None, {"refusal": {"a": 1}}]),
+    "items": (("output", "choices"), [None, 5, {}, [None], [5], [{}]]),
+    "end": (("status", "choices.0.finish_reason"), [5, ["x"], "weird", None]),
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_a_server_of_odd_manners_does_no_harm(model: FakeModel, settings, what: str) -> None:
+    paths, values = ODD[what]
+    settings.LLM_BUDGET_MEMBER_DAY_USD = 1
+    for value in values:
+        model.odd = (paths[settings.OPENAI_API == "chat"], value)
+        answer = ask_many([Ask(slug="curation", variables=CURATION)], DEADLINE_S)[0]
+        call = ModelCall.objects.order_by("-id")[0]
+        usable = call.outcome in {Outcome.OK, Outcome.OK_REPAIRED}
+        assert isinstance(answer, Answer if usable else ModelUnavailable)
+        assert 0 < call.cost_micro_usd <= call.reserved_micro_usd
+        assert len(call.response_id) <= 120
+        breaker.forget()
+    assert ModelCall.objects.count() == len(values)
+    assert not Reservation.objects.exists()
+    if what in {"usage", "tokens in", "tokens out"}:  # a count that can't be is no count
+        assert booked() == ModelCall.objects.aggregate(sum=Sum("reserved_micro_usd"))["sum"]
 
 
 @pytest.mark.parametrize("retry_after", ["1", "60"])

@@ -286,8 +286,22 @@ def test_a_hedged_call_is_booked_twice(
     ask("curation", variables=CURATION, deadline_s=DEADLINE_S)
     call = ModelCall.objects.get()
     assert call.hedged
-    # the answer at its usage, the abandoned one in full: half of what was set aside for two equal ones
-    assert call.cost_micro_usd == booked() == 1_120 + call.reserved_micro_usd // 2
+    # nobody will ever hear what the abandoned one took
+    assert call.cost_micro_usd == booked() == call.reserved_micro_usd > 2 * 1_120
+
+
+def test_a_deadline_speaks_against_every_server_that_was_still_asked(
+    fake_model: FakeModel, other_model: FakeModel, monkeypatch
+) -> None:
+    monkeypatch.setattr(gateway, "HEDGE_AFTER_S", 0.1)
+    fake_model.fault = other_model.fault = "hang"
+    other = profile_at(other_model, id=72)  # ids whose usual latency nobody has measured
+    found = exchanged(profile_at(fake_model, id=71), 0.8, hedge=True, fallback=other)
+    assert found.outcome == Outcome.TIMEOUT
+    assert {(profile.id, outcome) for profile, outcome, _ in found.reports} == {
+        (71, Outcome.TIMEOUT),
+        (72, Outcome.TIMEOUT),
+    }
 
 
 # --- 연결 시험 --------------------------------------------------------------------------------------

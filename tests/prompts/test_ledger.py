@@ -137,6 +137,19 @@ def test_a_call_that_the_database_did_not_take_is_written_later(monkeypatch) -> 
     assert scope("day:2026-01-31") == (1_000, 1)
 
 
+@pytest.mark.django_db
+def test_a_row_that_no_database_takes_does_not_bar_the_way() -> None:
+    budget(10_000)
+    odd, next_one = claim(4_000), claim(1_000)
+    ledger.reserve([odd], now=NOW)
+    ledger.settle([call_for(odd, -1)])
+    assert ledger.reserve([next_one], now=NOW) == [True]
+    # what was set aside for it stays so until it is booked in full
+    assert scope("day:2026-01-31") == (0, 5_000)
+    ledger.sweep(now=NOW + timedelta(minutes=5))
+    assert scope("day:2026-01-31") == (5_000, 0)
+
+
 def _database_is_gone(*_: object) -> None:
     raise OperationalError("gone")
 
