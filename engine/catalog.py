@@ -34,6 +34,8 @@ _COLUMN = {name: place for place, name in enumerate(TEXTS)}
 #: What songs are filtered, counted and labelled by.
 KINDS = ("artist", "anime", "genre", "mood", "language")
 
+#: `Corpus.recency` of a song that was added three months ago.
+FRESH_RECENCY = 0.35
 #: A like loses half of its weight in popularity in a quarter: charts of karaoke move that fast.
 POPULARITY_HALF_LIFE_DAYS = 90.0
 #: A like still tells of taste after years, so it fades slowly and never below the floor.
@@ -321,6 +323,11 @@ class Catalog:
         """(n,) 0 … 1 share of songs that are less popular; songs without any like have 0."""
         order = np.sort(self.corpus.popularity)
         return (np.searchsorted(order, self.corpus.popularity) / max(self.n, 1)).astype(np.float32)
+
+    @cached_property
+    def is_mostly_new(self) -> bool:
+        """Whether most songs were added in the last three months: then being new says nothing."""
+        return 2 * int(np.count_nonzero(self.corpus.recency >= FRESH_RECENCY)) > self.n
 
     @cached_property
     def liked_by_count(self) -> Rows:

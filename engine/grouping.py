@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
+from engine.catalog import FRESH_RECENCY
 from engine.scorers import Floats, Rows
 from engine.steps import Draft, Situation, are_new_artists, situations_of, suiting
 from engine.taglines import About, tagline
@@ -40,7 +42,6 @@ _STAR = 0.9
 _POPULAR_RANK = 0.9
 #: Fewer likes make nobody popular, whatever the rank.
 _MANY_LIKES = 3
-_FRESH_RECENCY = 0.35  # added in the last three months
 #: Of the artists liked most (fans have all songs of some), and those that take turns.
 _ARTISTS_TRIED = 12
 _ARTISTS_IN_TURN = 3
@@ -154,11 +155,11 @@ def _proposals(draft: Draft) -> Iterator[list[Shelf]]:
     situations = [[shelf] for shelf in _situations(draft)]
     yield from situations
     if draft.taste.known.count:
-        tastes = [[shelf] for shelf in _tastes(draft)]
+        tastes = ([shelf] for shelf in _tastes(draft))
         room = draft.settings.shaping.groups - len(situations) - _PROMISED
-        yield from tastes[: max(room, 1)]
+        yield from islice(tastes, max(room, 1))
         yield from _promised(draft, start=draft.query.seed if room < 1 else 0)
-        yield from tastes[max(room, 1) :]
+        yield from tastes
     else:
         yield from (_popular(draft), _fresh(draft))
     yield from ([shelf] for shelf in _by_value(draft))
@@ -297,11 +298,12 @@ def _telling_name(draft: Draft, liked: Rows, named: set[_Name]) -> _Name | None:
     ranked = [
         (worth, _Name(**{kind: code})) for kind, values in found.items() for code, worth in values
     ]
+    holders = {kind: _holders(draft, kind, liked) for kind in ("mood", "genre")}
     ranked += [
         (worth, _Name(mood=mood, genre=genre))
         for mood, _ in found["mood"]
         for genre, _ in found["genre"]
-        if (worth := _pair_worth(draft, liked, mood, genre)) > 0
+        if (worth := _pair_worth(draft, holders, mood, genre)) > 0
     ]
     for _, name in sorted(ranked, key=lambda one: -one[0]):
         if not any(name.overlaps(other) for other in named) and _fills(
@@ -320,9 +322,21 @@ def _telling_values(draft: Draft, kind: str, liked: Rows) -> list[tuple[int, flo
     return [(code, float(worth[code])) for code in best if worth[code] > 0]
 
 
-def _pair_worth(draft: Draft, liked: Rows, mood: int, genre: int) -> float:
-    terms = draft.catalog.terms
-    both = len(terms["genre"].holding(terms["mood"].holding(liked, mood), genre)) / len(liked)
+def _holders(draft: Draft, kind: str, rows: Rows) -> dict[int, set[int]]:
+    """{code: places in `rows` that hold it}"""
+    codes, owners = draft.catalog.terms[kind].gather(rows)
+    held: dict[int, set[int]] = {-1: set(range(len(rows)))}
+    for code, owner in zip(codes.tolist(), owners.tolist(), strict=True):
+        held.setdefault(code, set()).add(owner)
+    return held
+
+
+def _pair_worth(
+    draft: Draft, holders: dict[str, dict[int, set[int]]], mood: int, genre: int
+) -> float:
+    """As `_telling_name` says, of a mood and a genre together. holders: of the likes, by kind and code."""
+    liked = holders["mood"][-1]
+    both = len(holders["mood"][mood] & holders["genre"][genre]) / len(liked)
     # As if the two had nothing to do with each other: good enough to rank by.
     expected = float(draft.catalog.prior["mood"][mood] * draft.catalog.prior["genre"][genre])
     return _PAIR_WORTH * both * float(np.log((both + 0.01) / (expected + 0.01)))
@@ -408,28 +422,37 @@ def _artist_picks(draft: Draft) -> list[Shelf]:
     """More songs of an artist liked most, from the whole catalog; another of the first ones each day."""
     share, terms = draft.taste.mix["artist"], draft.catalog.terms["artist"]
     liked = np.flatnonzero(share)
-    picks = []
+    listed = _versions_of_the_pool(draft)
+    full: list[Shelf] = []
+    thin: list[Shelf] = []
     for code in liked[np.argsort(-share[liked], kind="stable")][:_ARTISTS_TRIED].tolist():
-        rows = _one_version_each(draft, terms.rows_of(code))
-        if len(rows) >= _LEAST_LENGTH:
-            name = artist_of(draft.catalog.view(int(rows[0])), draft.query.locale)
-            picks.append(_special(draft, GroupKind.ARTIST, _best_first(draft, rows), str(name)))
-    full = [pick for pick in picks if len(pick.rows) >= _GOOD_LENGTH][:_ARTISTS_IN_TURN]
-    thin = [pick for pick in picks if len(pick.rows) < _GOOD_LENGTH]
+        if len(full) == _ARTISTS_IN_TURN:
+            break
+        rows = _one_version_each(draft, terms.rows_of(code), listed)
+        if len(rows) < _LEAST_LENGTH:
+            continue
+        name = artist_of(draft.catalog.view(int(rows[0])), draft.query.locale)
+        pick = _special(draft, GroupKind.ARTIST, rows, str(name))
+        (full if len(rows) >= _GOOD_LENGTH else thin).append(pick)
     first = draft.query.seed % len(full) if full else 0
     return [*full[first:], *full[:first], *thin]
 
 
-def _one_version_each(draft: Draft, rows: Rows) -> Rows:
-    """Of songs that may be shown, and suit the moment, one version each: that of the pool where it has one."""
+def _versions_of_the_pool(draft: Draft) -> dict[int, int]:
+    """{least row of the versions of a song: the version that is in the pool}"""
+    return dict(zip(draft.catalog.same_song[draft.pool].tolist(), draft.pool.tolist(), strict=True))
+
+
+def _one_version_each(draft: Draft, rows: Rows, listed: dict[int, int]) -> Rows:
+    """The best songs that may be shown and suit the moment, one version each: the listed one if there is."""
     rows = rows[draft.alive[rows]]
     if "context" in draft.parts:
         rows = rows[draft.parts["context"][rows] >= 0]
-    first = np.concatenate([rows[np.isin(rows, draft.pool)], rows])
-    roots = draft.catalog.same_song
-    elsewhere = np.isin(roots[first], roots[draft.pool]) & ~np.isin(first, draft.pool)
-    first = first[~elsewhere]
-    return first[np.sort(np.unique(roots[first], return_index=True)[1])]
+    rows = _best_first(draft, rows)
+    chosen: dict[int, int] = {}
+    for row, root in zip(rows.tolist(), draft.catalog.same_song[rows].tolist(), strict=True):
+        chosen.setdefault(root, listed.get(root, row))
+    return np.array(list(chosen.values()), np.int32)
 
 
 def _by_value(draft: Draft) -> Iterable[Shelf]:
@@ -456,11 +479,10 @@ def _popular(draft: Draft) -> list[Shelf]:
 
 
 def _fresh(draft: Draft) -> list[Shelf]:
-    """New songs; where half of the catalog is, being new says nothing."""
-    recency = draft.catalog.corpus.recency
-    if 2 * np.count_nonzero(recency >= _FRESH_RECENCY) > len(recency):
+    if draft.catalog.is_mostly_new:
         return []
-    return [_special(draft, GroupKind.FRESH, draft.pool[recency[draft.pool] >= _FRESH_RECENCY])]
+    recency = draft.catalog.corpus.recency[draft.pool]
+    return [_special(draft, GroupKind.FRESH, draft.pool[recency >= FRESH_RECENCY])]
 
 
 def _special(draft: Draft, kind: GroupKind, rows: Rows, subject: str = "") -> Shelf:

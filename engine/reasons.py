@@ -27,9 +27,6 @@ _POPULAR_RANK = 0.9
 _MANY = 5
 _TREND = 0.7  # about twice as many new likes as usual
 _FRESH_DAYS = 90.0
-_HALF_FRESH = 0.35  # `Corpus.recency` of a song added three months ago
-#: Where more of the catalog is new than this, being new says nothing.
-_MOSTLY = 0.5
 #: A multiplier from which a word speaks for a situation.
 _SPEAKS_FOR = 1.1
 #: A genre or mood counts as the member's own from this share on.
@@ -162,8 +159,7 @@ class _List:
         popular = many & (catalog.popularity_rank[rows] >= _POPULAR_RANK)
         age_s = self.draft.query.now.timestamp() - catalog.created_s[rows].astype(np.float64)
         fresh = (age_s >= 0) & (age_s <= _FRESH_DAYS * 86_400)
-        new = np.count_nonzero(corpus.recency >= _HALF_FRESH)
-        fresh &= new <= _MOSTLY * catalog.n
+        fresh &= not catalog.is_mostly_new
         context = self.draft.parts.get("context", np.zeros(catalog.n, np.float32))[rows] > 0.05
         rising = many & (corpus.trend[rows] >= _TREND)
         return popular.tolist(), rising.tolist(), fresh.tolist(), context.tolist()

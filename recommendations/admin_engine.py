@@ -13,13 +13,15 @@ from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 
 from engine.settings import EngineSettings
+from engine.situational import Heard
 from engine.weights import BUCKETS
 from prompts.models import AuditEvent
 
 from . import training
 from .admin import ReadOnlyAdmin
-from .models import EngineSettingsVersion, ModelArtifact
-from .settings_form import EngineSettingsForm, differences, settings_fields
+from .models import EngineSettingsVersion, LearnedSituations, ModelArtifact
+from .settings_form import SITUATIONS, EngineSettingsForm, differences, settings_fields
+from .situation_learning import comparison
 
 
 @admin.register(ModelArtifact)
@@ -101,6 +103,33 @@ class ModelArtifactAdmin(ReadOnlyAdmin):
 
     def has_activate_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("recommendations.activate_modelartifact")
+
+
+@admin.register(LearnedSituations)
+class LearnedSituationsAdmin(ReadOnlyAdmin):
+    """What events made of staff's multipliers; the newest row is in force, the others are history."""
+
+    list_display = ("made_at", "counted")
+    fields = ("made_at", "moved")
+    readonly_fields = ("made_at", "moved")
+
+    @admin.display(description=_("이벤트 수"))
+    def counted(self, row: LearnedSituations) -> str:
+        events = sorted(row.heard["events"].items(), key=lambda one: -one[1])
+        return ", ".join(f"{SITUATIONS.get(name, name)} {int(count):,}" for name, count in events)
+
+    @admin.display(description=_("직원 배수 → 적용 중인 배수"))
+    def moved(self, row: LearnedSituations) -> str:
+        table = EngineSettings.from_json(_latest_payload()).situations
+        lines = [
+            (
+                SITUATIONS.get(name, name),
+                f"{events:,}",
+                ", ".join(f"{word} {before:g} → {after:g}" for word, before, after in words) or "–",
+            )
+            for name, events, words in comparison(table, Heard.from_json(row.heard))
+        ]
+        return _table((_("상황"), _("이벤트 수"), _("배수")), lines)
 
 
 def _table(head: tuple[Any, ...], rows: list[tuple[Any, ...]]) -> str:

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from django.conf import settings
@@ -17,8 +17,9 @@ from catalog import snapshot
 from catalog.queries import DATABASE_FAULTS, guard
 from engine.model import Model, ModelFileInvalid
 from engine.settings import EngineSettings
+from engine.situational import Heard, with_learned
 
-from .models import EngineSettingsVersion, ModelArtifact
+from .models import EngineSettingsVersion, LearnedSituations, ModelArtifact
 
 log = logging.getLogger(__name__)
 POLL_S = 3.0
@@ -107,6 +108,10 @@ class _Holder:
             shutil.rmtree(_folder(live.version), ignore_errors=True)
             return self._trained
 
+    def look_again(self) -> None:
+        """Look at the database at the next call instead of a little later."""
+        self._looked_at = 0.0
+
     def forget(self) -> None:
         """Look at the database again at the next call (tests, and after a change made here)."""
         self._looked_at = 0.0
@@ -116,9 +121,16 @@ class _Holder:
 
 def _live_settings() -> EngineSettings:
     row = EngineSettingsVersion.objects.order_by("-number").first()
-    if row is None:
-        return EngineSettings()
-    return EngineSettings.from_json(row.payload, version=str(row.number))
+    chosen = EngineSettings()
+    if row is not None:
+        chosen = EngineSettings.from_json(row.payload, version=str(row.number))
+    learned = LearnedSituations.objects.order_by("-pk").first()
+    if learned is None:
+        return chosen
+    situations = with_learned(chosen.situations, Heard.from_json(learned.heard))
+    if situations == chosen.situations:
+        return chosen
+    return replace(chosen, situations=situations, version=f"{chosen.version}+{learned.pk}")
 
 
 def _assembled(
@@ -162,3 +174,4 @@ def fetched(artifact: ModelArtifact) -> Path:
 _holder = _Holder()
 current = _holder.current
 forget = _holder.forget
+look_again = _holder.look_again

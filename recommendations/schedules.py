@@ -59,6 +59,12 @@ SCHEDULES = (
         description="새 좋아요로 모델을 학습하고, 지금 모델보다 나쁘지 않으면 적용합니다.",
     ),
     Schedule(
+        name="상황 학습",
+        task="learn_situations",
+        cron="15 2 * * *",
+        description="언제 무엇을 할 때 어떤 곡을 불렀는지 세어 상황별 배수를 다듬습니다.",
+    ),
+    Schedule(
         name="좋아요 변경 감지",
         task="sync_likes",
         every_s=60,

@@ -25,7 +25,7 @@ from catalog import queries
 from catalog.queries import DATABASE_FAULTS
 from prompts import ledger, publishing, rollouts
 
-from . import execution, nightly, schedules, studio, sync, training, upkeep
+from . import execution, nightly, schedules, situation_learning, studio, sync, training, upkeep
 from .execution import Done, Outcome, StoreAway, WorkOf
 from .models import Job
 from .models.jobs import MOST_LOSSES, Claim, Failure, JobSource, State
@@ -307,6 +307,13 @@ def train_model(job: Job) -> Done:
     """Train beside the live model and activate what is not worse."""
     artifact = training.train(by="schedule")
     return None, {"version": artifact.version, "state": artifact.state}
+
+
+@job_task(limit_s=900)
+def learn_situations(job: Job) -> Done:
+    """Move the multipliers of situations towards what members did."""
+    learned = situation_learning.learn(now=timezone.now())
+    return None, {"events": learned.heard["events"] if learned else {}}
 
 
 @job_task(limit_s=120)

@@ -1,6 +1,6 @@
 """Rows of the serving side: runs and answers, jobs, trained models."""
 
-from .artifacts import EngineSettingsVersion, ModelArtifact, ModelArtifactChunk
+from .artifacts import EngineSettingsVersion, LearnedSituations, ModelArtifact, ModelArtifactChunk
 from .jobs import DeadLetter, Job, JobAnswer, JobRun, LikeChunk, ScheduleRun
 from .runs import Lease, Run, Source, StoredAnswer, Trigger
 
@@ -10,6 +10,7 @@ __all__ = [
     "Job",
     "JobAnswer",
     "JobRun",
+    "LearnedSituations",
     "Lease",
     "LikeChunk",
     "ModelArtifact",

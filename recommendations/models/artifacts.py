@@ -78,3 +78,19 @@ class EngineSettingsVersion(models.Model):
 
     def __str__(self) -> str:
         return f"v{self.number}"
+
+
+class LearnedSituations(models.Model):
+    """What members took up in which situation, as counted one night; the newest row is in force."""
+
+    #: `engine.situational.Heard`
+    heard = models.JSONField(_("집계"))
+    made_at = models.DateTimeField(_("집계 시각"))
+
+    class Meta:
+        verbose_name = _("상황 학습")
+        verbose_name_plural = _("상황 학습")
+        ordering = ("-pk",)
+
+    def __str__(self) -> str:
+        return f"{self.made_at:%Y-%m-%d %H:%M}"
