@@ -2,9 +2,11 @@
 
 python bench/jobs.py survive      1 000 jobs while everything is killed once
 python bench/jobs.py throughput   the queue path without the model
-python bench/jobs.py nightly      1 000 members regenerated with a model (--model-url of a fake one)
+python bench/jobs.py nightly      1 000 members regenerated with a model
 python bench/jobs.py drain        interactive service while 10 000 members are regenerated
 python bench/jobs.py sync         the cost of finding changed likes among 1 000 000
+
+The model is tests/fake_model.py, as slow as a hosted one (0.4 s to the first token, 75 tokens a second), or --model-url.
 """
 
 from __future__ import annotations
@@ -251,6 +253,19 @@ BUDGET_WITHOUT_END = {
 }
 
 
+@contextmanager
+def with_model(options: argparse.Namespace) -> Iterator[Installation]:
+    """An installation whose processes ask a model."""
+    with installation(
+        LOG_LEVEL="WARNING",
+        OPENAI_API_KEY="sk-bench",
+        SONGS_AI_CONSUME_QUEUE="0",
+        **BUDGET_WITHOUT_END,
+    ) as made:
+        made.environment["OPENAI_BASE_URL"] = options.model_url or made.start_model()
+        yield made
+
+
 def model_calls(made: Installation) -> int:
     return int(made.rows("SELECT COUNT(*) FROM prompts_modelcall")[0][0])
 
@@ -295,13 +310,7 @@ def shortest_life_s(made: Installation, members: list[int]) -> int:
 
 
 def nightly(options: argparse.Namespace) -> dict[str, Any]:
-    with installation(
-        LOG_LEVEL="WARNING",
-        OPENAI_BASE_URL=options.model_url,
-        OPENAI_API_KEY="sk-bench",
-        SONGS_AI_CONSUME_QUEUE="0",
-        **BUDGET_WITHOUT_END,
-    ) as made:
+    with with_model(options) as made:
         only_mine(made)
         members = populate(made, options.members)
         made.start_worker("worker", "songs_ai.default")
@@ -314,11 +323,15 @@ def nightly(options: argparse.Namespace) -> dict[str, Any]:
         change_likes(made, changed)
         second = run_nightly(made)
         say(f"  second: {second}, shortest TTL {shortest_life_s(made, members) / 86_400:.2f} days")
+        made.manage("train_model")
+        trained = run_nightly(made)
+        say(f"  after a training: {trained}")
         killed = _killed_halfway(made, members)
         say(f"  killed: {killed}")
         return {
             "first": first,
             "second": second,
+            "after_training": trained,
             "shortest_life_days": round(shortest_life_s(made, members) / 86_400, 2),
             "killed_halfway": killed,
         }
@@ -349,13 +362,7 @@ def _killed_halfway(made: Installation, members: list[int]) -> dict[str, Any]:
 
 # --- Drain ----------------------------------------------------------------------------------------
 def drain(options: argparse.Namespace) -> dict[str, Any]:
-    with installation(
-        LOG_LEVEL="WARNING",
-        OPENAI_BASE_URL=options.model_url,
-        OPENAI_API_KEY="sk-bench",
-        SONGS_AI_CONSUME_QUEUE="0",
-        **BUDGET_WITHOUT_END,
-    ) as made:
+    with with_model(options) as made:
         only_mine(made)
         members = populate(made, options.members)
         made.start_web(workers=2)
@@ -489,7 +496,7 @@ def main() -> None:
     parser.add_argument("--pause-s", type=float, default=8.0, help="between two disasters")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--model-url", default="http://127.0.0.1:18900/v1")
+    parser.add_argument("--model-url", default="", help="another compatible server")
     options = parser.parse_args()
     signal.signal(
         signal.SIGTERM, lambda *_: sys.exit("stopped")

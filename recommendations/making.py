@@ -18,7 +18,7 @@ from profiles import services as profiles
 from prompts import services as prompts
 
 from . import curation, instruments, store
-from .models import Run, Source
+from .models import Run, Source, Trigger
 from .requests import Answer, Request
 from .wire import WireGroup, candidate_song, group_song
 from .work import NO_MODEL, SEOUL, Work
@@ -28,9 +28,10 @@ log = logging.getLogger(__name__)
 SNAPSHOT_SONGS = 100
 
 
-def deadline_s(strategy: Strategy) -> float:
-    """How long the model may take, absolutely."""
-    return settings.LLM_DEADLINE_DEEP_S if strategy == Strategy.DEEP else settings.LLM_DEADLINE_S
+def deadline_s(request: Request) -> float:
+    """How long the model may take, absolutely. Nobody waits for what a schedule asks."""
+    patient = request.strategy == Strategy.DEEP or request.trigger == Trigger.SCHEDULE
+    return settings.LLM_DEADLINE_DEEP_S if patient else settings.LLM_DEADLINE_S
 
 
 def wants_model(request: Request) -> bool:
@@ -103,7 +104,7 @@ def _asked(work: Work, slate: Slate) -> curation.Curated:
             locale=request.locale,
             taste_text=picture.taste_text or curation.taste_sentence(slate),
             situation=_situation(request),
-            deadline_s=deadline_s(request.strategy),
+            deadline_s=deadline_s(request),
             seed=work.seed,
             trigger=request.trigger,
         )

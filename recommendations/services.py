@@ -127,7 +127,7 @@ def _computed_once(work: Work) -> Answer:
     with _patience.place(limited=asks and work.request.trigger == Trigger.API) as may_wait:
         if not may_wait:
             return _busy_answer(work)
-        wait_s = GRACE_S + (deadline_s(work.request.strategy) if asks else 0)
+        wait_s = GRACE_S + (deadline_s(work.request) if asks else 0)
         key = f"{work.request.member_key}:{work.fingerprint}"
         with single_flight(key, wait_s=wait_s, ttl_s=wait_s + GRACE_S) as first:
             if not first and (answer := _stored_answer(work)) is not None:

@@ -297,7 +297,11 @@ LLM_DEADLINE_S = env.number(
     help="Absolute deadline of the model for strategy `default`.",
 )
 LLM_DEADLINE_DEEP_S = env.number(
-    "LLM_DEADLINE_DEEP_S", 15, least=0.1, most=120, help="The same for strategy `deep`."
+    "LLM_DEADLINE_DEEP_S",
+    15,
+    least=0.1,
+    most=120,
+    help="The same for strategy `deep` and for what schedules ask.",
 )
 LLM_ENABLED = bool(OPENAI_API_KEY or OPENAI_BASE_URL)
 OPENAI_API = env.text(

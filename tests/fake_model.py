@@ -1,7 +1,11 @@
-"""A small OpenAI-compatible server on a free loopback port, with faults that a test switches on."""
+"""A small OpenAI-compatible server on a free loopback port, with faults that a test switches on.
+
+`python -m tests.fake_model --port 18900` serves it by itself, as slow as a hosted model, for benchmarks.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import threading
@@ -86,8 +90,12 @@ class FakeModel:
     #: The fault ends after so many requests; 0 = never.
     fault_times: int = 0
     delay_s: float = 0.0
+    #: Speed of writing, on top of `delay_s`; 0 = at once.
+    tokens_per_s: float = 0.0
+    port: int = 0  #: 0 = any free one
     answer: Callable[[Seen], str] = good_answer
-    usage: tuple[int, int] = (1_000, 60)
+    #: Tokens (read, written) every answer claims; None = counted roughly, see `tokens`.
+    usage: tuple[int, int] | None = (1_000, 60)
     #: Path and value put into every answer, for servers that speak the dialect their own way.
     odd: tuple[str, Any] | None = None
     seen: list[Seen] = field(default_factory=list)
@@ -96,7 +104,7 @@ class FakeModel:
 
     def __enter__(self) -> Self:
         handler = type("Handler", (_Handler,), {"model": self})
-        self._server = _Server(("127.0.0.1", 0), handler)
+        self._server = _Server(("127.0.0.1", self.port), handler)
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
@@ -110,6 +118,11 @@ class FakeModel:
     def url(self) -> str:
         assert self._server is not None
         return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+
+    def writing_s(self, seen: Seen, fault: str) -> float:
+        if not self.tokens_per_s:
+            return 0.0
+        return tokens(_text(seen, fault, self)) / self.tokens_per_s
 
     def fault_of(self, number: int) -> str:
         return "" if self.fault_times and number > self.fault_times else self.fault
@@ -169,6 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_bytes(200, b'{"id": "x", "choi', "application/json")
         else:
             body = _completion(seen, fault, self.model)
+            self.model.wait(self.model.writing_s(seen, fault))
             self._send(200, body, drip=fault == "drip")
 
     def _send(self, status: int, body: dict[str, Any], *, drip: bool = False) -> None:
@@ -191,6 +205,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.model.wait(0.1)
 
 
+def tokens(text: str) -> int:
+    """Roughly the tokens of Korean and Japanese text: two characters each."""
+    return -(-len(text) // 2)
+
+
 def _text(seen: Seen, fault: str, model: FakeModel) -> str:
     good = model.answer(seen)
     shown = len(song_lines(seen.text))
@@ -210,7 +229,8 @@ def _completion(seen: Seen, fault: str, model: FakeModel) -> dict[str, Any]:
     refusal = "I'm sorry, but I can't help with that." if fault == "refusal" else None
     build = _response if seen.style == "responses" else _chat
     body = build(seen, text, refusal, truncated=fault == "truncated")
-    body["usage"] = None if fault == "no_usage" else _usage(seen.style, model.usage)
+    counts = model.usage or (tokens(seen.text), tokens(text))
+    body["usage"] = None if fault == "no_usage" else _usage(seen.style, counts)
     if fault == "no_choices":
         body["choices" if seen.style == "chat" else "output"] = []
     if model.odd is not None:
@@ -277,3 +297,25 @@ def _response(seen: Seen, text: str, refusal: str | None, *, truncated: bool) ->
             }
         ],
     }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--delay-s", type=float, default=0.4, help="until the first token")
+    parser.add_argument("--tokens-per-s", type=float, default=75.0, help="speed of writing")
+    parser.add_argument("--fault", default="", help="what goes wrong with every call: hang, 429 …")
+    given = parser.parse_args()
+    model = FakeModel(
+        port=given.port,
+        delay_s=given.delay_s,
+        tokens_per_s=given.tokens_per_s,
+        fault=given.fault,
+        usage=None,
+    )
+    with model:
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -13,7 +13,7 @@ from catalog.models import SongLike
 from engine.types import Context, Strategy, TimeOfDay
 from profiles import services as profiles
 from profiles.models import TasteProfile
-from recommendations import engine_state, impressions, services, store
+from recommendations import engine_state, impressions, nightly, services, store
 from recommendations.models import EngineSettingsVersion, Run, StoredAnswer
 from recommendations.requests import Answer, NamedSong, Request
 from tests.fake_model import FakeModel
@@ -233,6 +233,15 @@ def test_whatever_the_model_does_a_local_answer_comes_and_says_so(
 def test_a_fast_answer_asks_no_model(world: World, model: FakeModel) -> None:
     answer = recommend(world.alice, strategy=Strategy.FAST)
     assert (answer.source, answer.degraded, model.seen) == ("local", "", [])
+
+
+def test_a_schedule_waits_longer_for_the_model_than_a_caller(
+    world: World, model: FakeModel, settings
+) -> None:
+    settings.LLM_DEADLINE_S, settings.LLM_DEADLINE_DEEP_S = 0.3, 20.0
+    model.delay_s = 0.6
+    assert recommend(world.alice).degraded == "deadline"
+    assert nightly.refresh(world.bob) == "model"
 
 
 def test_after_a_failure_the_model_is_asked_again_but_not_at_once(

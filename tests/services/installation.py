@@ -253,6 +253,14 @@ class Installation:
         wait_until(lambda: listens(self.web_port), "the web server")
         return web
 
+    def start_model(self, **options: float) -> str:
+        """A model as slow as a hosted one, in a process of its own; returns its address."""
+        port = free_port()
+        named = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+        self.start("model", sys.executable, "-m", "tests.fake_model", f"--port={port}", *named)
+        wait_until(lambda: listens(port), "the model")
+        return f"http://127.0.0.1:{port}/v1"
+
     def restart(self, name: str) -> None:
         """Kill a process with SIGKILL and start it again."""
         self.processes[name].kill()
