@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from engine.scorers import Rows
 
 Array = npt.NDArray[Any]
 
-FORMAT = 1
+FORMAT = 2
 #: Columns a query may mean, and how much a hit there counts.
 _FIELDS: tuple[tuple[str, float], ...] = (
     ("title_jp", 1.0),
@@ -34,7 +35,13 @@ _FIELDS: tuple[tuple[str, float], ...] = (
     ("artist", 0.95),
     ("artist_kr", 0.95),
     ("anime", 0.85),
+    ("title_sound", 0.9),  # `text.sound`: yonezu for 요네즈, レモン for Lemon
+    ("artist_sound", 0.88),
 )
+_MADE = ("romaji", "title_sound", "artist_sound")  # not columns of the catalog
+_SOUNDS = 10  # the fields from here on are compared by sound
+#: A sound of fewer letters is shared by too much.
+_LEAST_SOUND = 3
 _TITLES = 7  # the first so many fields
 _ARTISTS = (7, 8)
 #: Hangul columns that are searched by initial consonants.
@@ -48,6 +55,9 @@ _MOST_INITIALS = 2000
 _POPULARITY = 0.03
 #: A part of the query common to more songs than this share narrows nothing down.
 _TOO_COMMON = 0.2
+
+_MACHINES = {"tj": "tj", "태진": "tj", "ky": "ky", "금영": "ky"}
+_NUMBER = re.compile(rf"(?P<machine>{'|'.join(_MACHINES)})?[\s.:#-]*(?P<number>[0-9]{{1,9}}) ?번?")
 
 #: Similarity of title and artist from which a song is the one that was named.
 _TITLE_SURE = 0.86
@@ -174,17 +184,22 @@ class SearchIndex:
         return [(row, round(found[row], 4)) for row in active[:limit]]
 
     def _by_number(self, query: str) -> list[int]:
-        """Rows with that karaoke number."""
-        digits = query.strip()
-        if not (digits.isascii() and digits.isdigit()) or len(digits) > 9:
+        """Rows with that karaoke number: "28873", "TJ 28873", "금영 44266번"."""
+        said = _NUMBER.fullmatch(text.fold(query))
+        number = int(said["number"]) if said else 0
+        if not said or not number:
             return []
-        number = int(digits)
-        same = (self.catalog.tj_numbers == number) | (self.catalog.ky_numbers == number)
-        return np.flatnonzero(same).tolist() if number else []
+        machine = _MACHINES.get(said["machine"] or "")
+        found = [
+            numbers == number
+            for name, numbers in (("tj", self.catalog.tj_numbers), ("ky", self.catalog.ky_numbers))
+            if machine in (None, name)
+        ]
+        return np.flatnonzero(np.logical_or.reduce(found)).tolist()
 
     def _by_text(self, words: list[str], looked_at: int) -> dict[int, float]:
         wanted = _Wanted.of(words)
-        rows = self._alike("".join(words), words, looked_at)
+        rows = self._alike("".join(words), [*words, *wanted.sounds], looked_at)
         scored = ((row, wanted.score(self._keys_of(row))) for row in rows)
         return {row: score for row, score in scored if score >= _LEAST_SCORE}
 
@@ -211,6 +226,7 @@ class SearchIndex:
             return []
         found = place[self.grams[place] == codes]
         lists = [self.gram_songs[self.gram_ptr[p] : self.gram_ptr[p + 1]] for p in found.tolist()]
+        lists = [songs for songs in lists if len(songs)]  # a name no song is searched by
         rare = [songs for songs in lists if len(songs) <= _TOO_COMMON * self.catalog.n]
         return rare or lists
 
@@ -379,29 +395,57 @@ class _Wanted:
 
     whole: str
     whole_jamo: str
-    words: tuple[tuple[str, str], ...]  #: (key, jamo) of each word, when there are several
+    whole_sound: str
+    words: tuple[
+        tuple[str, str, str], ...
+    ]  #: (key, jamo, sound) of each word, when there are several
 
     @classmethod
     def of(cls, words: list[str]) -> _Wanted:
         whole = "".join(words)
-        several = tuple((word, text.jamo(word)) for word in words) if len(words) > 1 else ()
-        return cls(whole=whole, whole_jamo=text.jamo(whole), words=several)
+        several = tuple((word, text.jamo(word), _sound(word)) for word in words)
+        return cls(
+            whole=whole,
+            whole_jamo=text.jamo(whole),
+            whole_sound=_sound(whole),
+            words=several if len(words) > 1 else (),
+        )
+
+    @property
+    def sounds(self) -> list[str]:
+        return [sound for sound in (self.whole_sound, *(word[2] for word in self.words)) if sound]
 
     def score(self, keys: list[str]) -> float:
         """0..1 how well the names of one song answer the query."""
         forms = [
-            (key, text.jamo(key), weight)
-            for key, (_, weight) in zip(keys, _FIELDS, strict=True)
+            (key, key if place >= _SOUNDS else text.jamo(key), weight, place >= _SOUNDS)
+            for place, (key, (_, weight)) in enumerate(zip(keys, _FIELDS, strict=True))
             if key
         ]
-        best = max((w * _hit(self.whole, self.whole_jamo, k, j) for k, j, w in forms), default=0.0)
+        best = _best(self.whole, self.whole_jamo, self.whole_sound, forms)
         if not self.words or best >= 0.95:
             return best
-        per_word = [
-            max((w * _hit(word, jamo, k, j) for k, j, w in forms), default=0.0)
-            for word, jamo in self.words
-        ]
+        per_word = [_best(word, jamo, sound, forms) for word, jamo, sound in self.words]
         return max(best, 0.98 * sum(per_word) / len(per_word))
+
+
+def _best(wanted: str, jamo: str, sound: str, forms: list[tuple[str, str, float, bool]]) -> float:
+    """The best of the names, each compared as it is kept: by letters or by sound."""
+    return max(
+        (
+            weight
+            * (_hit(sound, sound, key, taken) if by_sound else _hit(wanted, jamo, key, taken))
+            for key, taken, weight, by_sound in forms
+            if sound or not by_sound
+        ),
+        default=0.0,
+    )
+
+
+def _sound(key: str) -> str:
+    """The sound of a key that is long enough to be told by it."""
+    sound = text.sound(key)
+    return sound if len(sound) >= _LEAST_SOUND else ""
 
 
 def _hit(wanted: str, wanted_jamo: str, key: str, key_jamo: str) -> float:
@@ -418,21 +462,50 @@ def _hit(wanted: str, wanted_jamo: str, key: str, key_jamo: str) -> float:
 
 def _keys(catalog: Catalog) -> tuple[list[str], npt.NDArray[np.int32]]:
     """Distinct keys in ascending order, and (n, fields) which song holds which."""
-    columns = [name for name, _ in _FIELDS if name != "romaji"]
+    columns = [name for name, _ in _FIELDS if name not in _MADE]
     numbers = np.stack([catalog.column(name) for name in columns], axis=1)
     used, places = np.unique(numbers, return_inverse=True)
     found = text.match_keys([catalog.texts[number] for number in used.tolist()])
     # Romaji comes from the kana reading; a title in kana only is its own reading.
     romaji_of = {key: text.romaji(key) for key in set(found) if text.is_kana(key)}
-    distinct = sorted({"", *found, *romaji_of.values()})
+    sound_of = _sounds_of(found, places.reshape(numbers.shape), columns)
+    distinct = sorted({"", *found, *romaji_of.values(), *sound_of.values()})
     number_of = {key: number for number, key in enumerate(distinct)}
     coded = np.array([number_of[key] for key in found], np.int32)
     song_keys = coded[places.reshape(numbers.shape)]
-    roman = np.zeros(len(distinct), np.int32)
-    roman[[number_of[key] for key in romaji_of]] = [number_of[r] for r in romaji_of.values()]
-    yomi, title = song_keys[:, columns.index("title_yomi")], song_keys[:, columns.index("title_jp")]
-    spelled = np.where(roman[yomi] > 0, roman[yomi], roman[title])
-    return distinct, np.insert(song_keys, _TITLES - 1, spelled, axis=1)
+    column = {name: song_keys[:, columns.index(name)] for name in columns}
+    roman, spoken = _table(romaji_of, number_of), _table(sound_of, number_of)
+    spelled = _first(roman, column["title_yomi"], column["title_jp"])
+    titles = _first(spoken, column["title_kr"], column["title_yomi"], column["title_jp"])
+    artists = _first(spoken, column["artist_kr"], column["artist"])
+    keys = np.insert(song_keys, _TITLES - 1, spelled, axis=1)
+    return distinct, np.column_stack([keys, titles, artists]).astype(np.int32)
+
+
+def _sounds_of(found: list[str], places: Array, columns: list[str]) -> dict[str, str]:
+    """{key: its sound} of the names that are found by it."""
+    spoken = [
+        columns.index(name)
+        for name in ("title_kr", "title_yomi", "title_jp", "artist_kr", "artist")
+    ]
+    keys = sorted({found[place] for place in np.unique(places[:, spoken]).tolist()} - {""})
+    made = zip(keys, text.sounds(keys), strict=bool(keys))
+    return {key: sound for key, sound in made if len(sound) >= _LEAST_SOUND}
+
+
+def _table(made: dict[str, str], number_of: dict[str, int]) -> npt.NDArray[np.int32]:
+    """(keys,) number of what was made of each key, 0 where nothing was."""
+    numbers = np.zeros(len(number_of), np.int32)
+    numbers[[number_of[key] for key in made]] = [number_of[value] for value in made.values()]
+    return numbers
+
+
+def _first(made: npt.NDArray[np.int32], *columns: Array) -> npt.NDArray[np.int32]:
+    """(n,) what was made of the first column that anything was made of."""
+    chosen = made[columns[0]]
+    for column in columns[1:]:
+        chosen = np.where(chosen > 0, chosen, made[column])
+    return chosen
 
 
 def _incidence(song_keys: npt.NDArray[np.int32], n_keys: int) -> csr_matrix:

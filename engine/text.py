@@ -281,6 +281,90 @@ def romaji(kana: str) -> str:
     return _DOUBLED.sub(r"\1\1", sounds).replace("っ", "")
 
 
+# Hangul as Koreans write Japanese and English words, by the place in the syllable block.
+_ONSETS = (
+    "k",
+    "k",
+    "n",
+    "t",
+    "t",
+    "r",
+    "m",
+    "p",
+    "p",
+    "s",
+    "s",
+    "",
+    "z",
+    "q",
+    "q",
+    "k",
+    "t",
+    "p",
+    "h",
+)
+_VOWELS = (
+    *(
+        "a",
+        "e",
+        "ya",
+        "ye",
+        "o",
+        "e",
+        "yo",
+        "ye",
+        "o",
+        "wa",
+        "we",
+        "we",
+        "yo",
+        "u",
+        "wo",
+        "we",
+        "wi",
+    ),
+    *("yu", "u", "i", "i"),
+)
+_CODAS = (
+    *("", "k", "k", "k", "n", "n", "n", "", "r", "k", "n", "p", "r", "r", "p", "r", "n", "p", "p"),
+    *("", "", "n", "", "", "k", "", "p", ""),
+)
+#: Spellings that sound the same to a Korean ear: kenshi and kensi, fujii and huji, tokyo and dokyo.
+_SAME_SOUNDS = (
+    ("shi", "si"), ("sh", "s"), ("tch", "ch"), ("ch", "q"), ("ts", "q"), ("c", "k"), ("ph", "h"),
+    ("f", "h"), ("j", "z"), ("l", "r"), ("v", "p"), ("b", "p"), ("g", "k"), ("d", "t"), ("x", "ks"),
+    ("mp", "np"), ("ou", "o"), ("ei", "e"),
+)  # fmt: skip
+_REPEATED = re.compile(r"(.)\1+")
+
+
+#: Every syllable block, spelled.
+_SPOKEN = {
+    _HANGUL_FIRST + number: _ONSETS[number // 588]
+    + _VOWELS[number % 588 // 28]
+    + _CODAS[number % 28]
+    for number in range(_HANGUL_LAST - _HANGUL_FIRST + 1)
+}
+
+
+def sound(key: str) -> str:
+    """How a key sounds, in Latin letters, whatever script it is in; "" when part of it cannot be read.
+
+    레몬, レモン and lemon all give "remon"; 요네즈 켄시 and "yonezu kenshi" give "yonezukensi". Made for finding:
+    what a Korean ear does not tell apart is the same.
+    """
+    return sounds([key])[0]
+
+
+def sounds(keys: Sequence[str]) -> list[str]:
+    """`sound` of many keys in one go; keys hold no line breaks."""
+    latin = romaji("\n".join(keys).translate(_SPOKEN))
+    for spelled, heard in _SAME_SOUNDS:
+        latin = latin.replace(spelled, heard)
+    found = _REPEATED.sub(r"\1", latin).split("\n")
+    return [key if key.isascii() and key.isalnum() and not key.isdigit() else "" for key in found]
+
+
 def is_kana(key: str) -> bool:
     """Tell whether a key is written in kana alone, so that it can be read aloud."""
     return _ONLY_KANA.fullmatch(key) is not None

@@ -24,6 +24,7 @@ SONGS = (
     SongView(song_id=8, title_kr="오토나 블루", artist_kr="새로운 학교의 리더즈"),
     SongView(song_id=9, title_jp="アイドル", title_kr="아이돌", artist="YOASOBI", artist_kr="요아소비", anime="推しの子"),
     SongView(song_id=10, title_jp="残酷な天使のテーゼ", title_kr="잔혹한 천사의 테제", artist="高橋洋子", artist_kr="다카하시 요코"),
+    SongView(song_id=12, title_kr="노바", artist_kr="페르소나"),
     SongView(song_id=11, title_jp="残酷な天使のテーゼ", title_kr="잔혹한 천사의 테제", artist="誰か (cover)", genre="재즈"),
 )  # fmt: skip
 
@@ -62,6 +63,14 @@ def index(world: Catalog) -> SearchIndex:
         ("레몬 요네즈", 2),
         ("28873", 2),  # TJ
         ("44266", 2),  # KY
+        ("TJ 28873", 2),
+        ("tj28873번", 2),
+        ("금영 44266", 2),
+        ("２８８７３", 2),  # full width
+        ("レモン", 2),  # by sound: the catalog writes it in other scripts
+        ("れもん", 2),
+        ("ノヴァ ペルソナ", 12),
+        ("nova perusona", 12),
         ("ㅂㅇㄷㄹㄷ", 1),
         ("ㅍㄹㅌㄷ", 7),
         ("ㅎㄹㅎ", 6),
@@ -79,6 +88,18 @@ def test_a_query_finds_its_song_first(world: Catalog, index: SearchIndex, query:
 def test_an_artist_finds_all_his_songs(world: Catalog, index: SearchIndex):
     assert {int(world.song_ids[row]) for row, _ in index.search("요네즈 켄시", 2)} == {2, 3}
     assert {int(world.song_ids[row]) for row, _ in index.search("ㅇㄴㅈ", 5)} == {2, 3}
+
+
+@pytest.mark.parametrize("query", ["kenshi yonezu", "yonezu", "Yonezu Kenshi", "ヨネヅケンシ"])
+def test_an_artist_is_found_by_his_name_in_latin_letters_or_kana(
+    world: Catalog, index: SearchIndex, query: str
+):
+    assert {int(world.song_ids[row]) for row, _ in index.search(query, 2)} == {2, 3}
+
+
+def test_a_number_of_one_machine_is_not_one_of_the_other(index: SearchIndex):
+    assert index.search("KY 28873") == []
+    assert index.search("tj44266") == []
 
 
 @pytest.mark.parametrize("query", ["", "   ", "()", "qqqqzzzz", "0", "🎵🎵🎵", "ㄲㅃㅉ"])

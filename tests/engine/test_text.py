@@ -145,3 +145,25 @@ def test_kana_are_spelled_in_latin_letters():
 )
 def test_what_a_model_reads_can_be_seen(title: str, cleaned: str):
     assert text.clean_for_model(title) == cleaned
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("레몬", "lemon"),
+        ("레몬", "れもん"),
+        ("요네즈켄시", "yonezukenshi"),
+        ("요루시카", "yorushika"),
+        ("후지이카제", "fujiikaze"),
+        ("도쿄", "とうきょう"),
+        ("다카하시", "타카하시"),
+        ("미세스", "みせす"),
+    ],
+)
+def test_what_sounds_the_same_to_a_korean_ear_has_one_sound(one: str, other: str):
+    assert text.sound(one) == text.sound(other) != ""
+
+
+@pytest.mark.parametrize("key", ["米津玄師", "official髭男dism", "", "68213"])
+def test_what_cannot_be_read_has_no_sound(key: str):
+    assert text.sound(key) == ""
