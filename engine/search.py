@@ -467,7 +467,8 @@ def _keys(catalog: Catalog) -> tuple[list[str], npt.NDArray[np.int32]]:
     used, places = np.unique(numbers, return_inverse=True)
     found = text.match_keys([catalog.texts[number] for number in used.tolist()])
     # Romaji comes from the kana reading; a title in kana only is its own reading.
-    romaji_of = {key: text.romaji(key) for key in set(found) if text.is_kana(key)}
+    kana = sorted({key for key in found if text.is_kana(key)})
+    romaji_of = dict(zip(kana, text.romaji("\n".join(kana)).split("\n"), strict=bool(kana)))
     sound_of = _sounds_of(found, places.reshape(numbers.shape), columns)
     distinct = sorted({"", *found, *romaji_of.values(), *sound_of.values()})
     number_of = {key: number for number, key in enumerate(distinct)}
