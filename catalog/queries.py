@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,8 +21,8 @@ from engine.types import Signal, SignalType
 
 #: What a database that is refused, hanging or half migrated raises.
 DATABASE_FAULTS = (DatabaseError, InterfaceError)
-#: Pause after a failure before a request tries the database again: one caller waits, not all.
-REST_AFTER_FAULT_S = 3.0
+#: How often a process looks whether a database that was away is there again.
+PROBE_EVERY_S = 1.0
 #: Likes looked at per round trip when the latest members are searched.
 RECENT_LIKES_PER_ROUND = 5_000
 
@@ -32,7 +32,7 @@ Mark = tuple[int, datetime | None, int, int, int | None]
 
 
 class DatabaseResting(OperationalError):
-    """The database failed a moment ago; this process asks it again in a few seconds."""
+    """The database is away; this process asks it again as soon as it is back."""
 
 
 #: MySQL's codes for a server that can't be reached or went away; a deadlock is none of them.
@@ -44,40 +44,79 @@ def _is_absence(error: Exception) -> bool:
     return isinstance(error, InterfaceError) or code in _ABSENT or "unable to open" in str(code)
 
 
-class DatabaseGuard:
-    """Spares requests the wait for a database that just failed."""
+def _answers() -> bool:
+    """Whether the databases answer, on connections of our own."""
+    try:
+        for alias in connections:
+            connection = connections[alias].copy()
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT 1")
+            finally:
+                connection.close()
+    except DATABASE_FAULTS:
+        return False
+    return True
 
-    def __init__(self, rest_s: float = REST_AFTER_FAULT_S) -> None:
-        self._rest_s = rest_s
-        self._asleep_until = 0.0
+
+class DatabaseGuard:
+    """Spares requests the wait for a database that is away.
+
+    Whoever finds it away waits for it, once; from then on queries fail at once, and a thread of our own
+    looks for its return. Otherwise every few seconds some request would hang.
+    """
+
+    def __init__(
+        self, answers: Callable[[], bool] = _answers, *, probe_every_s: float = PROBE_EVERY_S
+    ) -> None:
+        self._answers, self._probe_every_s = answers, probe_every_s
         self._lock = threading.Lock()
+        self._pid = 0
+        #: Set in the end of an absence; None while the database is there.
+        self._over: threading.Event | None = None
 
     @property
     def resting(self) -> bool:
-        return time.monotonic() < self._asleep_until
+        return self._over is not None and self._pid == os.getpid()
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        """Run queries. Raises DatabaseResting at once while the pause after a failure lasts."""
-        self._enter()
+        """Run queries. Raises DatabaseResting at once while the database is known to be away."""
+        if self.resting:
+            raise DatabaseResting
         try:
             yield
         except (OperationalError, InterfaceError) as error:
             if _is_absence(error):
-                self._asleep_until = time.monotonic() + self._rest_s
+                self._rest()
             raise
-        self._asleep_until = 0.0
 
-    def _enter(self) -> None:
+    def _rest(self) -> None:
         with self._lock:
             if self.resting:
-                raise DatabaseResting
-            if self._asleep_until:  # one caller finds out; the others go on without meanwhile
-                self._asleep_until = time.monotonic() + self._rest_s
+                return
+            self._pid, over = os.getpid(), threading.Event()
+            self._over = over
+        probe = threading.Thread(target=self._probe, args=(over,), name="database-probe")
+        probe.daemon = True
+        probe.start()
+
+    def _probe(self, over: threading.Event) -> None:
+        try:
+            while not over.wait(self._probe_every_s) and not self._answers():
+                pass
+        finally:
+            self._end(over)
+
+    def _end(self, over: threading.Event | None) -> None:
+        with self._lock:
+            if over is not None and self._over is over:
+                over.set()
+                self._over = None
 
     def wake(self) -> None:
         """Forget the last failure."""
-        self._asleep_until = 0.0
+        self._end(self._over)
 
 
 #: Shared by every read of a request in this process.

@@ -25,6 +25,7 @@ from prompts.models import (
     RolloutState,
     State,
 )
+from prompts.shared import gate
 
 Tone = Literal["", "good", "warn", "bad"]
 T = TypeVar("T")
@@ -89,10 +90,10 @@ def _kept(name: str, make: Callable[[datetime], list[T]]) -> list[T]:
     """A list from the cache, made anew when it is older than KEEP_S."""
     key = f"{name}:{get_language()}"
     # In a dictionary: an empty list counts as absent for some cache backends.
-    kept: dict[str, list[T]] | None = cache.get(key)
+    kept: dict[str, list[T]] | None = gate.in_cache(lambda: cache.get(key), None)
     if kept is None:
         kept = {"rows": make(timezone.now())}
-        cache.set(key, kept, KEEP_S)
+        gate.in_cache(lambda: cache.set(key, kept, KEEP_S), None)
     return kept["rows"]
 
 
@@ -196,8 +197,8 @@ def banners() -> list[Banner]:
 
 def forget() -> None:
     """Show a move of staff at once."""
-    for language in ("ko", "en"):
-        cache.delete_many([f"banners:{language}", f"board:{language}"])
+    names = [f"{page}:{language}" for page in ("banners", "board") for language in ("ko", "en")]
+    gate.in_cache(lambda: cache.delete_many(names), None)
 
 
 def _banners(now: datetime) -> list[Banner]:

@@ -7,13 +7,15 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
 from django.conf import settings
 from django_redis import get_redis_connection
+from django_redis.exceptions import ConnectionInterrupted
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class RedisGate:
@@ -57,19 +59,22 @@ class RedisGate:
             return default
         try:
             return work(self.client())
-        except redis.ResponseError as error:
-            if "WRONGTYPE" not in str(error):
+        except (redis.RedisError, OSError, ConnectionInterrupted) as error:
+            if "WRONGTYPE" not in str(error):  # one key holds another kind of value: Redis is well
                 self._mark_down(error)
-            # Else a key of ours holds another kind of value: that key's fault, not Redis'.
-            return default
-        except (redis.RedisError, OSError) as error:
-            self._mark_down(error)
             return default
 
     def attempt(self, work: Callable[[redis.Redis], object]) -> bool:
         """Run `work` on Redis; False when it could not be done."""
         done: bool = self.call(lambda client: (work(client), True)[1], False)
         return done
+
+    def in_cache(self, work: Callable[[], T], default: T) -> T:
+        """Use Django's cache, which lies in Redis where one is configured: then only while that answers."""
+        if not self.configured:
+            return work()
+        found: T = self.call(lambda _client: work(), default)
+        return found
 
     def reset(self) -> None:
         """Believe that Redis answers again."""

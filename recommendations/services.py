@@ -190,13 +190,28 @@ def favorites_updated(
     if ids or action == "list":
         noted = _note_favorites(member_key, action, ids, now=now)
     store.forget_variants(member_key)
-    answer = recommend(Request(member_key=member_key, ask_model=False, trigger=Trigger.FAVORITES))
+    request = Request(member_key=member_key, ask_model=False, trigger=Trigger.FAVORITES)
+    if not noted:
+        request = replace(request, favorite_ids=_as_said(member_key, action, ids))
+    answer = recommend(request)
     return replace(
         answer,
         unresolved=[item.to_wire() for item in missing] + answer.unresolved,
         degraded=answer.degraded if noted else "database",
         wants_refresh=prompts.model_configured(),
     )
+
+
+def _as_said(
+    member_key: str, action: Literal["add", "remove", "list"], ids: tuple[int, ...]
+) -> tuple[int, ...]:
+    """Favourites after a change that could not be written down, from what is last known."""
+    if action == "list":
+        return ids
+    known = store.known_favorites(member_key)
+    if action == "add":
+        return tuple(dict.fromkeys((*ids, *known)))
+    return tuple(song_id for song_id in known if song_id not in ids)
 
 
 def _note_favorites(

@@ -426,9 +426,10 @@ def read(member_key: str) -> Stored | None:
 
 def _row(member_key: str) -> StoredAnswer | None:
     try:
-        return StoredAnswer.objects.filter(
-            member_key=member_key, expires_at__gt=timezone.now()
-        ).first()
+        with guard():
+            return StoredAnswer.objects.filter(
+                member_key=member_key, expires_at__gt=timezone.now()
+            ).first()
     except DATABASE_FAULTS:
         return None
 
@@ -450,6 +451,12 @@ def served(member_key: str) -> Served | None:
         return None
     l1.put(member_key, made, ticket=ticket)
     return made
+
+
+def known_favorites(member_key: str) -> list[int]:
+    """Favourites of the stored answer: what is left to know of a member while the database is away."""
+    answer = served(member_key)
+    return [] if answer is None else orjson.loads(answer.body)["favorite_song_ids"]
 
 
 def _stored_bytes(member_key: str) -> bytes | None:
@@ -502,6 +509,10 @@ def _variant_key(member_key: str, variant: str) -> str:
 
 def save_variant(member_key: str, variant: str, body: bytes, meta: Meta) -> None:
     """Keep an answer that is not the plain one, at most an hour and eight per member."""
+    gate.in_cache(lambda: _save_variant(member_key, variant, body, meta), None)
+
+
+def _save_variant(member_key: str, variant: str, body: bytes, meta: Meta) -> None:
     index_key = _variants_key(member_key)
     names = [name for name in cache.get(index_key, []) if name != variant] + [variant]
     for old in names[:-VARIANTS_PER_MEMBER]:
@@ -511,11 +522,15 @@ def save_variant(member_key: str, variant: str, body: bytes, meta: Meta) -> None
 
 
 def read_variant(member_key: str, variant: str) -> Stored | None:
-    found = cache.get(_variant_key(member_key, variant))
+    found = gate.in_cache(lambda: cache.get(_variant_key(member_key, variant)), None)
     return None if found is None else Stored(body=found[0], meta=Meta(**found[1]))
 
 
 def forget_variants(member_key: str) -> None:
+    gate.in_cache(lambda: _forget_variants(member_key), None)
+
+
+def _forget_variants(member_key: str) -> None:
     names = cache.get(_variants_key(member_key), [])
     cache.delete_many(
         [_variant_key(member_key, name) for name in names] + [_variants_key(member_key)]

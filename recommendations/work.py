@@ -60,7 +60,14 @@ class Work:
         if named:
             given = tuple(dict.fromkeys((*(given or ()), *named)))
         with self.clock.part("database"):
-            self.picture = profiles.picture(request.member_key, favorite_ids=given, now=now)
+            self.picture = profiles.picture(
+                request.member_key,
+                favorite_ids=given,
+                now=now,
+                last_known=lambda: store.known_favorites(request.member_key),
+            )
+        #: Whether the member's favourites are known, not guessed from what was last heard of him.
+        self.knows_favorites = given is not None or self.picture.database_ok
         self.unresolved += self._unknown_ids()
 
     def _unknown_ids(self) -> list[Unresolved]:

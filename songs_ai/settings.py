@@ -256,7 +256,8 @@ if REDIS_URL:
                 "CLIENT_CLASS": "django_redis.client.DefaultClient",
                 "SOCKET_TIMEOUT": REDIS_TIMEOUT_S,
                 "SOCKET_CONNECT_TIMEOUT": REDIS_TIMEOUT_S,
-                "IGNORE_EXCEPTIONS": True,  # Redis down: the caller works on without a cache
+                # Every use goes through `prompts.shared.gate`, which wants to hear of failures.
+                "IGNORE_EXCEPTIONS": False,
             },
         }
     }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 from django.db import InterfaceError, OperationalError, ProgrammingError
 
@@ -88,27 +91,42 @@ def test_one_query_reads_likes_and_playlists(django_assert_num_queries):
     ],
 )
 def test_a_server_that_is_away_is_told_from_a_query_that_went_wrong(error, away):
-    guard = queries.DatabaseGuard()
+    guard = queries.DatabaseGuard(lambda: False)
     with pytest.raises(type(error)), guard():
         raise error
     assert guard.resting is away
+    guard.wake()
 
 
-def test_after_a_failure_one_caller_finds_out_and_the_others_go_on():
-    guard = queries.DatabaseGuard(rest_s=0.05)
+def test_after_a_failure_nobody_asks_until_the_database_is_back():
+    there, looked = threading.Event(), threading.Event()
+
+    def answers() -> bool:
+        looked.set()
+        return there.is_set()
+
+    guard = queries.DatabaseGuard(answers, probe_every_s=0.01)
     asked = 0
 
     def ask() -> None:
         nonlocal asked
         with guard():
             asked += 1
-            raise OperationalError(2003, "refused")
+            if not there.is_set():
+                raise OperationalError(2003, "refused")
 
     for _ in range(5):
         with pytest.raises(OperationalError):
             ask()
-    assert asked == 1
-    guard.wake()
-    with guard():
-        asked += 1
-    assert not guard.resting
+    assert looked.wait(10)  # a thread of its own looks for it …
+    assert (asked, guard.resting) == (1, True)  # … and no caller does
+    there.set()
+    while guard.resting:
+        time.sleep(0.01)
+    ask()
+    assert asked == 2
+
+
+def test_the_look_at_the_database_uses_a_connection_of_its_own(django_assert_num_queries):
+    with django_assert_num_queries(0):
+        assert queries._answers()

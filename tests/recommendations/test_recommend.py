@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 
 import orjson
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 
+from catalog import queries
 from catalog.factories import SongFactory
 from catalog.models import SongLike
 from engine.types import Context, Strategy, TimeOfDay
@@ -327,3 +330,83 @@ def test_busy_places_give_a_local_answer_at_once(
     answer = recommend(world.alice)
     assert (answer.source, answer.degraded, answer.wants_refresh) == ("local", "busy", True)
     assert model.seen == []
+
+
+# --- The database is away ---------------------------------------------------------------------------
+@pytest.fixture
+def database_away(monkeypatch) -> Iterator[Callable[[], None]]:
+    """Call it: from then on every guarded query fails at once; an unguarded one would still reach the tests' database."""
+    monkeypatch.setattr(queries.guard, "_answers", lambda: False)
+
+    def go() -> None:
+        with pytest.raises(OperationalError), queries.guard():
+            raise OperationalError(2003, "refused")
+
+    yield go
+    queries.guard.wake()
+
+
+def test_without_the_database_no_call_tries_it_and_each_is_answered(
+    world: World, database_away, django_assert_num_queries
+) -> None:
+    recommend(world.alice)
+    database_away()
+    with django_assert_num_queries(0):
+        assert recommend(world.alice).degraded == "database"
+        sent = recommend(world.bob, favorite_ids=world.rock[:3])
+        assert (sent.degraded, sent.favorite_song_ids) == ("database", list(world.rock[:3]))
+        assert recommend("user123", context=Context(time_of_day=TimeOfDay.NIGHT)).candidates
+        updated = services.favorites_updated("user123", action="add", song_ids=[world.rock[0]])
+        assert updated.degraded == "database"
+        services.cached("nobody")
+
+
+@pytest.fixture
+def in_redis(monkeypatch) -> dict[str, bytes]:
+    """Stands for the shared Redis: what another process stored, and what this one sends there."""
+    kept: dict[str, bytes] = {}
+    monkeypatch.setattr(store, "_stored_bytes", kept.get)
+    real = store.save
+
+    def save(member_key: str, body: bytes, meta: store.Meta, *, now: datetime) -> str:
+        kept[member_key] = body
+        return real(member_key, body, meta, now=now)
+
+    monkeypatch.setattr(store, "save", save)
+    return kept
+
+
+def test_without_the_database_favourites_last_known_to_others_count_and_no_guess_is_kept(
+    world: World, database_away, in_redis: dict[str, bytes]
+) -> None:
+    """This process never saw the member; another one stored his answer."""
+    liked = list(world.ballads[:4])
+    stored = store.encoded_answer(
+        favorite_song_ids=liked, groups=[], candidates=[], generated_date="2026-11-23"
+    )
+    in_redis["4242"] = stored
+    engine_state.current()
+    database_away()
+    answer = recommend("4242")
+    assert (answer.degraded, answer.favorite_song_ids) == ("database", liked)
+    assert not ids_of(answer) & set(liked)
+    assert recommend("nobody-knows").candidates
+    assert in_redis == {"4242": stored}
+
+
+@pytest.mark.parametrize(
+    ("action", "song", "then"),
+    [
+        ("add", 9, lambda known, new: [new, *known]),
+        ("remove", 0, lambda known, new: known[1:]),
+        ("list", 9, lambda known, new: [new]),
+    ],
+)
+def test_without_the_database_a_change_counts_in_the_stored_answer(
+    world: World, database_away, in_redis, action: str, song: int, then
+) -> None:
+    recommend(world.bob)
+    known, new = store.known_favorites(world.bob), world.ballads[0] if song == 0 else world.dance[9]
+    database_away()
+    services.favorites_updated(world.bob, action=action, song_ids=[new])
+    assert store.known_favorites(world.bob) == then(known, new)
