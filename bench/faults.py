@@ -29,6 +29,8 @@ RESULTS = Path(__file__).parent / "results"
 #: Of another member than the one who meets the fault: cached reads, ten a second.
 BYSTANDER, BYSTANDER_PAUSE_S = "11", 0.1
 WORKERS = 4
+#: Time in which every process has noticed that a store is back.
+NOTICED_S = 6.0
 
 
 def say(text: str) -> None:
@@ -170,13 +172,14 @@ def stores(options: argparse.Namespace) -> dict[str, Any]:
         figures["nothing"] = measured(made, [*CALLS, WARM])
         figures["an old answer after favorites/updated"] = staleness(made)
         faults = [
-            ("redis", made.redis_port, CALLS),
             ("mariadb", made.mysql_port, CALLS),
             ("rabbitmq", made.amqp_port, [*CALLS, WARM]),
+            ("redis", made.redis_port, CALLS),  # last: no scheduler is here to fill it again
         ]
         for name, port, calls in faults:
             for how, fault in (("refused", signal.SIGKILL), ("hanging", signal.SIGSTOP)):
                 wait_until(lambda: healthy(made), "everything well again", seconds=90)
+                time.sleep(NOTICED_S)
                 say(f"{name} {how} …")
                 with without(made, name, fault, port):
                     figures[f"{name} {how}"] = measured(made, calls)
