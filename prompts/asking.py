@@ -35,8 +35,11 @@ STAFF = frozenset({"preview", "replay", "eval", "probe"})
 #: "12, " is at most three tokens; the frame of the object a few more. Twenty picks: 100 tokens, so that
 #: both calls of a recommendation stay within 300.
 TOKENS_PER_PICK, TOKENS_PER_ANSWER = 4, 20
-#: Both calls of a recommendation have 2 500 prompt tokens; this much of it is for numbered lines.
-MOST_BLOCK_TOKENS = 1_800
+#: Both calls of a recommendation have 2 500 prompt tokens. Our own words and schemas take 570 of them; so much
+#: is left for the values of one prompt, of which songs get what the rest does not need ...
+MOST_VALUE_TOKENS = 1_750
+#: ... and for a list of labels, a sentence, and a list of terms.
+MOST_LABEL_TOKENS, MOST_TEXT_TOKENS, MOST_TERM_TOKENS = 90, 130, 60
 #: Reasoning counts as output and must not eat the answer.
 REASONING_TOKENS = {"minimal": 64, "low": 512, "medium": 1_024, "high": 2_048}
 #: Nightly work may wait for the cheaper tier; anything shorter may not.
@@ -177,18 +180,22 @@ def _render(one: Ask, version: ResolvedVersion, deadline_s: float) -> _Call | Mo
 def _values(one: Ask, version: ResolvedVersion) -> tuple[dict[str, str], Shown]:
     """Variables as text fit for a model, and what the answer will be judged by."""
     known = {item.name: item for item in version.contract.variables}
-    values: dict[str, str] = {}
-    items = one.n_items
-    for name, value in one.variables.items():
-        listed = name in known and (known[name].fenced or name == "labels")
-        values[name] = _within(cleaning.lines(value)) if listed else cleaning.inline(value)
-        if listed and not one.n_items:
-            items = len(values[name].splitlines())
+    fenced = {name for name in one.variables if name in known and known[name].fenced}
+    values = {
+        name: _within(cleaning.lines(value), MOST_LABEL_TOKENS)
+        if name == "labels"
+        else _inline(value)
+        for name, value in one.variables.items()
+        if name not in fenced
+    }
     values["locale"] = LANGUAGES.get(one.locale, LANGUAGES["ko"])
+    room = MOST_VALUE_TOKENS - sum(map(estimate_tokens, values.values()))
+    values |= {name: _within(cleaning.lines(one.variables[name]), room) for name in fenced}
+    listed = [values[name].splitlines() for name in ("labels", *fenced) if name in values]
     count = str(one.variables.get("count", ""))
     shown = Shown(
         locale=one.locale,
-        items=items,
+        items=one.n_items or max(map(len, listed), default=0),
         count=int(count) if count.isdigit() else 0,
         terms={
             kind: cleaning.term_names(one.variables.get(kind, ()))
@@ -198,15 +205,24 @@ def _values(one: Ask, version: ResolvedVersion) -> tuple[dict[str, str], Shown]:
     return values, shown
 
 
-def _within(block: str) -> str:
-    """As many whole lines as the prompt has room for; a pick of a line left out is out of range."""
-    room, kept = float(MOST_BLOCK_TOKENS), []
-    for line in block.splitlines():
-        room -= estimate_tokens(line) + 1
+def _inline(value: object) -> str:
+    """A value in a sentence, as much of it as a prompt has room for."""
+    if isinstance(value, str):
+        line = cleaning.inline(value)
+        share = MOST_TEXT_TOKENS / max(1, estimate_tokens(line))
+        return line if share >= 1 else line[: int(len(line) * share)]
+    return _within(cleaning.inline(value), MOST_TERM_TOKENS, ", ")
+
+
+def _within(block: str, most_tokens: float, between: str = "\n") -> str:
+    """As many whole lines or terms as there is room for; a pick of a line left out is out of range."""
+    room, kept = most_tokens, []
+    for part in block.split(between):
+        room -= estimate_tokens(part) + 1
         if room < 0:
             break
-        kept.append(line)
-    return "\n".join(kept)
+        kept.append(part)
+    return between.join(kept)
 
 
 def _question(

@@ -10,6 +10,8 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from math import ceil
 from typing import Any
 
 from prompts.contracts import Contract
@@ -18,16 +20,6 @@ from prompts.errors import MissingVariables
 PLACEHOLDER = re.compile(r"\{\{\s*([a-z_][a-z0-9_]*)\s*\}\}")
 #: Anything between double braces, so that lint can name what is not a placeholder.
 BRACES = re.compile(r"\{\{(.*?)\}\}", re.S)
-
-#: Tokens per character in o200k_base, rounded up from counts over our own prompts and catalog lines.
-_PER_CHARACTER = (
-    (re.compile(r"[A-Za-z ]"), 0.3),
-    (re.compile(r"[0-9]"), 0.7),
-    (re.compile(r"[\uac00-\ud7a3]"), 0.75),
-    (re.compile(r"[\u3040-\u30ff]"), 1.0),
-    (re.compile(r"[\u4e00-\u9fff]"), 1.2),
-)
-_OTHER = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,14 +76,24 @@ def fence(block: str) -> str:
 
 
 def estimate_tokens(text: str) -> int:
-    """Tokens of a text, from above, without a tokenizer (o200k_base, Korean and Japanese)."""
-    counted = 0
-    total = 0.0
-    for pattern, weight in _PER_CHARACTER:
-        found = len(pattern.findall(text))
-        counted += found
-        total += found * weight
-    return round(total + (len(text) - counted) * _OTHER)
+    """Tokens of a text in o200k_base, seldom a tenth too few, without a tokenizer."""
+    return ceil(sum(map(_token_share, text)))
+
+
+@lru_cache(maxsize=1 << 16)
+def _token_share(char: str) -> float:
+    """What one character adds, measured over our prompts and catalog lines, long and without spaces too."""
+    if char == " " or "a" <= char <= "z":
+        return 0.3
+    if char < "\x80":
+        return 0.7 if char.isalnum() else 1.0
+    if "\uac00" <= char <= "\ud7a3":  # 2 350 syllables are in use, the others fall apart into bytes
+        return 0.9 if len(char.encode("euc_kr", "ignore")) == 2 else 2.4
+    if "\u3040" <= char <= "\u30ff":
+        return 1.0
+    if "\u4e00" <= char <= "\u9fff":  # JIS level 1: the everyday ones
+        return 1.2 if b"\x88" <= char.encode("shift_jis", "ignore") <= b"\x98\x72" else 2.0
+    return 3.0 if char > "\uffff" else 2.0
 
 
 def body_sha(

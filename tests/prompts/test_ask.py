@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from uuid import uuid4
 
@@ -255,13 +256,34 @@ def test_a_refused_connection_costs_nothing(settings) -> None:
     assert (failure.value.outcome, call.cost_micro_usd) == (Outcome.CONNECTION, 0)
 
 
-def test_a_prompt_has_room_for_so_many_lines_and_no_more(model: FakeModel) -> None:
-    long = [
-        (f"아주 길고 긴 노래 제목 {number}" * 4, "가수" * 20, "J-pop", "에너지")
-        for number in range(100)
-    ]
-    answer = ask("curation", variables=CURATION | {"candidates": long}, deadline_s=DEADLINE_S)
-    shown = song_lines(model.seen[0].text)
-    assert 10 < len(shown) < 100
-    assert set(answer.data["picks"]) <= set(shown)
-    assert estimate_tokens(model.seen[0].text) < 2_500
+def test_both_prompts_together_have_room_for_so_much_and_no_more(model: FakeModel) -> None:
+    name = "밤하늘의별을보며부르는아주긴노래제목그리고또다른사랑의이야기가끝나지않는여름밤의꿈을꾸는소녀"
+    terms = [(f"{number}{name}", 9) for number in range(8)]
+    answers = ask_many(
+        [
+            Ask(
+                slug="curation",
+                variables={
+                    "candidates": [(f"{number}{name}", name, name, name) for number in range(100)],
+                    "taste": name * 5,
+                    "situation": name * 5,
+                    "count": 20,
+                },
+            ),
+            Ask(
+                slug="taste_and_taglines",
+                variables={"favorites_count": 100, "labels": [name] * 6}
+                | dict.fromkeys(("genres", "moods", "artists"), terms),
+            ),
+        ],
+        DEADLINE_S,
+    )
+    assert isinstance(answers[0], Answer)
+    by_schema = {tuple(seen.schema["properties"]): seen for seen in model.seen if seen.schema}
+    shown = song_lines(by_schema["picks",].text)
+    assert 5 < len(shown) < 100
+    assert set(answers[0].data["picks"]) <= set(shown)
+    sent = [f"{seen.text}{json.dumps(seen.schema)}" for seen in model.seen]
+    assert sum(map(estimate_tokens, sent)) < 2_800  # o200k_base counts 2 436
+    limits = [seen.body.get("max_tokens") or seen.body["max_output_tokens"] for seen in model.seen]
+    assert sum(limits) <= 300

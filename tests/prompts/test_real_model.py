@@ -139,8 +139,9 @@ def test_the_deadline_ends_a_slow_model(profile, capsys) -> None:
 
 def test_too_long_a_prompt_is_refused_and_costs_nothing(profile, capsys) -> None:
     profile()
-    variables = CURATION | {"candidates": SONGS * 60}
-    answer = ask_many([Ask(slug="curation", variables=variables)], PATIENT_S)[0]
+    # songs are cut to the room there is; what staff write is not
+    long = replace(in_english(), system_text="You choose karaoke songs. " * CONTEXT_TOKENS)
+    answer = ask_many([Ask(slug="curation", variables=CURATION, version=long)], PATIENT_S)[0]
     call = ModelCall.objects.get()
     report(capsys, "context overflow", said(call))
     assert isinstance(answer, ModelUnavailable)

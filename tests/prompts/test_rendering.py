@@ -86,6 +86,13 @@ def test_both_prompts_with_sixty_songs_stay_inside_the_budget() -> None:
 
 def test_tokens_are_estimated_by_script() -> None:
     assert estimate_tokens("") == 0
+    # counted with o200k_base: catalog lines, a title without spaces, syllables nobody writes
+    assert (
+        1.1 * estimate_tokens("352 맑음 맑음 유쾌 / 히라노 아야 / 애니송, J-pop 댄스팝 / 신나는")
+        >= 34
+    )
+    assert estimate_tokens("밤하늘의별을보며부르는아주긴노래제목그리고또다른사랑의이야기") >= 27
+    assert estimate_tokens("뷁쀍뛟") >= 8
     assert estimate_tokens("a" * 100) < estimate_tokens("가" * 100) < estimate_tokens("夜" * 100)
 
 
