@@ -220,19 +220,6 @@ def test_no_title_leaves_with_the_taste_and_no_member_with_either(
     assert "@example.invalid" not in curation.text + taste.text
 
 
-@pytest.mark.parametrize("fault", ["500", "429", "prose", "refusal", "empty", "hang"])
-def test_whatever_the_model_does_a_local_answer_comes_and_says_so(
-    world: World, model: FakeModel, settings, fault: str
-) -> None:
-    settings.LLM_DEADLINE_S = 0.4
-    model.fault = fault
-    answer = recommend(world.alice)
-    assert answer.source == "local"
-    assert answer.degraded
-    assert "timeout" not in answer.degraded
-    assert len(answer.candidates) == 50
-
-
 def test_a_fast_answer_asks_no_model(world: World, model: FakeModel) -> None:
     answer = recommend(world.alice, strategy=Strategy.FAST)
     assert (answer.source, answer.degraded, model.seen) == ("local", "", [])
