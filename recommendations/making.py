@@ -94,7 +94,7 @@ def _kept(slate: Slate, meta: store.Meta) -> curation.Curated:
 
 
 def _asked(work: Work, slate: Slate) -> curation.Curated:
-    request, picture = work.request, work.picture
+    request = work.request
     _let_connections_go()
     with work.clock.part("model"):
         return curation.ask_model(
@@ -102,12 +102,19 @@ def _asked(work: Work, slate: Slate) -> curation.Curated:
             member_key=request.member_key,
             run_id=work.run_id,
             locale=request.locale,
-            taste_text=picture.taste_text or curation.taste_sentence(slate),
+            taste_text=_taste_text(work, slate),
             situation=_situation(request),
             deadline_s=deadline_s(request),
             seed=work.seed,
             trigger=request.trigger,
         )
+
+
+def _taste_text(work: Work, slate: Slate) -> str:
+    """Staff's or the stored words, else those that lie in Redis for these favourites, else counted ones."""
+    picture = work.picture
+    kept = picture.taste_text or store.known_taste(work.request.member_key, picture.favorite_ids)
+    return kept or curation.taste_sentence(slate)
 
 
 def _let_connections_go() -> None:

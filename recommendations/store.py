@@ -26,6 +26,7 @@ from django.core.cache import cache
 from django.utils import timezone
 
 from catalog.queries import DATABASE_FAULTS, guard
+from prompts import cleaning
 from prompts.shared import gate
 
 from .models import StoredAnswer
@@ -572,6 +573,17 @@ def read_preference(member_key: str) -> dict[str, Any] | None:
         if isinstance(parsed, dict) and isinstance(parsed.get("preference"), dict):
             return parsed
     return None
+
+
+def known_taste(member_key: str, favorite_ids: Iterable[int]) -> str:
+    """The taste in words that lies in Redis for exactly these favourites, from us or the old API; "" without one."""
+    kept = read_preference(member_key)
+    if kept is None:
+        return ""
+    named = kept.get("favorite_song_ids")
+    of = {_whole(song_id) for song_id in named} if isinstance(named, list) else set()
+    said = kept["preference"].get("overall_taste")
+    return cleaning.taste_text(said) if of == set(favorite_ids) else ""
 
 
 # --- Jobs (contract §2): status hash, result, latest ----------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 
 import orjson
 import pytest
@@ -317,6 +318,25 @@ def test_busy_places_give_a_local_answer_at_once(
     answer = recommend(world.alice)
     assert (answer.source, answer.degraded, answer.wants_refresh) == ("local", "busy", True)
     assert model.seen == []
+
+
+@pytest.mark.parametrize(("liked", "counts"), [(slice(0, 5), True), (slice(0, 4), False)])
+def test_a_taste_left_by_the_old_api_is_used_while_it_fits_the_favourites(
+    world: World, model: FakeModel, monkeypatch, liked: slice, counts: bool
+) -> None:
+    left = {
+        "favorite_song_ids": [str(song_id) for song_id in world.alice_likes[liked]],
+        "preference": {"overall_taste": "비 오는 새벽의 록"},
+    }
+    keys = {f"pref:{world.alice}": orjson.dumps(left)}
+    client = SimpleNamespace(mget=lambda *names: [keys.get(name) for name in names])
+    monkeypatch.setattr(
+        store.gate,
+        "call",
+        lambda work, default: work(client) if default == [None, None] else default,
+    )
+    recommend(world.alice)
+    assert ("비 오는 새벽의 록" in str(model.seen)) is counts
 
 
 # --- The database is away ---------------------------------------------------------------------------
