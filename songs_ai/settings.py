@@ -125,7 +125,7 @@ INSTALLED_APPS = [
     "profiles",
     "prompts",
     "catalog",
-    "django.contrib.admin",
+    "songs_ai.admin.SongsAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
