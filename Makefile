@@ -41,4 +41,4 @@ bench: setup  ## the figures of the README (minutes)
 
 messages: setup  ## new staff-facing strings into locale/en (then translate and run it again)
 	@$(PY) manage.py makemessages -l en --no-obsolete --no-wrap --add-location file -i '.venv*' -i var -i tests -i bench
-	@$(PY) manage.py compilemessages -l en -i '.venv*'
+	@$(PY) manage.py compilemessages -l en -l ko -i '.venv*'

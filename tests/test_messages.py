@@ -1,4 +1,4 @@
-"""Staff read Korean in the source; English is complete and compiled."""
+"""Staff read Korean in the source; translations are complete and compiled."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-CATALOGS = sorted(ROOT.glob("**/locale/en/LC_MESSAGES/django.po"))
+#: English for what we say in Korean, Korean for what other applications say in English.
+CATALOGS = sorted(ROOT.glob("**/locale/*/LC_MESSAGES/django.po"))
 CATALOGS = [path for path in CATALOGS if ".venv" not in path.parts]
 _ENTRY = re.compile(
     r'^msgid ((?:".*"\n)+)(?:msgid_plural.*\n)?msgstr(?:\[0\])? ((?:".*"\n?)+)', re.M
@@ -30,7 +31,7 @@ def _text(quoted: str) -> str:
 
 
 @pytest.mark.parametrize("path", CATALOGS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_string_has_its_english(path: Path) -> None:
+def test_every_string_has_its_translation(path: Path) -> None:
     missing = [key for key, said in entries(path).items() if not said]
     assert not missing, f"translate these and run `make messages`: {missing[:10]}"
     assert "#, fuzzy" not in path.read_text("utf-8")
