@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from catalog.models import Song
+from engine.types import GroupKind
 from prompts.figures import STAFF_TRIGGERS
 from prompts.models import ModelCall, PromptVersion
 
@@ -29,6 +31,55 @@ STEPS = {
     "group": _("그룹 만들기"),
     "give_reasons": _("이유 붙이기"),
 }
+
+#: What a step notes, in staff's words: the engine knows no language. What fits none is shown as it was noted.
+NOTES = [
+    (re.compile(pattern), said)
+    for pattern, said in (
+        (r"^favourite: (\d+)$", _("좋아하는 곡 {0}곡")),
+        (r"^another version of a favourite: (\d+)$", _("좋아하는 곡의 다른 버전 {0}곡")),
+        (r"^disliked: (\d+)$", _("싫어요 {0}곡")),
+        (r"^unliked lately: (\d+)$", _("최근 좋아요 취소 {0}곡")),
+        (r"^excluded (song|artist|genre|mood|anime): (\d+)$", _("차단 {1}곡")),
+        (r"^staff: barred (.+): (\d+)$", _("직원이 제외: {0} ({1}곡)")),
+        (r"^staff: no song of (.+)$", _("직원 설정: {0} 곡이 없음")),
+        (r"^staff: (.+) \+([\d.]+)$", _("직원 설정: {0} +{1}")),
+        (r"^model: (.+) \+([\d.]+)$", _("모델이 읽은 취향: {0} +{1}")),
+        (r"^(\d+) known songs$", _("아는 곡 {0}곡")),
+        (r"^(\d+) shown lately sink$", _("최근 보여준 {0}곡을 뒤로")),
+        (r"^(\d+) further versions of a song merged$", _("같은 곡의 다른 버전 {0}곡을 합침")),
+        (r"^(\d+) over a cap, for want of others$", _("다른 곡이 없어 상한을 넘긴 {0}곡")),
+        (r"^(\d+) of (\d+)$", _("{1}곡 가운데 {0}곡")),
+        (r"^(\d+) groups$", _("그룹 {0}개")),
+        (r"^known songs allowed$", _("아는 곡 허용")),
+        (r"^nothing left.*$", _("남은 곡 없음")),
+    )
+]
+GROUP_KINDS = {
+    GroupKind.TASTE: _("취향"),
+    GroupKind.GENRE: _("장르"),
+    GroupKind.MOOD: _("분위기"),
+    GroupKind.ARTIST: _("가수"),
+    GroupKind.ANIME: _("애니메이션"),
+    GroupKind.HIDDEN_GEMS: _("숨은 곡"),
+    GroupKind.CROSSOVER: _("다른 취향으로"),
+    GroupKind.ARTIST_EXPANSION: _("비슷한 가수"),
+    GroupKind.SITUATION: _("상황"),
+    GroupKind.POPULAR: _("인기곡"),
+    GroupKind.FRESH: _("신곡"),
+}
+
+
+def note_said(note: str) -> str:
+    """A step's note, part by part, in the reader's language."""
+    return "; ".join(_part_said(part) for part in note.split("; "))
+
+
+def _part_said(part: str) -> str:
+    for pattern, said in NOTES:
+        if found := pattern.match(part):
+            return str(said).format(*found.groups())
+    return part
 
 
 def is_uuid(text: str) -> bool:
@@ -112,7 +163,11 @@ def _funnel(trace: list[dict[str, Any]]) -> list[dict[str, Any]]:
     most = max((step["left"] for step in trace), default=1) or 1
     return [
         step
-        | {"bar": _log_share(step["left"], most), "said": STEPS.get(step["name"], step["name"])}
+        | {
+            "bar": _log_share(step["left"], most),
+            "said": STEPS.get(step["name"], step["name"]),
+            "note_said": note_said(step["note"]),
+        }
         for step in trace
     ]
 
@@ -158,7 +213,11 @@ def _candidates(snapshot: dict[str, Any], songs: dict[int, Song]) -> list[dict[s
 
 def _groups(run: Run, songs: dict[int, Song]) -> list[dict[str, Any]]:
     return [
-        group | {"songs": [songs.get(song_id, _unknown(song_id)) for song_id in group["song_ids"]]}
+        group
+        | {
+            "songs": [songs.get(song_id, _unknown(song_id)) for song_id in group["song_ids"]],
+            "kind_said": GROUP_KINDS.get(group["kind"], group["kind"]),
+        }
         for group in run.groups or []
     ]
 

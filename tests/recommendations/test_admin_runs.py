@@ -6,9 +6,11 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
+from django.utils import translation
 
+from engine.types import GroupKind
 from prompts.models import PromptVersion
-from recommendations import services
+from recommendations import run_page, services
 from recommendations.models import Run
 from recommendations.requests import Request
 from tests.fake_model import FakeModel
@@ -100,3 +102,15 @@ def test_the_download_holds_the_whole_run(world: World, admin_client: Client) ->
     assert values["uuid"] == str(run.pk)
     assert values["snapshot"]["candidates"]
     assert values["query"]["favorite_ids"] == list(world.alice_likes)
+
+
+def test_a_note_of_the_engine_reads_in_the_language_of_staff() -> None:
+    note = "favourite: 18; staff: 록 +0.90; something new: 3"
+    with translation.override("ko"):
+        assert run_page.note_said(note) == "좋아하는 곡 18곡; 직원 설정: 록 +0.90; something new: 3"
+    with translation.override("en"):
+        assert run_page.note_said(note) == "18 favourites; Staff: 록 +0.90; something new: 3"
+
+
+def test_every_kind_of_group_has_a_name() -> None:
+    assert set(run_page.GROUP_KINDS) == set(GroupKind)
