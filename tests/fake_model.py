@@ -99,6 +99,10 @@ class FakeModel:
     #: Path and value put into every answer, for servers that speak the dialect their own way.
     odd: tuple[str, Any] | None = None
     seen: list[Seen] = field(default_factory=list)
+    #: False: requests are only counted; a benchmark sends tens of thousands.
+    keep: bool = True
+    calls: int = 0
+    _counting: threading.Lock = field(default_factory=threading.Lock)
     _server: ThreadingHTTPServer | None = None
     _stopping: threading.Event = field(default_factory=threading.Event)
 
@@ -127,6 +131,14 @@ class FakeModel:
     def fault_of(self, number: int) -> str:
         return "" if self.fault_times and number > self.fault_times else self.fault
 
+    def note(self, seen: Seen) -> int:
+        """Count a request, and keep it; returns the how-manieth it is."""
+        with self._counting:
+            self.calls += 1
+            if self.keep:
+                self.seen.append(seen)
+            return self.calls
+
     def wait(self, seconds: float) -> None:
         """Sleep, but not longer than the server lives."""
         self._stopping.wait(seconds)
@@ -154,11 +166,14 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Tests read assertions, not access logs."""
 
+    def do_GET(self) -> None:
+        """GET /__stats: how many calls came; a client that was killed could not count all of its own."""
+        self._send(200, {"calls": self.model.calls})
+
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers["Content-Length"]))
         seen = Seen(self.path, json.loads(raw), self.headers.get("Authorization", ""))
-        self.model.seen.append(seen)
-        fault = self.model.fault_of(len(self.model.seen))
+        fault = self.model.fault_of(self.model.note(seen))
         self.model.wait(self.model.delay_s)
         with suppress(BrokenPipeError, ConnectionResetError):
             self._respond(seen, fault)
@@ -312,6 +327,7 @@ def main() -> None:
         tokens_per_s=given.tokens_per_s,
         fault=given.fault,
         usage=None,
+        keep=False,
     )
     with model:
         threading.Event().wait()
