@@ -123,13 +123,19 @@ class DatabaseGuard:
 guard = DatabaseGuard()
 
 
+#: More favourites than this add nothing to a taste; the newest are used.
+MOST_FAVORITES = 10_000
+
+
 @dataclass(frozen=True, kw_only=True)
 class MemberMarks:
     """What the shared database holds of one member's taste."""
 
-    #: Likes newest first, then playlist songs in their order; distinct.
+    #: Likes newest first, then playlist songs in their order; distinct, at most MOST_FAVORITES.
     favorite_ids: tuple[int, ...] = ()
     signals: tuple[Signal, ...] = ()
+    #: How many favourites the member has.
+    total: int = 0
 
 
 def marks_of(member_id: int) -> MemberMarks:
@@ -142,10 +148,12 @@ def marks_of(member_id: int) -> MemberMarks:
     )
     placed = list(_placed(mark for mark in marks if mark[3]))
     signals = [*_like_signals(likes), *placed]
-    return MemberMarks(
-        favorite_ids=tuple(dict.fromkeys(signal.song_id for signal in signals)),
-        signals=tuple(signals),
-    )
+    found = tuple(dict.fromkeys(signal.song_id for signal in signals))
+    used = found[:MOST_FAVORITES]
+    if len(used) < len(found):
+        kept = set(used)
+        signals = [signal for signal in signals if signal.song_id in kept]
+    return MemberMarks(favorite_ids=used, signals=tuple(signals), total=len(found))
 
 
 def favorites_of(member_id: int) -> tuple[int, ...]:

@@ -575,7 +575,8 @@ class ScheduleAdmin(admin.ModelAdmin):
     def _switch(self, request: HttpRequest, queryset: QuerySet[PeriodicTask], *, on: bool) -> None:
         changed = 0
         for task in queryset.exclude(enabled=on):
-            PeriodicTask.objects.filter(pk=task.pk).update(enabled=on)
+            # Moments before this change were not missed.
+            PeriodicTask.objects.filter(pk=task.pk).update(enabled=on, date_changed=timezone.now())
             verb = "schedule.enable" if on else "schedule.disable"
             AuditEvent.record(actor=request.user, verb=verb, object=task)
             changed += 1

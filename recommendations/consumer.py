@@ -169,8 +169,7 @@ def _serve(message: JobMessage, delivery: Delivery, work: WorkOf) -> Verdict:
         execution.patiently(lambda: _end_deadly(job, delivery))
         return Verdict.DROP
     with execution.held(job):
-        execution.announce(job)
-        outcome = execution.outcome_of(job, work)
+        outcome = execution.carried_out(job, work, delivered=True)
         return _conclude(job, delivery, outcome)
 
 
@@ -237,7 +236,10 @@ def _store(job: Job, delivery: Delivery, outcome: Outcome) -> bool:
     with transaction.atomic():
         if outcome.failure is not None:
             keep_letter(delivery, outcome.failure, job_id=str(job.pk), member_key=job.member_key)
-        return execution.store_outcome(job, outcome)
+        mine = execution.end(job, outcome)
+    if mine:
+        execution.tell(job, outcome)
+    return mine
 
 
 # --- The retry ladder -----------------------------------------------------------------------------
@@ -358,9 +360,8 @@ def _failed_fields(failure: Failure, now: datetime) -> dict[str, str | int]:
 
 def _end_deadly(job: Job, delivery: Delivery) -> None:
     failure = Failure(code="MODEL_ERROR", message="too many workers died during this job")
-    with transaction.atomic():
-        keep_letter(delivery, failure, job_id=str(job.pk), member_key=job.member_key)
-        tasks.bury(job, failure)
+    keep_letter(delivery, failure, job_id=str(job.pk), member_key=job.member_key)
+    tasks.bury(job, failure)  # killed before this, the redelivered message comes here again
 
 
 # --- The step in the worker -----------------------------------------------------------------------

@@ -31,7 +31,7 @@ from django.utils import timezone
 from catalog import queries
 from engine.types import Locale, Strategy
 
-from . import services, store
+from . import messages, services, store
 from .models import Job, JobAnswer
 from .models.jobs import LEASE_S, Claim, Failure, JobSource, State
 from .models.runs import Trigger
@@ -71,6 +71,8 @@ class Outcome:
     #: The JSON of the answer, for jobs that make one.
     answer: bytes | None = None
     result: Mapping[str, Any] = field(default_factory=dict)
+    #: Redis holds it already: the backend's own consumer wrote it there.
+    told: bool = False
 
 
 #: (JSON of the answer or None, figures for the job's row)
@@ -172,6 +174,40 @@ def patiently(step: Callable[[], T]) -> T:
 
 
 # --- Working --------------------------------------------------------------------------------------
+def carried_out(job: Job, work: WorkOf, *, delivered: bool = False) -> Outcome:
+    """Say that the job runs, do its work and say how it ended, unless the backend's own consumer did it.
+
+    delivered: the backend's message has just come. One that failed there was sent again on purpose then.
+    """
+    elsewhere = _outcome_elsewhere(job)
+    if elsewhere is not None and delivered and elsewhere.state == State.FAILED:
+        elsewhere = None
+    if elsewhere is not None:
+        log.info("Job %s was served by the backend's own consumer", job.pk)
+        return elsewhere
+    announce(job)
+    return outcome_of(job, work)
+
+
+def _outcome_elsewhere(job: Job) -> Outcome | None:
+    """How songs_be ended a job whose message it took from the queue that both of us consume.
+
+    It writes to Redis only, so our row still waits. A job that staff asked for again is not looked up.
+    """
+    if job.source != JobSource.QUEUE or job.round > 0:
+        return None
+    job_id = str(job.pk)
+    status = store.read_job_status(job_id)
+    if status.get("status") == State.FAILED:
+        code = status.get("error.code") or "MODEL_ERROR"
+        failure = Failure(code=code, message=status.get("error.message") or code)
+        return Outcome(state=State.FAILED, failure=failure, told=True)
+    answer = store.read_job_result(job_id)
+    if status.get("status") != State.SUCCEEDED or answer is None:
+        return None
+    return Outcome(state=State.SUCCEEDED, answer=answer, result={"served_by": "backend"}, told=True)
+
+
 def outcome_of(job: Job, work: WorkOf) -> Outcome:
     """Do the work and say how it ended. Raises StoreAway when the database went away under it."""
     try:
@@ -207,20 +243,30 @@ def _try_again(job: Job, error: Exception) -> Outcome:
 
 def store_outcome(job: Job, outcome: Outcome) -> bool:
     """Write how the job ended, the database first, then Redis. False when the job is no longer ours."""
+    mine = end(job, outcome)
+    if mine:
+        tell(job, outcome)
+    return mine
+
+
+def end(job: Job, outcome: Outcome) -> bool:
+    """Write how the job ended into the database. False when the job is no longer ours."""
     now = timezone.now()
     owed = store.gate.configured and not store.gate.up
     if outcome.state == State.SUCCEEDED:
-        mine = job.succeed(
+        return job.succeed(
             now=now, result=outcome.result, answer=outcome.answer, redis_pending=owed
         )
-    elif outcome.state == State.CANCELED:
-        mine = job.end_canceled(now=now)
-    else:
-        assert outcome.failure is not None
-        mine = job.fail(outcome.failure, now=now, redis_pending=owed)
-    if mine:
+    if outcome.state == State.CANCELED:
+        return job.end_canceled(now=now)
+    assert outcome.failure is not None
+    return job.fail(outcome.failure, now=now, redis_pending=owed)
+
+
+def tell(job: Job, outcome: Outcome) -> None:
+    """Tell Redis how the job ended; call it when that is committed."""
+    if not outcome.told:
         announce(job, answer=outcome.answer)
-    return mine
 
 
 # --- Telling Redis (contract §2) ------------------------------------------------------------------
@@ -300,10 +346,22 @@ def serve(job: Job) -> Done:
     answer = services.recommend(request)
     if answer.degraded == "database":
         raise StoreAway  # made without knowing the member's likes
+    if len(answer.favorite_song_ids) >= queries.MOST_FAVORITES:
+        _note_left_out(job, request)
     body = answer.to_wire()
     body["unresolved"] = [*reported, *body["unresolved"]]
     result = {"run_id": answer.run_id, "source": answer.source, "degraded": answer.degraded}
     return orjson.dumps(body), result
+
+
+def _note_left_out(job: Job, request: Request) -> None:
+    """Say on the job how many favourites the member has, when not all of them were used."""
+    if request.favorite_ids is not None or not request.member_key.isdecimal():
+        return
+    total = queries.marks_of(int(request.member_key)).total
+    if total > queries.MOST_FAVORITES:
+        job.note = messages.too_many_favorites(total)
+        Job.objects.filter(pk=job.pk).update(note=job.note)
 
 
 def _request(job: Job) -> tuple[Request, list[dict[str, Any]]]:

@@ -11,6 +11,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
 
+from catalog.queries import MOST_FAVORITES
 from engine.types import Locale, Strategy
 
 from .requests import COUNT_OF_MEMBERS
@@ -30,8 +31,6 @@ RETRY_KEYS = (
 RETRY_DELAYS_S = (5, 30, 120)
 #: We take from the queue before songs_be's own consumer does.
 CONSUMER_PRIORITY = 10
-#: More favourites than this add nothing to a taste; the newest are used.
-MOST_FAVORITES = 10_000
 MOST_CANDIDATES = 100
 
 
@@ -189,8 +188,13 @@ def _favorites(value: Any) -> tuple[tuple[int, ...] | None, str]:
     if unreadable := sum(n is None or n <= 0 for n in numbers):
         notes.append(f"{unreadable} favoriteSongIds are no ids and were ignored")
     if len(ids) > MOST_FAVORITES:
-        notes.append(f"{len(ids)} favourites given; the newest {MOST_FAVORITES} were used")
+        notes.append(too_many_favorites(len(ids)))
     return ids[:MOST_FAVORITES] or None, "; ".join(notes)
+
+
+def too_many_favorites(given: int) -> str:
+    """What a job says of favourites that were left out."""
+    return f"{given} favourites given; the newest {MOST_FAVORITES} were used"
 
 
 def _strategy(value: Any) -> Strategy:

@@ -153,8 +153,7 @@ def run_job(job_uuid: UUID) -> dict[str, Any]:
             return {"job": str(verdict)}
         with execution.held(job):
             schedules.job_started(job, now=timezone.now())
-            execution.announce(job)
-            outcome = execution.outcome_of(job, KINDS[job.name].work)
+            outcome = execution.carried_out(job, KINDS[job.name].work)
             execution.patiently(lambda: conclude(job, outcome))
     except (StoreAway, SoftTimeLimitExceeded):
         # Nothing is lost: the sweep gives the job to somebody else.

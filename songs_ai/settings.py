@@ -379,6 +379,9 @@ if SONGS_AI_CONSUME_QUEUE and not RABBITMQ_URL:
     )
 CELERY_BROKER_CONNECTION_TIMEOUT = 0.7  # a caller waits less than a second for a broker that hangs
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = (
+    None  # a broker may be away for a night; 2 to 30 s between tries
+)
 CELERY_RESULT_BACKEND = "django-db"
 CELERY_RESULT_EXTENDED = True
 CELERY_RESULT_EXPIRES = 7 * 86_400

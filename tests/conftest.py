@@ -16,6 +16,7 @@ import pytest
 
 from catalog import queries, snapshot
 from profiles import services as profiles
+from prompts.shared import gate
 from recommendations import impressions
 
 _connect = socket.socket.connect
@@ -89,6 +90,22 @@ def own_redis(tmp_path: Path) -> Iterator[str]:
             yield f"redis://127.0.0.1:{port}/0"
         finally:
             server.terminate()
+
+
+@pytest.fixture
+def shared_redis(own_redis: str, settings) -> Iterator[str]:
+    """Django and the stores use a Redis of this test's own."""
+    settings.REDIS_URL = own_redis
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django_redis.cache.RedisCache",
+            "LOCATION": own_redis,
+            "OPTIONS": {"SOCKET_TIMEOUT": 1.0, "SOCKET_CONNECT_TIMEOUT": 1.0},
+        }
+    }
+    gate.reset()
+    yield own_redis
+    gate.reset()
 
 
 def _wait_for_port(port: int, seconds: float = 10.0) -> None:

@@ -119,19 +119,3 @@ def model(request: pytest.FixtureRequest, settings, fake_model: FakeModel) -> Fa
     settings.OPENAI_API = str(request.param)
     settings.OPENAI_MODEL = "fake-1"
     return fake_model
-
-
-@pytest.fixture
-def shared_redis(own_redis: str, settings) -> Iterator[str]:
-    """Django and the gateway use a Redis of this test's own."""
-    settings.REDIS_URL = own_redis
-    settings.CACHES = {
-        "default": {
-            "BACKEND": "django_redis.cache.RedisCache",
-            "LOCATION": own_redis,
-            "OPTIONS": {"SOCKET_TIMEOUT": 1.0, "SOCKET_CONNECT_TIMEOUT": 1.0},
-        }
-    }
-    gate.reset()
-    yield own_redis
-    gate.reset()

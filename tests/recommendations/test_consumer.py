@@ -9,12 +9,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import redis
 from celery import current_app
 from django.db import OperationalError
 from django.utils import timezone
 from kombu.utils.json import loads
 
-from recommendations import consumer, execution
+from recommendations import consumer, execution, tasks
 from recommendations.consumer import Delivery, Verdict, attend
 from recommendations.models import DeadLetter, Job, JobAnswer, StoredAnswer
 from recommendations.models.jobs import Failure, State
@@ -292,3 +293,78 @@ def test_a_failure_always_has_a_message_for_the_backend():
     job = Job(state=State.FAILED, error_code="X", error_message="", arguments={})
     assert execution.status_fields(job)["error.message"] == "X"
     assert Failure(code="X", message="").code == "X"
+
+
+# --- The backend's own consumer on the same queue -------------------------------------------------
+@pytest.fixture
+def redis_server(shared_redis: str) -> redis.Redis:
+    return redis.Redis.from_url(shared_redis)
+
+
+def ended_by_the_backend(server: redis.Redis, job_id: str, status: str, **more: str) -> None:
+    server.hset(f"job:status:{job_id}", mapping={"status": status, "progress": "5", **more})
+    if status == "succeeded":
+        server.set(f"job:result:{job_id}", '{"groups":[],"by":"songs_be"}')
+
+
+def test_a_job_that_the_backend_served_is_not_served_again(world, broker, redis_server):
+    job_id, body = spring_body(world.alice)
+    attend(delivered(body), work=too_slow)
+    assert redis_server.hget(f"job:status:{job_id}", "status") == b"queued"
+    ended_by_the_backend(redis_server, job_id, "succeeded")  # it took the retry before we could
+    tasks.run_job(UUID(job_id))  # the sweep's own delivery, ten minutes later
+    job = Job.objects.get(pk=job_id)
+    assert (job.state, job.result) == (State.SUCCEEDED, {"served_by": "backend"})
+    assert JobAnswer.objects.get(pk=job_id).json == b'{"groups":[],"by":"songs_be"}'
+    assert redis_server.get(f"job:result:{job_id}") == b'{"groups":[],"by":"songs_be"}'
+    assert redis_server.hgetall(f"job:status:{job_id}")[b"progress"] == b"5"  # nothing was written
+    assert not redis_server.exists(f"latest:recommendation:{world.alice}")
+
+
+def test_a_delivery_whose_job_the_backend_finished_is_acknowledged(world, redis_server):
+    job_id, body = spring_body(world.alice)
+    ended_by_the_backend(redis_server, job_id, "succeeded")  # and died before it acknowledged
+    assert attend(delivered(body, redelivered=True)) is Verdict.ACK
+    assert JobAnswer.objects.get(pk=job_id).json == b'{"groups":[],"by":"songs_be"}'
+
+
+def test_a_retry_that_failed_at_the_backend_has_failed(world, broker, redis_server):
+    job_id, body = spring_body(world.alice)
+    attend(delivered(body), work=too_slow)
+    ended_by_the_backend(redis_server, job_id, "failed", **{"error.code": "DLQ_ARRIVED"})
+    tasks.run_job(UUID(job_id))
+    job = Job.objects.get(pk=job_id)
+    assert (job.state, job.error_code) == (State.FAILED, "DLQ_ARRIVED")
+
+
+def test_a_failed_job_that_is_sent_again_is_served(world, redis_server):
+    job_id, body = spring_body(world.alice)
+    ended_by_the_backend(redis_server, job_id, "failed", **{"error.code": "DLQ_ARRIVED"})
+    assert attend(delivered(body)) is Verdict.ACK
+    assert Job.objects.get(pk=job_id).state == State.SUCCEEDED
+    assert redis_server.hget(f"job:status:{job_id}", "status") == b"succeeded"
+
+
+def test_redis_hears_of_an_outcome_only_when_it_is_committed(world, redis_server, monkeypatch):
+    def roll_back(*_: Any, **__: Any) -> None:
+        raise OperationalError("gone away at the commit")
+
+    monkeypatch.setattr(execution, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(consumer, "keep_letter", roll_back)
+    job_id, body = spring_body(99_999_999)
+    assert attend(delivered(body)) is Verdict.REQUEUE
+    assert redis_server.hget(f"job:status:{job_id}", "status") == b"running"
+
+
+# --- More favourites than are used ----------------------------------------------------------------
+def test_a_member_with_too_many_likes_is_served_from_the_newest_and_the_job_says_so(
+    world, monkeypatch
+):
+    monkeypatch.setattr("catalog.queries.MOST_FAVORITES", 3)
+    job_id, body = spring_body(world.alice)
+    assert attend(delivered(body)) is Verdict.ACK
+    job = Job.objects.get(pk=job_id)
+    total = len(set(world.alice_likes))
+    assert total > 3
+    assert job.note == f"{total} favourites given; the newest 10000 were used"
+    assert len(json.loads(JobAnswer.objects.get(pk=job_id).json)["favorite_song_ids"]) == 3
