@@ -148,12 +148,17 @@ def attend(delivery: Delivery, *, work: WorkOf = execution.serve) -> Verdict:
     try:
         return _serve(messages.parse(delivery.body), delivery, work)
     except InvalidMessage as error:
-        refusal = error
+        refused, job_id = Failure(code="INVALID_MESSAGE", message=str(error)), error.job_id
     except (StoreAway, BrokerAway, SoftTimeLimitExceeded) as error:
         log.warning("A delivery goes back to the queue: %s", type(error).__name__)
         return Verdict.REQUEUE
+    except Exception as error:
+        # The worker loop's boundary: sent back, such a message would come for ever.
+        log.exception("A delivery could not be served")
+        refused = Failure(code="MODEL_ERROR", message=f"internal error ({type(error).__name__})")
+        job_id = str(messages.parse(delivery.body).job_id)
     try:
-        execution.patiently(lambda: _refuse(delivery, refusal))
+        execution.patiently(lambda: _refuse(delivery, refused, job_id=job_id))
     except (StoreAway, SoftTimeLimitExceeded):
         return Verdict.REQUEUE
     return Verdict.DROP
@@ -207,7 +212,8 @@ def _row(message: JobMessage, delivery: Delivery) -> dict[str, Any]:
 
 def _plain(headers: Mapping[str, Any]) -> dict[str, Any]:
     """Headers as plain JSON, for people."""
-    plain: dict[str, Any] = json.loads(json.dumps(dict(headers), default=str))
+    written = json.dumps(dict(headers), default=str)
+    plain: dict[str, Any] = json.loads(written, parse_constant=str)  # no database keeps NaN as JSON
     return plain
 
 
@@ -311,24 +317,23 @@ def keep_letter(
     return letter
 
 
-def _refuse(delivery: Delivery, error: InvalidMessage) -> None:
-    """A message that can't be understood: `failed` where an id could be read, and kept for staff."""
-    failure = Failure(code="INVALID_MESSAGE", message=str(error))
+def _refuse(delivery: Delivery, failure: Failure, *, job_id: str) -> None:
+    """A message that can't be served: `failed` where an id could be read, and kept for staff."""
     now = timezone.now()
     with transaction.atomic():
-        keep_letter(delivery, failure, job_id=error.job_id)
-        job = _row_of_refused(delivery, error, failure, now=now)
+        keep_letter(delivery, failure, job_id=job_id)
+        job = _row_of_refused(delivery, failure, job_id=job_id, now=now)
     if job is not None:
         execution.announce(job)
-    elif error.job_id:
-        store.job_status(error.job_id, _failed_fields(failure, now))
+    elif job_id:
+        store.job_status(job_id, _failed_fields(failure, now))
 
 
 def _row_of_refused(
-    delivery: Delivery, error: InvalidMessage, failure: Failure, *, now: datetime
+    delivery: Delivery, failure: Failure, *, job_id: str, now: datetime
 ) -> Job | None:
     try:
-        job_uuid = UUID(error.job_id)
+        job_uuid = UUID(job_id)
     except ValueError:
         return None
     values = {

@@ -162,7 +162,8 @@ def _job_id(value: Any) -> UUID:
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else str(value)[:64]
+    """At most 64 characters; half of a surrogate pair, which no database takes, becomes "?"."""
+    return "" if value is None else str(value)[:64].encode("utf-8", "replace").decode()
 
 
 def _integer(value: Any) -> int | None:

@@ -138,6 +138,28 @@ def test_an_error_of_ours_is_a_failure_and_not_the_end_of_the_worker(world):
     assert Job.objects.get(pk=job_id).error_code == "MODEL_ERROR"
 
 
+def test_what_no_database_takes_is_no_reason_to_fail(world):
+    job_id, body = spring_body(world.alice)
+    body = body.replace(b'"source":"login"', b'"source":"login \\ud83c","traceId":"\\u0000"')
+    assert attend(delivered(body, weight=float("nan"))) is Verdict.ACK
+    job = Job.objects.get(pk=job_id)
+    assert job.state == State.SUCCEEDED
+    assert job.headers["weight"] == "NaN"
+    assert bytes(job.message) == body
+
+
+def test_a_delivery_that_breaks_the_consumer_is_kept_and_dropped(world, monkeypatch):
+    def broken(*_: Any, **__: Any) -> Any:
+        raise IndexError
+
+    monkeypatch.setattr(execution, "claim", broken)
+    job_id, body = spring_body(world.alice)
+    assert attend(delivered(body)) is Verdict.DROP
+    assert DeadLetter.objects.get().code == "MODEL_ERROR"
+    job = Job.objects.get(pk=job_id)
+    assert (job.state, job.error_code) == (State.FAILED, "MODEL_ERROR")
+
+
 def test_a_failed_job_whose_worker_died_before_the_dlq_is_sent_there_now(world):
     job_id, body = spring_body(99_999_999)
     attend(delivered(body))
