@@ -49,7 +49,7 @@ def blend(
     adventure: 0 = familiar, 1 = discover, None = as the weights say.
     context_multipliers: (n,) positive, 1 = neutral; how much a situation suits each song.
     """
-    evened = known.evened()
+    evened = known.evened(model.settings.strength)
     table = model.weights if weights.learned and model.weights is not None else weights
     wanted = shifted(table.of(known.count), adventure)
     parts = _in_sitting(model, corpus, evened, wanted)

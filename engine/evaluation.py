@@ -35,6 +35,7 @@ from engine.scorers import (
 )
 from engine.settings import EngineSettings
 from engine.split import (
+    LEAST_IN_SITTING,
     Interactions,
     Sitting,
     Split,
@@ -53,6 +54,8 @@ KNOWN_COUNTS = (1, 3, 5, 10, 20)
 #: Share of members kept wholly out of a second training, to be asked about with few known songs.
 _STRANGERS = 0.1
 _FEWEST_STRANGERS, _MOST_STRANGERS = 30, 500
+#: Strangers are asked again, told other songs, until so many lists were made.
+_LISTS_OF_STRANGERS, _MOST_TIMES = 500, 10
 #: The clock of data without any date.
 _SOME_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 _SETTINGS = EngineSettings()
@@ -155,9 +158,13 @@ def evaluate(
 ) -> Report:
     """Fits every model on the training part and asks all of them the same questions."""
     in_sittings = plan.protocol == "session"
+    if not len(split.train):
+        raise ValueError("the training part is empty: there is nothing to learn from")
     world = build_world(dataset, split, with_test_songs=not in_sittings, sessions=in_sittings)
-    models = _fitted(world, plan, clock, tell)
     questions = session_questions(world, split) if in_sittings else member_questions(world, split)
+    if not questions:
+        raise ValueError(_nothing_to_ask(split, in_sittings))
+    models = _fitted(world, plan, clock, tell)
     figures: dict[str, Any] = _described(plan, world, split, len(questions))
     answers = _ask(models, questions, max(plan.ks), clock, tell)
     figures["models"], figures["intervals"] = _figures(world, questions, answers, plan)
@@ -167,6 +174,13 @@ def evaluate(
         dataset, split, world, models, questions, plan, clock, tell
     )
     return Report(figures=figures, rankings=_rankings(world, questions, answers))
+
+
+def _nothing_to_ask(split: Split, in_sittings: bool) -> str:
+    rows = f"{len(split.train)} training rows, {len(split.test)} test rows"
+    if in_sittings:
+        return f"nothing to ask about: no test session has {LEAST_IN_SITTING} songs ({rows})"
+    return f"nothing to ask about: no member has rows in both parts ({rows})"
 
 
 def _described(plan: Plan, world: World, split: Split, questions: int) -> dict[str, Any]:
@@ -239,6 +253,8 @@ def _strengths(world: World) -> csr_matrix:
     shape = (len(world.dataset.members), world.catalog.n)
     found = (np.array(weights, np.float32), (pairs[:, 0], pairs[:, 1]))
     matrix = csr_matrix(found, shape=shape)
+    matrix.data = np.maximum(matrix.data, 0)  # what was turned down teaches no scorer
+    matrix.eliminate_zeros()
     return matrix[np.diff(matrix.indptr) > 0]
 
 
@@ -365,6 +381,8 @@ def _rows(world: World, songs: npt.NDArray[np.int64], *, distinct: bool = True) 
 
 def _places(codes: npt.NDArray[np.int64]) -> dict[int, npt.NDArray[np.intp]]:
     """{code: ascending places where it stands}"""
+    if not len(codes):
+        return {}
     order = np.argsort(codes, kind="stable")
     distinct, starts = np.unique(codes[order], return_index=True)
     return dict(zip(distinct.tolist(), np.split(order, starts[1:]), strict=True))
@@ -442,7 +460,7 @@ def _fitted(world: World, plan: Plan, clock: Clock, tell: Tell) -> list[Ranker]:
 def baselines(world: World, plan: Plan, clock: Clock) -> list[Ranker]:
     """Popularity, item-kNN, RP3β, ALS, EASE; fitted on sittings when sittings are asked about."""
     in_sittings = plan.protocol == "session"
-    data = _by_sitting(world) if in_sittings else world.corpus.liked_binary
+    data = _by_sitting(world) if in_sittings else _by_member(world)
     made = [
         _timed("popularity", clock, lambda: _popularity(data)),
         _timed("item_knn", clock, lambda: _neighbours(fitting.cosine(data, shrink=10, keep=200))),
@@ -486,16 +504,25 @@ def _als(data: csr_matrix, in_sittings: bool, seed: int) -> Scorer:
     return Factors(songs=songs, gram=songs.T @ songs, regularization=ridge, alpha=alpha)
 
 
+def _by_member(world: World) -> csr_matrix:
+    """(members, n) 1 where there is any row, whatever it says: what the papers' baselines learn from."""
+    _, member = np.unique(world.train.member, return_inverse=True)
+    return _marked(member, world.row_of[world.train.song], world.catalog.n)
+
+
 def _by_sitting(world: World) -> csr_matrix:
     """(sittings, n) 1 where a song was sung; rows without a session are left out."""
-    train = world.train
-    inside = train.session >= 0
-    _, sitting = np.unique(train.session[inside], return_inverse=True)
-    rows = world.row_of[train.song[inside]]
-    shape = (int(sitting.max(initial=-1)) + 1, world.catalog.n)
-    sung = csr_matrix((np.ones(len(rows), np.float32), (sitting, rows)), shape=shape)
-    sung.data[:] = 1
-    return sung
+    inside = world.train.session >= 0
+    _, sitting = np.unique(world.train.session[inside], return_inverse=True)
+    return _marked(sitting, world.row_of[world.train.song[inside]], world.catalog.n)
+
+
+def _marked(group: npt.NDArray[np.intp], rows: npt.NDArray[np.int64], size: int) -> csr_matrix:
+    """(groups, size) 1 at each pair."""
+    shape = (int(group.max(initial=-1)) + 1, size)
+    marked = csr_matrix((np.ones(len(rows), np.float32), (group, rows)), shape=shape)
+    marked.data[:] = 1
+    return marked
 
 
 def _mixes(world: World, ease: Baseline) -> list[Ranker]:
@@ -674,14 +701,17 @@ def _by_known_of_strangers(
 def _told(
     world: World, theirs: Interactions, told: int, random: np.random.Generator
 ) -> list[Question]:
-    """Each stranger with more than `told` songs: that many known, the others wanted."""
+    """Each stranger with more than `told` songs: that many known, the others wanted.
+
+    Few strangers are asked several times, each time told other songs.
+    """
+    able = [theirs[places] for places in _places(theirs.member).values()]
+    able = [mine for mine in able if len(np.unique(mine.song)) > told]
+    times = min(-(-_LISTS_OF_STRANGERS // max(len(able), 1)), _MOST_TIMES)
     questions = []
-    for places in _places(theirs.member).values():
-        mine = theirs[places]
-        songs = random.permutation(np.unique(mine.song))
-        if len(songs) > told:
-            known = np.isin(mine.song, songs[:told])
-            questions.append(_member_question(world, mine[known], mine[~known]))
+    for mine in able * times:
+        known = np.isin(mine.song, random.permutation(np.unique(mine.song))[:told])
+        questions.append(_member_question(world, mine[known], mine[~known]))
     return questions
 
 

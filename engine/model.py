@@ -52,14 +52,18 @@ class TrainSettings:
     ease_max_songs: int = 10_000
     ease: EaseSettings = _EASE
     ease_neighbours: int = 200
+    #: The power of a like's strength that counts: 1 = in full, 0 = every like the same.
+    strength: float = 1.0
     rp3_alpha: float = 0.8
     rp3_beta: float = 0.4
     rp3_neighbours: int = 100
+    knn_shrinkage: float = 10.0
+    knn_neighbours: int = 100
     als_factors: int = 64
     als_regularization: float = 30.0
     als_alpha: float = 10.0
     als_rounds: int = 12
-    #: Choose `ease` and the blend's weights on rows held back; about doubles the time.
+    #: Choose `strength`, `ease` and the blend's weights on rows held back; about doubles the time.
     tune: bool = True
 
 
@@ -123,7 +127,7 @@ class Model:
     def _trained(self, corpus: Corpus) -> tuple[Scorer, ...]:
         found: list[Scorer] = [
             Neighbours(name=name, matrix=self.matrices[name])
-            for name in ("ease", "rp3")
+            for name in ("ease", "knn", "rp3")
             if name in self.matrices
         ]
         if "rp3" not in self.matrices:
@@ -132,6 +136,8 @@ class Model:
             )
         if "als" in self.per_song:
             found.append(self._als)
+        if "standing" in self.per_song:
+            found.append(Same(name="standing", values=self.per_song["standing"].ravel()))
         return tuple(found)
 
     @cached_property
@@ -164,7 +170,8 @@ class Model:
         covered = {name: len(np.unique(m.indices)) for name, m in self.matrices.items()}
         for name, factors in self.per_song.items():
             covered[name] = int(factors.any(axis=1).sum())
-        return {name: count for name, count in covered.items() if name != "session_stats"}
+        counted = {"standing", "session_stats"}  # counts, not opinions
+        return {name: count for name, count in covered.items() if name not in counted}
 
     def realigned(self, song_ids: npt.NDArray[np.int64]) -> Model:
         """The same model over another catalog: gone songs are dropped, new ones have no trained score."""
@@ -244,49 +251,56 @@ def _tuned(
     corpus: Corpus, settings: TrainSettings, seed: int
 ) -> tuple[TrainSettings, BlendWeights | None, dict[str, Any]]:
     """Settings and weights that order rows held back best, and the figures they reach."""
-    held = tuning.cut(corpus, seed=seed)
-    ease = tuning.choose_ease(
-        held,
+    cuts = tuning.cuts(corpus, seed=seed)
+    questions = sum(len(held.questions) for held in cuts)
+    if not questions:
+        return settings, None, {}
+    strength, ease = tuning.choose_ease(
+        cuts,
+        settings.strength,
         settings.ease,
         max_songs=settings.ease_max_songs,
         keep=settings.ease_neighbours,
     )
-    chosen = replace(settings, ease=ease)
-    questions = held.questions
-    if not questions:
-        return chosen, None, {}
-    trial = _fitted(held.corpus, chosen, seed)
-    weights, reached = tuning.choose_weights(trial.scorers(held.corpus), questions)
-    facts = {"validation_ndcg@20": reached, "validation_questions": len(questions)}
+    chosen = replace(settings, strength=strength, ease=ease)
+    trials = (
+        (_fitted(held.corpus, chosen, seed).scorers(held.corpus), held.asked(strength))
+        for held in cuts
+    )
+    weights, reached = tuning.choose_weights(trials)
+    facts = {"validation_ndcg@20": reached, "validation_questions": questions}
     return chosen, weights if reached else None, facts
 
 
 def _fitted(corpus: Corpus, settings: TrainSettings, seed: int) -> Model:
+    evened, liked = corpus.evened(settings.strength), corpus.liked_binary
     ease = fitting.ease(
-        corpus.weighted,
+        evened,
         settings.ease,
         features=corpus.features,
         max_songs=settings.ease_max_songs,
         keep=settings.ease_neighbours,
     )
+    knn = fitting.cosine(liked, shrink=settings.knn_shrinkage, keep=settings.knn_neighbours)
     rp3 = fitting.rp3(
-        corpus.liked_binary,
+        liked,
         alpha=settings.rp3_alpha,
         beta=settings.rp3_beta,
         keep=settings.rp3_neighbours,
     )
     als = fitting.als(
-        corpus.weighted,
+        evened,
         factors=settings.als_factors,
         regularization=settings.als_regularization,
         alpha=settings.als_alpha,
         rounds=settings.als_rounds,
         seed=seed,
     )
+    standing = np.log1p(np.asarray(liked.sum(axis=0), np.float32)).reshape(-1, 1)
     return Model(
         song_ids=corpus.song_ids,
-        matrices={"ease": ease, "rp3": rp3},
-        per_song={"als": als},
+        matrices={"ease": ease, "knn": knn, "rp3": rp3},
+        per_song={"als": als, "standing": standing},
         fixed={"als_gram": np.asarray(als.T @ als, np.float32)},
         settings=settings,
     )

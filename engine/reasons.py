@@ -60,7 +60,7 @@ def shares_of(draft: Draft, rows: Rows) -> Floats:
     Every additive scorer gives its part of the blended score to the known songs in proportion to their
     exact contributions; the parts of the others belong to no song.
     """
-    known = draft.taste.known
+    known = draft.taste.known.evened(draft.model.settings.strength)
     total = np.zeros((len(rows), known.count), np.float32)
     if not known.count or not len(rows):
         return total

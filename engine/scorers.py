@@ -94,12 +94,12 @@ class Corpus:
         """(m, n) 1 where there is any positive interaction."""
         return binary(self.interactions)
 
-    @cached_property
-    def weighted(self) -> csr_matrix:
-        """(m, n) positive interactions, each divided by the mean of its member's."""
+    def evened(self, power: float) -> csr_matrix:
+        """(m, n) interactions to this power, each divided by the mean of its member's."""
         kept = self.interactions.tocsr().astype(np.float32)
         kept.data = np.maximum(kept.data, 0)
         kept.eliminate_zeros()
+        kept.data **= np.float32(power)
         sizes = np.diff(kept.indptr)
         means = np.asarray(kept.sum(axis=1)).ravel() / np.maximum(sizes, 1)
         kept.data /= np.repeat(np.where(means > 0, means, 1), sizes).astype(np.float32)
@@ -165,11 +165,12 @@ class Known:
     def count(self) -> int:
         return len(self.rows)
 
-    def evened(self) -> Known:
-        """Weights divided by their mean, as in training: strong against weak is what counts."""
+    def evened(self, power: float = 1.0) -> Known:
+        """Weights to this power, divided by their mean, as in training: strong against weak counts."""
         if not self.count:
             return self
-        return replace(self, weights=self.weights / np.float32(self.weights.mean()))
+        raised = self.weights ** np.float32(power)
+        return replace(self, weights=raised / np.float32(raised.mean()))
 
     def vector(self, n_songs: int) -> csr_matrix:
         """(1, n) weights of the known songs."""

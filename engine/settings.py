@@ -59,7 +59,7 @@ class SignalWeights:
     complete: float = _bounded(0.4, -5, 5)
     replay: float = _bounded(0.5, -5, 5)
     skip: float = _bounded(-0.25, -5, 5)
-    rating: float = _bounded(1.0, -5, 5)  #: For 5 stars; 3 say nothing, 1 the opposite.
+    rating: float = _bounded(1.0, -5, 5)  #: For 5 stars; 3 say a third, 2 nothing, 1 the opposite.
     dislike: float = _bounded(-1.5, -5, 5)
     sang: float = _bounded(0.8, -5, 5)
     #: Signals fade to a half in this time, never below `floor`.

@@ -115,7 +115,7 @@ def grown(size: float, weights: SignalWeights) -> float:
 def _size(signal: Signal) -> float:
     """How much of its weight one signal carries."""
     if signal.type is SignalType.RATING:
-        return (signal.value - 3) / 2
+        return (signal.value - 2) / 3 if signal.value >= 2 else signal.value - 2
     if signal.type is SignalType.PLAYLIST:
         return max(0.5, 1 - 0.02 * signal.value)
     if signal.type is SignalType.PLAY:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -23,18 +22,34 @@ DEPTH = 20
 _LEAST_SONGS = 5
 _MOST_QUESTIONS = 1200
 _HIDDEN = 0.2
-_OUTSIDERS = 0.08
+_OUTSIDERS = 0.15
 _MOST_OUTSIDERS = 300
 #: How much is told of members unknown to training.
 _TOLD = (1, 2, 3, 5, 8, 10, 20)
 #: Fewer questions than this in a bucket: its starting weights stay.
-_LEAST_QUESTIONS = 40
-_POOL = 150
-#: EASE is tuned on this many songs at most: a quarter of the time of 6 000.
-_TUNED_SONGS = 4000
+_LEAST_QUESTIONS = 20
+_POOL = 100
+#: Few members are asked again, with other songs hidden, until so many questions were asked.
+_ENOUGH_QUESTIONS = 2000
+_MOST_CUTS = 8
+#: … unless fitting takes long anyway.
+_ROWS_TO_CUT_AGAIN = 300_000
+_MOST_EASE_QUESTIONS = 900
+_EASE_CUTS = 2
+#: EASE is tuned on this many songs at most.
+_TUNED_SONGS = 2500
 #: A change must gain this share of NDCG, or the simpler setting stays.
 _WORTH = 1.002
-LEARNED = ("ease", "rp3", "als", "content", "popularity", "recency")
+#: Standard errors that a change of weights must gain.
+_DOUBT = 0.5
+LEARNED = ("ease", "knn", "rp3", "als", "content", "popularity", "standing", "recency")
+
+#: Where choosing the weights starts: the first holds where the questions are too few to tell.
+_MIXES: tuple[Mapping[str, float], ...] = (
+    {"ease": 0.5, "knn": 0.2, "rp3": 0.3, "als": 0.7, "content": 0.1, "standing": 0.3},
+    {"ease": 0.1, "knn": 0.1, "rp3": 0.1, "als": 0.3, "content": 0.05, "standing": 1.0},
+    DEFAULT_WEIGHTS["10+"],
+)
 
 _DISCOUNT = (1 / np.log2(np.arange(2, DEPTH + 2))).astype(np.float32)
 _IDEAL = np.concatenate([[0], np.cumsum(_DISCOUNT)])
@@ -60,9 +75,23 @@ class Cut:
     def questions(self) -> list[Question]:
         return [*self.insiders, *self.outsiders]
 
+    def asked(self, strength: float) -> list[Question]:
+        """All questions, with what is known as a request would have it."""
+        return _evened(self.questions, strength)
+
+
+def cuts(corpus: Corpus, *, seed: int) -> list[Cut]:
+    """So many cuts of the same rows, each hiding others, that even few members ask enough questions."""
+    made = [cut(corpus, seed=seed)]
+    asked = len(made[0].questions)
+    wanted = int(np.clip(_ENOUGH_QUESTIONS // max(asked, 1), 1, _MOST_CUTS))
+    if wanted > 1 and corpus.interactions.nnz <= _ROWS_TO_CUT_AGAIN:
+        made += [cut(corpus, seed=seed + 1000 * again) for again in range(1, wanted)]
+    return made
+
 
 def cut(corpus: Corpus, *, seed: int) -> Cut:
-    """Hides rows of `corpus.interactions`; popularity is counted anew without them."""
+    """Hides rows of `corpus.interactions`; popularity falls by the hidden share."""
     random = np.random.default_rng(seed)
     liked = corpus.interactions.tocsr()
     sizes = np.diff(liked.indptr)
@@ -89,36 +118,54 @@ def _question(
     known = Known(
         rows=liked.indices[told].astype(np.int32), weights=liked.data[told].astype(np.float32)
     )
-    return Question(known=known.evened(), wanted=liked.indices[hidden].astype(np.int32))
+    return Question(known=known, wanted=liked.indices[hidden].astype(np.int32))
 
 
 def _without(corpus: Corpus, kept: npt.NDArray[np.bool_]) -> Corpus:
     left = corpus.interactions.tocsr().copy()
+    before = np.bincount(left.indices, minlength=left.shape[1])
     left.data = np.where(kept, left.data, 0).astype(np.float32)
     left.eliminate_zeros()
-    popularity = np.asarray(left.sum(axis=0), np.float32).ravel()
+    share = np.bincount(left.indices, minlength=left.shape[1]) / np.maximum(before, 1)
+    popularity = (corpus.popularity * share).astype(np.float32)
     return replace(corpus, interactions=left, popularity=popularity, events=None)
 
 
-def choose_ease(held: Cut, start: EaseSettings, *, max_songs: int, keep: int) -> EaseSettings:
-    """Walks from `start` along one setting at a time while NDCG@20 of the insiders' songs gains."""
-    corpus, questions = held.corpus, held.insiders[:600]
-    if len(questions) < _LEAST_QUESTIONS:
-        return start
+def choose_ease(
+    held: Sequence[Cut], strength: float, start: EaseSettings, *, max_songs: int, keep: int
+) -> tuple[float, EaseSettings]:
+    """How much the strength of likes counts, and EASE's settings: from `start` along one at a time
+    while NDCG@20 of the insiders' songs gains."""
+    held = held[:_EASE_CUTS]
+    share = max(1, _MOST_EASE_QUESTIONS // len(held))
+    asked = [one.insiders[:share] for one in held]
+    if sum(map(len, asked)) < _LEAST_QUESTIONS:
+        return strength, start
+    features = held[0].corpus.features
     songs = min(max_songs, _TUNED_SONGS)
 
-    def gain(settings: EaseSettings) -> float:
-        matrix = ease(
-            corpus.weighted, settings, features=corpus.features, max_songs=songs, keep=keep
-        )
-        return ndcg(Neighbours(name="ease", matrix=matrix), questions)
+    def gain(power: float, settings: EaseSettings) -> float:
+        gains = []
+        for one, questions in zip(held, asked, strict=True):
+            evened = one.corpus.evened(power)
+            matrix = ease(evened, settings, features=features, max_songs=songs, keep=keep)
+            gains.append(ndcg(Neighbours(name="ease", matrix=matrix), _evened(questions, power)))
+        return float(np.average(gains, weights=[len(questions) for questions in asked]))
 
-    has_content = corpus.features.nnz > 0
+    has_content = features.nnz > 0
     start = start if has_content else replace(start, content=0.0)
-    best, score = start, gain(start)
+    score, power = gain(strength, start), strength
+    for tried in (strength / 2, 0.0):
+        if (reached := gain(tried, start)) > score * _WORTH:
+            score, power = reached, tried
+    best = start
     for step in _ease_steps(has_content):
-        best, score = _walk(best, score, step, gain)
-    return best
+        best, score = _walk(best, score, step, lambda settings: gain(power, settings))
+    return power, best
+
+
+def _evened(questions: Sequence[Question], power: float) -> list[Question]:
+    return [replace(question, known=question.known.evened(power)) for question in questions]
 
 
 def _ease_steps(has_content: bool) -> list[Callable[[EaseSettings], EaseSettings]]:
@@ -176,61 +223,72 @@ def _gain(hits: npt.NDArray[np.bool_], wanted: int) -> float:
 class _Pool:
     """The best candidates of every scorer for the questions of one bucket."""
 
-    def __init__(self, scorers: Mapping[str, Scorer], questions: Sequence[Question]) -> None:
-        self.names = [name for name in LEARNED if name in scorers]
-        self.wanted = np.array([len(q.wanted) for q in questions])
-        found = [self._candidates(scorers, question) for question in questions]
-        width = max(len(hits) for _, hits in found)
-        #: (questions, width, scorers); what is padding can never be among the best.
-        self.values = np.zeros((len(found), width, len(self.names)), np.float32)
-        self.hits = np.zeros((len(found), width), bool)
-        self.padding = np.full((len(found), width), -np.inf, np.float32)
-        for place, (values, hits) in enumerate(found):
-            self.values[place, : len(hits)] = values
-            self.hits[place, : len(hits)] = hits
-            self.padding[place, : len(hits)] = 0
+    def __init__(self) -> None:
+        self.found: list[tuple[Floats, npt.NDArray[np.bool_]]] = []
+        self.sizes: list[int] = []
+        self.names: list[str] = []
 
-    def _candidates(
-        self, scorers: Mapping[str, Scorer], question: Question
-    ) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    def add(self, scorers: Mapping[str, Scorer], question: Question) -> None:
+        self.names = [name for name in LEARNED if name in scorers]
         scores = np.stack([standardised(scorers[n].scores(question.known)) for n in self.names])
         hidden = scores.copy()
         hidden[:, question.known.rows] = -np.inf
         rows = np.unique(np.concatenate([top(row, _POOL) for row in hidden]))
         rows = np.setdiff1d(rows, question.known.rows)
-        return scores[:, rows].T, np.isin(rows, question.wanted)
+        self.found.append((scores[:, rows].T, np.isin(rows, question.wanted)))
+        self.sizes.append(len(question.wanted))
 
-    def gain(self, weights: Floats) -> float:
-        """Mean NDCG@20 under (scorers,) weights."""
+    def closed(self) -> _Pool:
+        """Ready to be asked: everything in arrays of one width."""
+        width = max(len(hits) for _, hits in self.found)
+        #: (questions, width, scorers); what is padding can never be among the best.
+        self.values = np.zeros((len(self.found), width, len(self.names)), np.float32)
+        self.hits = np.zeros((len(self.found), width), bool)
+        self.padding = np.full((len(self.found), width), -np.inf, np.float32)
+        for place, (values, hits) in enumerate(self.found):
+            self.values[place, : len(hits)] = values
+            self.hits[place, : len(hits)] = hits
+            self.padding[place, : len(hits)] = 0
+        self.ideal = _IDEAL[np.minimum(self.sizes, DEPTH)]
+        self.found = []
+        return self
+
+    def gains(self, weights: Floats) -> npt.NDArray[np.float64]:
+        """(questions,) NDCG@20 under (scorers,) weights."""
         totals = self.values @ weights + self.padding
         depth = min(DEPTH, totals.shape[1])
         best = np.argpartition(-totals, depth - 1, axis=1)[:, :depth]
         order = np.argsort(-np.take_along_axis(totals, best, axis=1), axis=1)
         hits = np.take_along_axis(self.hits, np.take_along_axis(best, order, axis=1), axis=1)
-        ideal = _IDEAL[np.minimum(self.wanted, DEPTH)]
-        return float(np.mean(hits @ _DISCOUNT[:depth] / ideal))
+        reached: npt.NDArray[np.float64] = hits @ _DISCOUNT[:depth] / self.ideal
+        return reached
 
-    @cached_property
+    @property
     def starts(self) -> list[Floats]:
-        """Each scorer alone, and all of them in the proportions the product starts with."""
-        default = DEFAULT_WEIGHTS["10+"]
-        together = np.array([default.get(name, 0.0) for name in self.names], np.float32)
-        return [together, *np.eye(len(self.names), dtype=np.float32)]
+        """Mixes that are good on many data sets, then each scorer that tells songs apart, alone."""
+        tells = self.values.any(axis=(0, 1))
+        mixes = [
+            np.array([mix.get(name, 0.0) for name in self.names], np.float32) for mix in _MIXES
+        ]
+        return [*mixes, *np.eye(len(self.names), dtype=np.float32)[tells]]
 
 
 def choose_weights(
-    scorers: Mapping[str, Scorer], questions: Iterable[Question]
+    trials: Iterable[tuple[Mapping[str, Scorer], Sequence[Question]]],
 ) -> tuple[BlendWeights, dict[str, float]]:
-    """The weights that order the wanted songs best, per bucket, and the NDCG@20 they reach."""
-    by_bucket: dict[str, list[Question]] = {name: [] for _, name in BUCKETS}
-    for question in questions:
-        by_bucket[bucket_of(question.known.count)].append(question)
+    """The weights that order the wanted songs best, per bucket, and the NDCG@20 they reach.
+
+    trials: scorers, and questions about rows that they were not fitted on.
+    """
+    pools = {name: _Pool() for _, name in BUCKETS}
+    for scorers, questions in trials:
+        for question in questions:
+            pools[bucket_of(question.known.count)].add(scorers, question)
     table = {bucket: dict(weights) for bucket, weights in DEFAULT_WEIGHTS.items()}
     reached = {}
-    for bucket, asked in by_bucket.items():
-        if len(asked) >= _LEAST_QUESTIONS:
-            pool = _Pool(scorers, asked)
-            weights, reached[bucket] = _ascend(pool)
+    for bucket, pool in pools.items():
+        if len(pool.sizes) >= _LEAST_QUESTIONS:
+            weights, reached[bucket] = _ascend(pool.closed())
             learned = {name: float(w) for name, w in zip(pool.names, weights, strict=True)}
             kept = {n: w for n, w in table[bucket].items() if n not in LEARNED}
             table[bucket] = {**kept, **{n: round(w, 3) for n, w in learned.items() if w > 0}}
@@ -240,19 +298,38 @@ def choose_weights(
 def _ascend(pool: _Pool) -> tuple[Floats, float]:
     """Coordinate ascent on NDCG from the best start; source: Metzler and Croft, "Linear
     feature-based models for information retrieval" (2007), section 4.3."""
-    best = max(pool.starts, key=pool.gain)
-    score = pool.gain(best)
+    climb = _Climb(pool, pool.starts[0])
+    for start in pool.starts[1:]:
+        climb.take_if_better(start)
     for _ in range(3):
-        before = score
-        for place in range(len(best)):
-            for value in _values(float(best[place])):
-                tried = best.copy()
+        before = climb.score
+        for place in range(len(climb.best)):
+            for value in _values(float(climb.best[place])):
+                tried = climb.best.copy()
                 tried[place] = value
-                if tried.any() and (reached := pool.gain(tried)) > score * (1 + 3e-4):
-                    best, score = tried, reached
-        if score <= before * _WORTH:
+                if tried.any():
+                    climb.take_if_better(tried)
+        if climb.score <= before * _WORTH:
             break
-    return best / best.max(), score
+    return climb.best / climb.best.max(), climb.score
+
+
+class _Climb:
+    """The best weights so far. Others must gain more than chance would give on so few questions."""
+
+    def __init__(self, pool: _Pool, start: Floats) -> None:
+        self.pool, self.best, self.gains = pool, start, pool.gains(start)
+
+    @property
+    def score(self) -> float:
+        return float(self.gains.mean())
+
+    def take_if_better(self, tried: Floats) -> None:
+        gains = self.pool.gains(tried)
+        more = gains - self.gains
+        doubt = _DOUBT * float(more.std()) / np.sqrt(len(more))
+        if more.mean() > max(3e-4 * self.score, doubt):
+            self.best, self.gains = tried, gains
 
 
 def _values(now: float) -> list[float]:

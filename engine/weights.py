@@ -10,8 +10,8 @@ from typing import Any
 BUCKETS: tuple[tuple[int, str], ...] = ((0, "0"), (1, "1-2"), (3, "3-9"), (10, "10+"))
 SCORERS = frozenset(
     (
-        *("ease", "rp3", "als", "content"),
-        *("popularity", "trend", "recency", "repeat", "dislike", "session"),
+        *("ease", "knn", "rp3", "als", "content"),
+        *("popularity", "standing", "trend", "recency", "repeat", "dislike", "session"),
     )
 )
 

@@ -18,6 +18,8 @@ from engine.split import Interactions, Split
 
 COLUMNS = ("member_id", "song_id", "timestamp", "type", "weight", "session_id")
 RANKING_COLUMNS = ("member_id", "song_id", "rank", "model")
+#: Unix seconds of the last year a calendar knows; milliseconds lie beyond it.
+_LATEST_S = 60_000_000_000
 #: Times without an offset are the service's wall clock.
 SEOUL = ZoneInfo("Asia/Seoul")
 
@@ -53,6 +55,8 @@ class Reader:
                 rows = [self._row(path, line, row) for line, row in _lines(path, file)]
         except OSError as error:
             raise DatasetInvalid(f"{path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise DatasetInvalid(f"{path}: not UTF-8 ({error.reason})") from error
         columns = np.array(rows, np.float64).reshape(-1, len(COLUMNS)).T
         member, song, at, kind, weight, session = columns
         return Interactions(
@@ -75,7 +79,7 @@ class Reader:
                 self.songs.of(song),
                 seconds(row.get("timestamp") or ""),
                 self.kinds.of(row.get("type") or "play"),
-                float(row.get("weight") or 1),
+                _number(row.get("weight") or "1"),
                 self.sessions.of(session) if session else -1,
             )
         except ValueError as error:
@@ -96,6 +100,8 @@ class Reader:
 
 def _lines(path: Path, file: Iterable[str]) -> Iterable[tuple[int, dict[str, str]]]:
     reader = csv.DictReader(file)
+    if reader.fieldnames:
+        reader.fieldnames = [name.strip() for name in reader.fieldnames]
     missing = [name for name in COLUMNS[:2] if name not in (reader.fieldnames or ())]
     if missing:
         raise DatasetInvalid(f"{path}:1: the header must name {', '.join(missing)}")
@@ -119,8 +125,15 @@ def seconds(text: str) -> float:
     except ValueError:
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=SEOUL)).timestamp()
+    if not abs(number) <= _LATEST_S:
+        raise ValueError(f"timestamp {text!r}: expected ISO-8601 or Unix seconds")
+    return number
+
+
+def _number(text: str) -> float:
+    number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text!r} is no time")
+        raise ValueError(f"weight {text!r}: expected a number")
     return number
 
 

@@ -229,3 +229,21 @@ def test_an_unknown_protocol_is_refused() -> None:
     data = dataset(two_tastes())
     with pytest.raises(ValueError, match="protocol"):
         split_of(data, Plan(protocol="leave-one-out"))
+
+
+def test_a_few_strangers_are_asked_again_and_told_other_songs() -> None:
+    data = two_tastes()
+    plan = Plan(known_counts=(3,), train=FAST)
+    figures = evaluate(
+        dataset(data), split_of(dataset(data), plan), plan, clock=lambda: 0.0
+    ).figures
+    assert figures["by_known_items"]["3"][PRODUCT]["lists"] == 10 * 30  # of half of 60 members
+
+
+def test_baselines_learn_from_rows_that_say_no_and_the_product_does_not() -> None:
+    data = two_tastes()
+    plan = Plan(known_counts=(), train=FAST)
+    figures = evaluate(
+        dataset(data, "dislike"), split_of(dataset(data), plan), plan, clock=lambda: 0.0
+    ).figures
+    assert figures["models"]["ease"]["ndcg@10"] > 2 * figures["models"][PRODUCT]["ndcg@10"]

@@ -83,7 +83,7 @@ def test_a_new_song_is_scored_by_content_and_a_gone_one_leaves(
     moved = model.realigned(newer.song_ids)
     known = Known.liked([0, 2, 3])  # songs 100, 102, 104 in the new rows
     scorers, before = moved.scorers(newer), model.scorers(corpus)
-    for name in ("ease", "rp3", "als"):
+    for name in ("ease", "knn", "rp3", "als", "standing"):
         now = scorers[name].scores(known)
         assert now[-1] == 0
         was = before[name].scores(Known.liked([0, 2, 4]))
@@ -116,7 +116,7 @@ def test_parts_add_up_to_the_total(model: Model, corpus: Corpus) -> None:
 
 def test_coverage_counts_the_songs_a_scorer_can_score(corpus: Corpus) -> None:
     trained = Model.train(corpus, settings=replace(SMALL, ease_max_songs=10))
-    assert trained.coverage() == {"ease": 10, "rp3": N, "als": N}
+    assert trained.coverage() == {"ease": 10, "knn": N, "rp3": N, "als": N}
 
 
 @pytest.mark.parametrize(

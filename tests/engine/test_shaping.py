@@ -151,7 +151,7 @@ class TestSignals:
         assert self.weigh(old, floor=0.2).known.weights.tolist() == pytest.approx([0.2])
 
     @pytest.mark.parametrize(
-        ("stars", "liked", "disliked"), [(5, [0], []), (3, [], []), (1, [], [0])]
+        ("stars", "liked", "disliked"), [(5, [0], []), (3, [0], []), (2, [], [0]), (1, [], [0])]
     )
     def test_stars_say_yes_nothing_or_no(self, stars: float, liked: list[int], disliked: list[int]):
         taste = self.weigh(Signal(song_id=1, type=SignalType.RATING, value=stars, at=NOW))

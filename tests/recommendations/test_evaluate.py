@@ -93,6 +93,10 @@ def test_without_json_a_table_is_printed(folder: Path) -> None:
         ("member_id,song_id,timestamp\n1,2,yesterday\n", ":2:"),  # no time
         ("member_id,song_id,weight\n1,2,much\n", ":2:"),  # no number
         ("member_id,song_id\n1,\n", ":2:"),  # an empty id
+        ("member_id,song_id,weight\n1,2,nan\n", ":2: weight 'nan'"),
+        ("member_id,song_id,timestamp\n1,2,1700000000000\n", ":2: timestamp"),  # milliseconds
+        ("member_id,song_id\n", "training part is empty"),
+        ("member_id,song_id\n1,2\n2,1\n", "no member has rows in both parts"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named_with_its_line(

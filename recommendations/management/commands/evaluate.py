@@ -39,6 +39,12 @@ def _depths(text: str) -> tuple[int, ...]:
     return depths
 
 
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise ArgumentTypeError(f"{text!r}: expected 0 or a positive whole number")
+    return int(text)
+
+
 def _share(text: str) -> float:
     try:
         share = float(text)
@@ -86,7 +92,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--test-until", type=_day, help="session: … unless they begin on this day or later"
         )
-        parser.add_argument("--seed", type=int, default=0)
+        parser.add_argument("--seed", type=_seed, default=0)
         parser.add_argument(
             "--known",
             type=_numbers,
