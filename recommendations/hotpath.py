@@ -12,7 +12,6 @@ from io import BytesIO
 from typing import Any
 
 import orjson
-from django.db import close_old_connections
 
 from . import access, services, store
 from .errors import NothingCached, problem
@@ -92,7 +91,7 @@ class HotPath:
         if not member_key or access.refusal(environ) is not None:
             return self._application(environ, start_response)
         status, headers, body = reply_for(
-            _read(member_key),
+            services.cached(member_key),
             accept_encoding=environ.get("HTTP_ACCEPT_ENCODING", ""),
             if_none_match=if_none_match,
         )
@@ -129,14 +128,3 @@ def _posted_key(environ: Environ) -> str:
 
 def _canonical(key: str) -> str:
     return str(int(key)) if key.isdigit() else key
-
-
-def _read(member_key: str) -> store.Served | None:
-    """The service's answer, with database connections cared for as Django does around a request."""
-    if store.l1.get(member_key) is not None:  # no connection will be needed
-        return services.cached(member_key)
-    close_old_connections()
-    try:
-        return services.cached(member_key)
-    finally:
-        close_old_connections()

@@ -1,0 +1,79 @@
+"""Cached reads where Redis is there: one round trip, no query; what the thread's own connection survives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from prompts.shared import gate
+from recommendations import store
+
+pytestmark = pytest.mark.django_db
+
+BODY = b'{"favorite_song_ids":[1],"groups":[],"candidates":[],"generated_date":"2026-07-01"}'
+
+
+@pytest.fixture
+def server(settings, own_redis: str) -> Iterator[redis.Redis]:
+    """A Redis that holds everything, as its sentinel says."""
+    settings.REDIS_URL = own_redis
+    settings.L1_TTL_S = 0
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django_redis.cache.RedisCache",
+            "LOCATION": own_redis,
+            "OPTIONS": {"SOCKET_TIMEOUT": 0.3, "SOCKET_CONNECT_TIMEOUT": 0.3},
+        }
+    }
+    client = redis.Redis.from_url(own_redis)
+    client.set(store.SENTINEL, "now")
+    yield client
+    client.close()
+
+
+def commands(server: redis.Redis) -> int:
+    """Reads of values so far: Redis' own count of MGET and GET and EXISTS."""
+    stats = server.info("commandstats")
+    return sum(
+        stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("get", "mget", "exists")
+    )
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_read_is_one_trip_and_no_query(server, stored, django_assert_num_queries) -> None:
+    if stored:
+        server.set("recommend:1", BODY)
+    before = commands(server)
+    with django_assert_num_queries(0):
+        found = store.served("1")
+    assert (found is not None) is stored
+    assert commands(server) == before + 1
+
+
+def test_without_the_sentinel_the_database_is_asked(server, django_assert_num_queries) -> None:
+    server.delete(store.SENTINEL)
+    with django_assert_num_queries(1):
+        assert store.served("1") is None
+
+
+def test_a_connection_that_redis_closed_is_opened_again(server) -> None:
+    server.set("recommend:1", BODY)
+    assert store.served("1") is not None
+    server.client_kill_filter(_type="normal", skipme=True)
+    assert store.served("1") is not None
+    assert gate.up
+
+
+def test_another_kind_of_value_under_the_key_is_nothing_cached(server) -> None:
+    server.hset("recommend:1", "a", "b")
+    assert store.served("1") is None
+    assert gate.up
+
+
+def test_a_redis_that_went_away_leaves_the_reading_to_the_database(server) -> None:
+    assert store.served("1") is None
+    server.shutdown(nosave=True)
+    assert store.served("1") is None
+    assert not gate.up
