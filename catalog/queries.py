@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections, router
-from django.db.models import Exists, IntegerField, OuterRef, QuerySet, Value
+from django.db.models import Exists, IntegerField, Model, OuterRef, QuerySet, Value
 
 from catalog.models import Member, MemberRole, PlaylistSong, Song, SongLike
 from engine.types import Signal, SignalType
@@ -125,6 +125,24 @@ guard = DatabaseGuard()
 
 #: More favourites than this add nothing to a taste; the newest are used.
 MOST_FAVORITES = 10_000
+
+
+def upsert(row: Model, *, key: str) -> None:
+    """Insert a row, or overwrite the one with the same unique `key`, in one statement.
+
+    `update_or_create` takes five: it looks, locks, and sets a savepoint around the insert.
+    """
+    names = [
+        field.name for field in row._meta.concrete_fields if field.name not in (key, "id", "pk")
+    ]
+    rows = type(row)._base_manager
+    targets = connections[rows.db].features.supports_update_conflicts_with_target
+    rows.bulk_create(
+        [row],
+        update_conflicts=True,
+        update_fields=names,
+        unique_fields=[key] if targets else None,  # MySQL takes any unique key
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

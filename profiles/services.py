@@ -18,7 +18,7 @@ from django.db.models import CharField, F, FloatField, IntegerField, Max, Sum, V
 from django.db.models.functions import Cast, Coalesce
 
 from catalog.keys import member_id_of
-from catalog.queries import DATABASE_FAULTS, MemberMarks, guard, marks_of
+from catalog.queries import DATABASE_FAULTS, MemberMarks, guard, marks_of, upsert
 from engine.text import fold
 from engine.types import Exclude, Impression, Preference, Signal, SignalType
 from profiles import models
@@ -585,7 +585,7 @@ def store_taste(
     latest = models.TasteSnapshot.objects.filter(member_key=member_key).order_by(
         "-generated_at", "-pk"
     )
-    models.TasteProfile.objects.update_or_create(member_key=member_key, defaults=taste)
+    upsert(models.TasteProfile(member_key=member_key, **taste), key="member_key")
     snapshot = models.TasteSnapshot(member_key=member_key, **taste)
     before = latest.first()
     if before is None or _wording(before) != _wording(snapshot):

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connections
+from django.db import connections, transaction
 
 from catalog.queries import DATABASE_FAULTS, guard
 from engine import recommend as engine
@@ -198,11 +198,15 @@ class _Made:
 
     # -- what is kept of it --
     def keep(self) -> None:
-        """Write the run, then the answer; a database that is away costs the record, not the answer."""
+        """Write the answer, then the run; a database that is away costs the record, not the answer."""
         with self.work.clock.part("store"):
             self._store_answer()
+        with self.work.clock.part("record"):
+            self._keep_records()
+
+    def _keep_records(self) -> None:
         try:
-            with guard():
+            with guard(), transaction.atomic():  # one commit, so one wait for the disk
                 self._keep_taste()
                 self._keep_run()
         except DATABASE_FAULTS as error:
