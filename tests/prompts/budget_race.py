@@ -1,4 +1,4 @@
-"""Ten workers that spend as fast as they can; started twice at once by test_ledger.
+"""Twenty worker processes that spend as fast as they can; started by test_ledger.
 
     python -m tests.prompts.budget_race SECONDS     (at most; it ends when the money has)
 
@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import sys
-import threading
 import time
 from uuid import uuid4
 
@@ -20,43 +20,62 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "songs_ai.settings")
 django.setup()
 
-from django.db import connection  # noqa: E402 – models need the setup above
-from django.utils import timezone  # noqa: E402
+from django.utils import timezone  # noqa: E402 – models need the setup above
 
 from prompts import ledger  # noqa: E402
 from prompts.models import LedgerScope, ModelCall  # noqa: E402
 
+WORKERS = 20
+#: So many of them are killed during their first call.
+DYING = 2
 #: After so many denials a worker believes that the money is gone.
 ENOUGH = 5
 
 
 def main(seconds: float) -> None:
+    """Fork the workers, so that twenty processes cost one start, and print what they tell."""
+    reading, writing = os.pipe()
+    children = [_forked(seconds, writing, dies=number < DYING) for number in range(WORKERS)]
+    os.close(writing)
+    with os.fdopen(reading) as told:
+        tallies = [json.loads(line) for line in told]
+    ends = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    assert set(ends) <= {0, -signal.SIGKILL}, ends
+    found = {name: sum(tally[name] for tally in tallies) for name in ("granted", "denied")}
+    highest = max(tally["highest"] for tally in tallies)
+    sys.stdout.write(
+        json.dumps(found | {"highest": highest, "killed": ends.count(-signal.SIGKILL)})
+    )
+
+
+def _forked(seconds: float, writing: int, *, dies: bool) -> int:
+    child = os.fork()
+    if child:
+        return child
+    tally = spend(seconds, dies=dies)
+    os.write(writing, f"{json.dumps(tally)}\n".encode())  # short enough to arrive in one piece
+    os._exit(0)
+
+
+def spend(seconds: float, *, dies: bool) -> dict[str, int]:
+    """Reserve, "call", settle: some calls cost little, some all that was set aside.
+
+    dies: be killed on the spot between reserving and settling.
+    """
+    rng = random.Random(os.getpid())
     tally = {"granted": 0, "denied": 0, "highest": 0}
-    lock = threading.Lock()
-    workers = [
-        threading.Thread(target=spend, args=(seconds, number, tally, lock)) for number in range(10)
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    sys.stdout.write(json.dumps(tally))
-
-
-def spend(seconds: float, number: int, tally: dict[str, int], lock: threading.Lock) -> None:
-    """Reserve, "call", settle: some calls cost little, some all that was set aside, some never end."""
-    rng = random.Random(os.getpid() * 100 + number)
     until, denied = time.monotonic() + seconds, 0
     while denied < ENOUGH and time.monotonic() < until:
         claim = ledger.Claim(uuid=uuid4(), micro_usd=rng.randint(3_000, 5_000), seconds=5)
         granted = ledger.reserve([claim], now=timezone.now())[0]
         row = LedgerScope.objects.get(key__startswith="day:")
-        with lock:
-            tally["granted" if granted else "denied"] += 1
-            tally["highest"] = max(tally["highest"], row.spent_micro_usd + row.reserved_micro_usd)
+        tally["granted" if granted else "denied"] += 1
+        tally["highest"] = max(tally["highest"], row.spent_micro_usd + row.reserved_micro_usd)
         denied += not granted
-        if not granted or rng.random() < 0.05:  # 5 % die with their reservation open
+        if not granted:
             continue
+        if dies:
+            os.kill(os.getpid(), signal.SIGKILL)
         cost = claim.micro_usd if rng.random() < 0.2 else rng.randint(0, claim.micro_usd)
         call = ModelCall(
             uuid=claim.uuid,
@@ -69,7 +88,7 @@ def spend(seconds: float, number: int, tally: dict[str, int], lock: threading.Lo
             cost_micro_usd=cost,
         )
         ledger.settle([call])
-    connection.close()
+    return tally
 
 
 if __name__ == "__main__":
