@@ -237,10 +237,10 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         "arrived_at",
         "age",
         "code",
-        "detail",
-        "job_uuid",
-        "member",
         "state",
+        "short_id",
+        "member",
+        "detail",
         "handled_by",
     )
     list_display_links = ("arrived_at", "code")
@@ -302,6 +302,10 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         return self.response_post_save_change(request, obj)
 
     # --- columns ---
+    @admin.display(description=_("작업 ID"), ordering="job_uuid")
+    def short_id(self, letter: DeadLetter) -> str:
+        return letter.job_uuid[:8]
+
     @admin.display(description=_("경과"), ordering="arrived_at")
     def age(self, letter: DeadLetter) -> str:
         return timesince(letter.arrived_at, depth=1)

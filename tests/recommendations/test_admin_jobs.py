@@ -314,3 +314,16 @@ def test_a_run_shows_its_log_and_figures(staff, nightly):
 
 def test_arguments_are_json(nightly):
     assert json.loads(nightly.kwargs) == {}
+
+
+def test_switching_a_schedule_on_makes_nothing_up(staff, nightly):
+    a_month_ago = timezone.now() - timedelta(days=30)
+    PeriodicTask.objects.filter(pk=nightly.pk).update(enabled=False, date_changed=a_month_ago)
+    PeriodicTask.objects.exclude(pk=nightly.pk).update(enabled=False)
+    client = staff("view_periodictask", "change_periodictask")
+    client.post(SCHEDULES, {"action": "enable", "_selected_action": [nightly.pk]})
+    nightly.refresh_from_db()
+    assert nightly.enabled
+    assert list(schedules.missed(now=timezone.now())) == []
+    PeriodicTask.objects.filter(pk=nightly.pk).update(date_changed=a_month_ago)
+    assert [task for task, _ in schedules.missed(now=timezone.now())] == [nightly]
