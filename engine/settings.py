@@ -107,6 +107,8 @@ class ShapingSettings:
     rotation: float = _bounded(0.5, 0, 5)
     #: … and the time until half of it is forgotten.
     rotation_half_life_days: float = _bounded(4.0, 0.1, 365)
+    #: Score given to artists not heard yet, and taken from the others, when a caller asks for adventure 1.
+    adventure: float = _bounded(1.0, 0, 5)
     #: Score added for a genre, mood or artist pinned by staff, or read by the model with weight 1.
     staff_pin: float = _bounded(1.5, 0, 10)
     model_lean: float = _bounded(0.5, 0, 10)

@@ -238,6 +238,22 @@ def multiplier_of(name: str, words: Mapping[str, float]) -> float:
     return max(hits, key=lambda value: abs(np.log(value)), default=1.0)
 
 
+def lean_to_adventure(draft: Draft) -> Draft:
+    """Lift artists the member has not heard when he asks to discover, those he knows when he does not."""
+    adventure = draft.query.adventure
+    if adventure is None or not draft.taste.known.count:
+        return draft
+    lean = 2 * float(np.clip(adventure, 0, 1)) - 1
+    new = are_new_artists(draft, np.arange(draft.catalog.n, dtype=np.int32))
+    part = np.where(new, lean, -lean).astype(np.float32) * draft.settings.shaping.adventure
+    return replace(
+        draft,
+        scores=draft.scores + part,
+        parts={**draft.parts, "adventure": part},
+        note=f"new artists {lean * draft.settings.shaping.adventure:+.2f}",
+    )
+
+
 def lean_to_preferences(draft: Draft) -> Draft:
     """Lift what staff pinned and what the model read out of the likes."""
     if not draft.query.preferences:
@@ -532,7 +548,9 @@ def explore(draft: Draft) -> Draft:
     """
     assert draft.rows is not None
     count = min(draft.query.count, len(draft.rows))
-    places = _explored_places(count, draft.settings.shaping.exploration)
+    # Nothing by chance for those who ask for the familiar; twice as much for those who want to discover.
+    eager = 1.0 if draft.query.adventure is None else 2 * draft.query.adventure
+    places = _explored_places(count, draft.settings.shaping.exploration * eager)
     listed = draft.rows
     beyond = np.setdiff1d(np.concatenate([listed[count:], draft.pool]), listed[:count])
     beyond = _within_caps(draft, listed[:count], beyond)

@@ -47,6 +47,7 @@ SHAPING = {
     "diversity": _("다양성(MMR)"),
     "calibration": _("취향 비율 맞춤"),
     "exploration": _("탐색 비율"),
+    "adventure": _("모험 요청의 힘"),
     "rotation": _("보여준 곡을 내리는 정도"),
     "rotation_half_life_days": _("내림의 반감기(일)"),
     "staff_pin": _("직원 고정의 힘"),

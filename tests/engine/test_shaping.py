@@ -251,3 +251,22 @@ def test_a_situation_changes_what_comes_first_and_staff_say_how_far():
 
     assert calm_share(0) < calm_share(3)
     assert calm_share(3) >= 0.9
+
+
+def test_adventure_moves_the_list_between_known_and_new_artists():
+    heard = {"結束バンド", "あいみょん"}
+
+    def known_artists(adventure: float | None) -> int:
+        asked = query(4, 12, 5, 13, adventure=adventure)
+        rows = rank(asked, catalog=BIG, model=UNTRAINED, settings=shaped(adventure=3.0))[:20]
+        return sum(BIG.view(int(row)).artist in heard for row in rows)
+
+    assert known_artists(0.0) > known_artists(1.0)
+    assert known_artists(0.5) >= known_artists(1.0)
+
+
+@pytest.mark.parametrize(("adventure", "explored"), [(0.0, 0), (0.5, 2), (None, 2), (1.0, 4)])
+def test_adventure_decides_how_much_is_left_to_chance(adventure: float | None, explored: int):
+    asked = query(1, 2, count=20, adventure=adventure)
+    draft = run(asked, catalog=BIG, model=UNTRAINED, settings=shaped(artist_cap=20))
+    assert len(draft.explored) == explored
