@@ -193,8 +193,8 @@ class SearchView(APIView):
         responses={200: SearchOutput},
         examples=[
             OpenApiExample(
-                "ㅇㄹㅇㄷㄹㄷ",
-                {"query": "밤을 달리다", "songs": [SONG_EXAMPLE]},
+                "ㅂㅇㄷㄹㄷ",
+                {"query": "ㅂㅇㄷㄹㄷ", "songs": [SONG_EXAMPLE]},
                 response_only=True,
             )
         ],
