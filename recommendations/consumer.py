@@ -20,7 +20,7 @@ from celery import bootsteps, current_app, shared_task
 from celery.exceptions import Reject, SoftTimeLimitExceeded
 from celery.worker.consumer.tasks import Tasks
 from django.conf import settings
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 from kombu import Consumer, Exchange, Queue
 from kombu.exceptions import KombuError
@@ -149,7 +149,13 @@ def attend(delivery: Delivery, *, work: WorkOf = execution.serve) -> Verdict:
         return _serve(messages.parse(delivery.body), delivery, work)
     except InvalidMessage as error:
         refused, job_id = Failure(code="INVALID_MESSAGE", message=str(error)), error.job_id
-    except (StoreAway, BrokerAway, SoftTimeLimitExceeded) as error:
+    except (
+        StoreAway,
+        BrokerAway,
+        SoftTimeLimitExceeded,
+        OperationalError,
+        InterfaceError,
+    ) as error:
         log.warning("A delivery goes back to the queue: %s", type(error).__name__)
         return Verdict.REQUEUE
     except Exception as error:

@@ -144,8 +144,8 @@ def held(job: Job) -> Iterator[None]:
     thread.start()
     try:
         yield
-    except (StoreAway, SoftTimeLimitExceeded):
-        with suppress(DatabaseError):
+    except (StoreAway, SoftTimeLimitExceeded, DatabaseError, InterfaceError):
+        with suppress(DatabaseError, InterfaceError):
             job.give_back()
         raise
     finally:

@@ -245,7 +245,8 @@ def job_started(job: Job, *, now: datetime) -> None:
     if job.schedule_run_id is None:
         return
     waiting = ScheduleRun.objects.filter(pk=job.schedule_run_id, state=ScheduleRun.State.QUEUED)
-    waiting.update(state=ScheduleRun.State.RUNNING, started_at=now)
+    if waiting.exists():  # an update would lock the row for every batch of the run
+        waiting.update(state=ScheduleRun.State.RUNNING, started_at=now)
 
 
 def job_ended(job: Job, *, now: datetime) -> None:

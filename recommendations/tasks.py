@@ -16,7 +16,7 @@ from celery.app.task import Task
 from celery.exceptions import SoftTimeLimitExceeded
 from celery.signals import worker_ready
 from django.conf import settings
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 from kombu.exceptions import KombuError
@@ -152,10 +152,10 @@ def run_job(job_uuid: UUID) -> dict[str, Any]:
         if verdict is not Claim.TAKEN:
             return {"job": str(verdict)}
         with execution.held(job):
-            schedules.job_started(job, now=timezone.now())
+            execution.patiently(lambda: schedules.job_started(job, now=timezone.now()))
             outcome = execution.carried_out(job, KINDS[job.name].work)
             execution.patiently(lambda: conclude(job, outcome))
-    except (StoreAway, SoftTimeLimitExceeded):
+    except (StoreAway, SoftTimeLimitExceeded, OperationalError, InterfaceError):
         # Nothing is lost: the sweep gives the job to somebody else.
         log.warning("Job %s has no outcome yet", job_uuid)
         return {"job": "unfinished"}
@@ -347,8 +347,9 @@ def fan_out(job: Job) -> dict[str, Any]:
     while members := queries.active_member_ids(after=after, limit=nightly.BATCH):
         after = members[-1]
         with transaction.atomic():
-            hand_out(job, [str(n) for n in members], queue=NIGHTLY_QUEUE)
+            # The run's row first: its jobs lock it for sharing, and a worker that begins one waits for it.
             nightly.note_planned(job.schedule_run, upto=after)
+            hand_out(job, [str(n) for n in members], queue=NIGHTLY_QUEUE)
         planned += len(members)
     return {"planned": planned}
 

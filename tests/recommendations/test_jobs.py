@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import psutil
 import pytest
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerAway
 
@@ -309,3 +309,28 @@ def test_a_published_retry_is_not_the_jobs_success():
     assert verdict is Claim.TAKEN
     assert again.succeed(now=now)
     assert execution.claim(job.pk, attempt=1)[0] is Claim.ENDED
+
+
+def test_a_deadlock_at_the_start_of_a_job_is_tried_again(kind, monkeypatch):
+    told: list[Job] = []
+
+    def deadlocked_once(job: Job, *, now: datetime) -> None:
+        told.append(job)
+        if len(told) == 1:
+            raise OperationalError(1213, "Deadlock found when trying to get lock")
+
+    monkeypatch.setattr(tasks.schedules, "job_started", deadlocked_once)
+    job = tasks.enqueue(kind(done))
+    assert tasks.run_job(job.pk)["job"] == State.SUCCEEDED
+    assert len(told) == 2
+
+
+def test_a_job_that_the_database_interrupts_is_given_back_at_once(kind, monkeypatch):
+    def interrupted(*_: Any) -> None:
+        raise OperationalError(1213, "Deadlock found when trying to get lock")
+
+    monkeypatch.setattr(execution, "carried_out", interrupted)
+    job = tasks.enqueue(kind(done))
+    assert tasks.run_job(job.pk) == {"job": "unfinished"}
+    job.refresh_from_db()
+    assert (job.state, job.published_at, job.lease_until) == (State.QUEUED, None, None)
