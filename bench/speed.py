@@ -174,15 +174,21 @@ def load(
     headers: dict[str, str] | None = None,
     connections: int,
     seconds: float,
+    lua: str = "",
 ) -> dict[str, float]:
-    """Requests a second and p50/p99 in ms of one closed loop."""
-    if shutil.which("wrk"):
-        return _with_wrk(url, body, headers or {}, connections, seconds)
+    """Requests a second and p50/p99 in ms of one closed loop; lua: wrk's script, when bodies differ."""
+    if lua or shutil.which("wrk"):
+        return _with_wrk(url, body, headers or {}, connections, seconds, lua)
     return asyncio.run(_with_aiohttp(url, body, headers or {}, connections, seconds))
 
 
 def _with_wrk(
-    url: str, body: str, headers: dict[str, str], connections: int, seconds: float
+    url: str,
+    body: str,
+    headers: dict[str, str],
+    connections: int,
+    seconds: float,
+    lua: str,
 ) -> dict[str, float]:
     lines = [f'wrk.headers["{name}"] = {json.dumps(value)}' for name, value in headers.items()]
     if body:
@@ -192,7 +198,7 @@ def _with_wrk(
             'wrk.headers["Content-Type"] = "application/json"',
         ]
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write("\n".join(lines))
+        script.write("\n".join((*lines, lua)))
         script.flush()
         command = [
             "wrk",

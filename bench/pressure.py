@@ -1,0 +1,222 @@
+"""Measures cached reads under pressure: a hanging model, members at random, a second process; and the model's own cold path.
+
+`python bench/pressure.py` runs on 2 000 songs in about two minutes and writes bench/results/pressure.json. The server is the
+documented one (docs/operations.md). Waiting callers ask `/recommend` for members nobody asked for before.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import redis
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench.speed import RESULTS, load, post, say, serve, world
+from tests.services.installation import Installation, free_port, listens, wait_until
+
+REPEATS = 5
+SECONDS = 2.0
+#: Callers that find no place get their local answer within this; those left wait for the model.
+SETTLE_S = 0.5
+#: Connections that read what is cached while others wait.
+READERS = 8
+MEMBERS = 100_000
+SHARE_AT_RANDOM = 0.2
+FIRST_COLD_MEMBER = 1_000_000
+
+
+def fake_model(made: Installation, name: str, *options: str) -> dict[str, str]:
+    """A model server with its default latency, or a fault; returns the settings that point at it."""
+    port = free_port()
+    made.start(name, sys.executable, "-m", "tests.fake_model", "--port", str(port), *options)
+    wait_until(lambda: listens(port), name)
+    return {"OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1", "OPENAI_API_KEY": "sk-bench"}
+
+
+def cached_load(port: int, connections: int = READERS, lua: str = "") -> dict[str, float]:
+    return load(
+        f"http://127.0.0.1:{port}/recommend/cached",
+        body='{"memberId": "1"}',
+        connections=connections,
+        seconds=SECONDS,
+        lua=lua,
+    )
+
+
+# --- A model that hangs ---------------------------------------------------------------------------
+@contextmanager
+def cold_callers(port: int, number: int, first_member: int) -> Iterator[list[dict[str, Any]]]:
+    """`number` callers who each ask once for a new member; yields the list their answers arrive in."""
+    answers: list[dict[str, Any]] = []
+
+    def call(member: int) -> None:
+        answers.append(json.loads(post(port, "/recommend", {"memberId": str(member)})))
+
+    threads = [threading.Thread(target=call, args=(first_member + n,)) for n in range(number)]
+    for thread in threads:
+        thread.start()
+    time.sleep(SETTLE_S)
+    yield answers
+    for thread in threads:
+        thread.join(60)
+
+
+def close_circuit(made: Installation) -> None:
+    """Let the model be asked again: after a round of hanging calls nobody would wait for it."""
+    store = redis.Redis(port=made.redis_port)
+    for key in store.scan_iter("songs_ai:*breaker*"):
+        store.delete(key)
+
+
+def while_the_model_hangs(made: Installation) -> dict[str, Any]:
+    model = fake_model(made, "hanging", "--fault", "hang")
+    port = serve(made, "documented", "songs_ai.wsgi:application", workers=2, **model)
+    post(port, "/recommend", {"memberId": "1", "count": 100, "strategy": "fast"})
+    post(port, "/favorites/updated", {"memberId": "1", "favorite_song_ids": [1, 2, 3]})
+    cached_load(port)  # warm
+    found: dict[str, Any] = {}
+    for waiting in (8, 64):
+        pairs: list[tuple[float, float]] = []
+        outcomes: dict[str, int] = {}
+        for turn in range(REPEATS):  # idle and waiting in turn: noise of the machine hits both
+            idle = cached_load(port)["p99_ms"]
+            close_circuit(made)
+            first = FIRST_COLD_MEMBER + (waiting * REPEATS + turn) * 100_000
+            with cold_callers(port, waiting, first) as answers:
+                busy = cached_load(port)["p99_ms"]
+            pairs.append((idle, busy))
+            for answer in answers:
+                reason = answer["degraded"] or "none"
+                outcomes[reason] = outcomes.get(reason, 0) + 1
+        idle, busy = (statistics.median(side) for side in zip(*pairs, strict=True))
+        found[str(waiting)] = {"idle_p99_ms": idle, "p99_ms": busy, "ratio": busy / idle,
+                               "degraded": outcomes}  # fmt: skip
+        say(
+            f"  {waiting:>2} waiting: p99 {busy:.1f} ms, idle {idle:.1f} ms: {busy / idle:.2f}×; {outcomes}"
+        )
+    for name in ("documented", "hanging"):
+        made.processes[name].stop(10)
+    return found
+
+
+# --- The model at its usual pace ------------------------------------------------------------------
+def cold_with_model(made: Installation) -> dict[str, Any]:
+    model = fake_model(made, "model")
+    port = serve(made, "with-model", "songs_ai.wsgi:application", **model)
+    post(port, "/recommend", {"memberId": "1", "strategy": "fast"})
+    times, sources = [], []
+    for member in range(10, 10 + REPEATS + 2):
+        began = time.perf_counter()
+        answer = json.loads(post(port, "/recommend", {"memberId": str(member)}))
+        times.append(time.perf_counter() - began)
+        sources.append(answer["source"])
+    with made.mysql() as cursor:
+        cursor.execute("SELECT MAX(tokens_input), MAX(tokens_output) FROM prompts_modelcall")
+        prompt, output = cursor.fetchone()
+    for name in ("with-model", "model"):
+        made.processes[name].stop(10)
+    figures = {"cold_s": statistics.median(times[2:]), "sources": sources,
+               "prompt_tokens": prompt, "output_tokens": output}  # fmt: skip
+    say(
+        f"  cold with the model: {figures['cold_s']:.2f} s, {prompt} prompt and {output} output tokens at most; {sources}"
+    )
+    return figures
+
+
+# --- Members at random; a second process ----------------------------------------------------------
+MIX = f"""
+request = function()
+  local member = 1
+  if math.random() < {SHARE_AT_RANDOM} then member = math.random({MEMBERS}) end
+  return wrk.format("POST", nil, nil, '{{"memberId": "' .. member .. '"}}')
+end
+"""
+
+
+def fill(made: Installation) -> None:
+    """The first member's answer for 5 000 of 100 000 members: the rest of the mix are 404s, as after a cut-over."""
+    store = redis.Redis(port=made.redis_port)
+    body = store.get("recommend:1")
+    assert isinstance(body, bytes)
+    pipe = store.pipeline(transaction=False)
+    for member in range(2, MEMBERS, MEMBERS // 5_000):
+        pipe.set(f"recommend:{member}", body)
+    pipe.set("songs_ai:sentinel", "bench")
+    pipe.execute()
+
+
+def _cpu_s(made: Installation, name: str) -> float:
+    popen = made.processes[name].popen
+    assert popen is not None
+    leader = psutil.Process(popen.pid)
+    times = [process.cpu_times() for process in (leader, *leader.children(recursive=True))]
+    return sum(spent.user + spent.system for spent in times)
+
+
+def per_cpu_s(
+    made: Installation, name: str, measure: Callable[[], dict[str, float]]
+) -> dict[str, float]:
+    """Rate by the clock and by seconds of the server's CPU."""
+    before, began = _cpu_s(made, name), time.perf_counter()
+    rate = measure()["per_s"]
+    answered = rate * SECONDS
+    spent = _cpu_s(made, name) - before
+    return {
+        "per_s": rate,
+        "per_cpu_s": answered / spent,
+        "wall_s": time.perf_counter() - began,
+    }
+
+
+def processes(made: Installation) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    runs: dict[str, list[dict[str, float]]] = {"1": [], "2": [], "mix": []}
+    ports = {n: serve(made, f"of-{n}", "songs_ai.wsgi:application", workers=n) for n in (1, 2)}
+    post(ports[1], "/recommend", {"memberId": "1", "count": 100})
+    fill(made)
+    for n, port in ports.items():
+        cached_load(port, 64)
+        cached_load(port, 64, MIX)
+        say(f"  {n} process(es) warm")
+    for _ in range(REPEATS):
+        for n, port in ports.items():
+            runs[str(n)].append(per_cpu_s(made, f"of-{n}", lambda port=port: cached_load(port, 64)))
+        runs["mix"].append(per_cpu_s(made, "of-1", lambda: cached_load(ports[1], 64, MIX)))
+    for name, figures in runs.items():
+        found[name] = {key: statistics.median(run[key] for run in figures) for key in figures[0]}
+    found["cpu ratio"] = found["2"]["per_cpu_s"] / found["1"]["per_cpu_s"]
+    found["wall ratio"] = found["2"]["per_s"] / found["1"]["per_s"]
+    found["cores"] = psutil.cpu_count()
+    say(f"  per second of CPU: 1 process {found['1']['per_cpu_s']:,.0f}, 2 processes {found['2']['per_cpu_s']:,.0f}: "
+        f"{found['cpu ratio']:.2f}; by the clock {found['wall ratio']:.2f} on {found['cores']} cores")  # fmt: skip
+    say(f"  {SHARE_AT_RANDOM:.0%} random of {MEMBERS:,} members: {found['mix']['per_s']:,.0f} / s, "
+        f"{found['mix']['per_s'] / found['1']['per_s']:.2f} of one member's rate")  # fmt: skip
+    for n in ports:
+        made.processes[f"of-{n}"].stop(10)
+    return found
+
+
+def main() -> None:
+    with world(2_000) as made:
+        say("A second process; members at random")
+        found: dict[str, Any] = {"processes": processes(made)}
+        say("Cold with the fake model at its default latency")
+        found["model"] = cold_with_model(made)
+        say(f"Cached reads at {READERS} connections while cold requests wait for a hanging model")
+        found["hanging"] = while_the_model_hangs(made)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "pressure.json").write_text(json.dumps(found, indent=1), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
