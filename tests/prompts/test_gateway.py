@@ -122,7 +122,7 @@ def test_a_patient_caller_is_tried_again_once(fake_model: FakeModel, fault: str)
     found = exchanged(profile_at(fake_model), retry=True)
     assert (found.outcome, len(found.attempts)) == (Outcome.OK, 2)
     fake_model.seen.clear()
-    fake_model.fault_times = 2
+    fake_model.calls, fake_model.fault_times = 0, 2
     assert exchanged(profile_at(fake_model), retry=True).outcome != Outcome.OK
     assert len(fake_model.seen) == 2
 
