@@ -20,7 +20,7 @@ from prompts.models import AuditEvent
 from . import training
 from .admin import ReadOnlyAdmin
 from .models import EngineSettingsVersion, LearnedSituations, ModelArtifact
-from .settings_form import SITUATIONS, EngineSettingsForm, differences, settings_fields
+from .settings_form import LEARNED, SITUATIONS, EngineSettingsForm, differences, settings_fields
 from .situation_learning import comparison
 
 
@@ -162,6 +162,7 @@ class EngineSettingsAdmin(admin.ModelAdmin):
         ]
         sections = [
             (_("신호 가중치"), "signals."),
+            (_("배합"), LEARNED),
             *blend,
             (_("다듬기"), "shaping."),
             (_("상황"), "situations."),

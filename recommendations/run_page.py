@@ -14,6 +14,7 @@ from catalog.models import Song
 from engine.types import GroupKind
 from prompts.figures import STAFF_TRIGGERS
 from prompts.models import ModelCall, PromptVersion
+from prompts.models.calls import Outcome
 
 from .models import Run
 
@@ -55,6 +56,26 @@ NOTES = [
         (r"^nothing left.*$", _("남은 곡 없음")),
     )
 ]
+#: What the answer says in `degraded`, and the parts of `timings`, in staff's words.
+DEGRADED = {
+    "no_model": _("언어 모델 없음"),
+    "deadline": _("모델이 제시간에 답하지 않음"),
+    "busy": _("모델 자리가 모두 참"),
+    "budget": _("예산 초과"),
+    "database": _("데이터베이스 응답 없음"),
+    "redis": _("Redis 응답 없음"),
+    "model_error": _("모델 오류"),
+    "invalid_answer": _("모델 답의 형식이 틀림"),
+    **{str(outcome): outcome.label for outcome in Outcome},
+}
+TIMINGS = {
+    "resolve": _("곡 찾기"),
+    "database": _("데이터베이스"),
+    "engine": _("엔진"),
+    "model": _("언어 모델"),
+    "store": _("저장"),
+    "record": _("기록"),
+}
 GROUP_KINDS = {
     GroupKind.TASTE: _("취향"),
     GroupKind.GENRE: _("장르"),
@@ -100,6 +121,7 @@ def context(run: Run, user: AbstractBaseUser | AnonymousUser) -> dict[str, Any]:
     may_see_member = user.has_perm("recommendations.view_member_data")  # type: ignore[union-attr]
     return {
         "run": run,
+        "degraded": DEGRADED.get(run.degraded, run.degraded),
         "funnel": _funnel(run.trace),
         "timings": _timings(run.timings),
         "candidates": _candidates(snapshot, songs),
@@ -180,7 +202,8 @@ def _timings(timings: dict[str, float]) -> list[dict[str, Any]]:
     total = timings.get("total") or 1
     parts = {name: ms for name, ms in timings.items() if name != "total"}
     return [
-        {"name": name, "ms": ms, "share": round(100 * ms / total)} for name, ms in parts.items()
+        {"name": TIMINGS.get(name, name), "ms": ms, "share": round(100 * ms / total)}
+        for name, ms in parts.items()
     ]
 
 

@@ -74,6 +74,7 @@ SITUATION_NUMBERS = {
     "prior_events": _("직원 배수의 무게(이벤트 수)"),
 }
 OCCASIONS = "situations.occasions"
+LEARNED = "blend.learned"
 _TABLES = (("signals", SignalWeights, SIGNALS), ("shaping", ShapingSettings, SHAPING))
 
 
@@ -109,6 +110,17 @@ def settings_fields(payload: dict[str, Any]) -> Iterator[tuple[str, forms.Field]
     """One form field per number, named `table.entry`, with the bounds the engine checks."""
     for table, kind, labels in _TABLES:
         yield from _table_fields(table, kind, labels, payload[table])
+    yield (
+        LEARNED,
+        forms.BooleanField(
+            label=_("학습된 배합 사용"),
+            required=False,
+            initial=payload["blend"].get("learned", True),
+            help_text=_(
+                "켜면 학습 모델이 배운 배합이 아래 표보다 먼저 쓰입니다. 아래 숫자를 그대로 쓰려면 끄세요."
+            ),
+        ),
+    )
     for _least, bucket in BUCKETS:
         for scorer in sorted(SCORERS):
             value = payload["blend"].get(bucket, {}).get(scorer, 0)
@@ -179,6 +191,8 @@ def payload_of(cleaned: dict[str, Any]) -> dict[str, Any]:
         table, _dot, entry = name.partition(".")
         if table in ("signals", "shaping"):
             payload[table][entry] = value
+        elif name == LEARNED:
+            payload["blend"]["learned"] = bool(value)
         elif table == "blend":
             bucket, _dot, scorer = entry.partition(".")
             if value:

@@ -26,6 +26,17 @@ def test_saving_the_form_unchanged_changes_nothing():
     assert EngineSettings.from_json(form.instance.payload) == EngineSettings()
 
 
+@pytest.mark.parametrize("learned", [True, False])
+def test_staff_choose_between_the_learned_blend_and_their_own(learned: bool):
+    form = EngineSettingsForm(filled(**{"blend.learned": learned, "blend.10+.ease": 2.5}))
+    assert form.is_valid(), form.errors
+    blend = EngineSettings.from_json(form.instance.payload).blend
+    assert blend.learned is learned
+    assert blend.by_bucket["10+"]["ease"] == 2.5
+    reopened = dict(settings_fields(form.instance.payload))
+    assert reopened["blend.learned"].initial is learned
+
+
 def test_multipliers_occasions_and_their_strength_are_edited_as_text():
     form = EngineSettingsForm(
         filled(
