@@ -10,7 +10,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
-from django.utils.translation import gettext as _t
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 from kombu.exceptions import OperationalError as BrokerDown
@@ -34,7 +34,7 @@ def start_evaluation(request: HttpRequest, version: PromptVersion, set_id: str) 
         .first()
     )
     if eval_set is None:
-        messages.error(request, _t("평가 세트를 고르십시오."))
+        messages.error(request, gettext("평가 세트를 고르십시오."))
         return
     try:
         with transaction.atomic():
@@ -52,9 +52,9 @@ def _send(request: HttpRequest, eval_run: EvalRun) -> None:
             verdict=Verdict.ERROR,
             findings=[{"name": "broker", "met": False, "text": str(error)[:200]}],
         )
-        messages.error(request, _t("작업자에게 보내지 못했습니다. 브로커를 확인하십시오."))
+        messages.error(request, gettext("작업자에게 보내지 못했습니다. 브로커를 확인하십시오."))
         return
-    messages.success(request, _t("평가를 시작했습니다. 끝나면 이 페이지에 판정이 보입니다."))
+    messages.success(request, gettext("평가를 시작했습니다. 끝나면 이 페이지에 판정이 보입니다."))
 
 
 @admin.register(EvalSet)
@@ -89,11 +89,11 @@ class EvalSetAdmin(StudioAdmin):
             attempt(
                 request,
                 lambda: made.append(evaluation.freeze(**values, by=by(request))),
-                _t("실행을 얼려 평가 세트를 만들었습니다."),
+                gettext("실행을 얼려 평가 세트를 만들었습니다."),
             )
         if made:
             return redirect(reverse("admin:prompts_evalset_change", args=[made[0].pk]))
-        return self.page(request, "evalset_add.html", title=_t("평가 세트 만들기"), form=form)
+        return self.page(request, "evalset_add.html", title=gettext("평가 세트 만들기"), form=form)
 
     def change_view(
         self,
@@ -131,7 +131,7 @@ class EvalSetAdmin(StudioAdmin):
             request_id=who.request_id,
             ip=who.ip,
         )
-        messages.success(request, _t("저장했습니다."))
+        messages.success(request, gettext("저장했습니다."))
         return redirect(reverse("admin:prompts_evalset_change", args=[eval_set.pk]))
 
 

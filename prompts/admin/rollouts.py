@@ -9,7 +9,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
-from django.utils.translation import gettext as _t
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
@@ -98,7 +98,7 @@ class RolloutAdmin(StudioAdmin):
         move = moves.get(request.POST.get("move", ""))
         if move is None:
             raise PermissionDenied
-        attempt(request, move, _t("적용했습니다. 모든 서버에 2초 안에 반영됩니다."))
+        attempt(request, move, gettext("적용했습니다. 모든 서버에 2초 안에 반영됩니다."))
         return redirect(reverse("admin:prompts_rollout_change", args=[rollout.pk]))
 
 

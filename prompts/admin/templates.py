@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
 from django.utils.html import format_html
-from django.utils.translation import gettext as _t
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from prompts import publishing, trying
@@ -36,7 +36,7 @@ class TemplateAdmin(StudioAdmin):
     @admin.display(description=_("현재 배포"))
     def live_label(self, template: PromptTemplate) -> str:
         if template.paused:
-            return format_html('<b class="tone-bad">{}</b>', _t("중지됨"))
+            return format_html('<b class="tone-bad">{}</b>', gettext("중지됨"))
         live = trying.live_of(template)
         return live.label if live else "–"
 
@@ -57,7 +57,7 @@ class TemplateAdmin(StudioAdmin):
         live = trying.live_of(template)
         figures = figures_of(live.label) if live else Figures()
         if not figures.runs:
-            return _t("호출 없음")
+            return gettext("호출 없음")
         cost = f"${figures.cost_micro_usd / 1e6:.5f}"
         return f"{figures.validity:.1%} · {figures.p95_ms:,}ms · {cost}"
 
@@ -150,7 +150,7 @@ class TemplateAdmin(StudioAdmin):
                         template, body, by=by(request), parent=template.live_version
                     )
                 ),
-                _t("새 초안을 만들었습니다."),
+                gettext("새 초안을 만들었습니다."),
             )
         if made:
             return redirect(reverse("admin:prompts_promptversion_change", args=[made[0].pk]))
@@ -174,14 +174,14 @@ class TemplateAdmin(StudioAdmin):
                     seen_lock=values["seen_lock"],
                     by=by(request, values["reason"]),
                 ),
-                _t("되돌렸습니다. 모든 서버에 2초 안에 적용됩니다."),
+                gettext("되돌렸습니다. 모든 서버에 2초 안에 적용됩니다."),
             ):
                 return redirect(reverse("admin:prompts_prompttemplate_change", args=[template.pk]))
         live, after = trying.live_of(template), _text_of(template, target)
         return self.page(
             request,
             "rollback.html",
-            title=_t("되돌리기"),
+            title=gettext("되돌리기"),
             obj=template,
             template=template,
             live=live,
@@ -204,13 +204,13 @@ class TemplateAdmin(StudioAdmin):
             if attempt(
                 request,
                 lambda: move(template, by=by(request, form.cleaned_data["reason"])),
-                _t("다시 모델에 묻습니다.") if template.paused else _t("중지했습니다."),
+                gettext("다시 모델에 묻습니다.") if template.paused else gettext("중지했습니다."),
             ):
                 return redirect(reverse("admin:prompts_prompttemplate_change", args=[template.pk]))
         return self.page(
             request,
             "stop.html",
-            title=_t("중지 해제") if template.paused else _t("긴급 중지"),
+            title=gettext("중지 해제하기") if template.paused else gettext("긴급 중지"),
             obj=template,
             template=template,
             form=form,
@@ -266,6 +266,6 @@ class ReleaseAdmin(StudioAdmin):
 
     @admin.display(description=_("이전 → 이후"))
     def from_to(self, release: Release) -> str:
-        builtin = _t("기본 문구")
+        builtin = gettext("기본 문구")
         before = release.previous.label if release.previous else builtin
         return f"{before} → {release.version.label if release.version else builtin}"

@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
 from django.utils import timezone
-from django.utils.translation import gettext as _t
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
@@ -66,9 +66,9 @@ class VersionAdmin(StudioAdmin):
     def is_live(self, version: PromptVersion) -> str:
         template = version.template
         if template.live_release and template.live_release.version_id == version.pk:
-            return _t("현재 배포")
+            return gettext("현재 배포")
         if template.rollout and template.rollout.candidate_id == version.pk:
-            return _t("후보 %(percent)d%%") % {"percent": template.rollout.percent}
+            return gettext("후보 %(percent)d%%") % {"percent": template.rollout.percent}
         return "–"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PromptVersion]:
@@ -153,7 +153,7 @@ class VersionAdmin(StudioAdmin):
         return attempt(
             request,
             lambda: publishing.save_draft(version, form.body(), seen_lock=seen, by=by(request)),
-            _t("초안을 저장했습니다."),
+            gettext("초안을 저장했습니다."),
         )
 
     def _refused_page(
@@ -223,7 +223,7 @@ class VersionAdmin(StudioAdmin):
         if attempt(
             request,
             lambda: made.append(publishing.fork(version, by=by(request))),
-            _t("새 초안을 만들었습니다."),
+            gettext("새 초안을 만들었습니다."),
         ):
             return redirect(_url("change", made[0]))
         return redirect(_url("change", version))
@@ -232,7 +232,7 @@ class VersionAdmin(StudioAdmin):
     def submit_view(self, request: HttpRequest, version_id: int) -> HttpResponse:
         version = self.seen(request, version_id)
         done = attempt(
-            request, lambda: publishing.submit(version, by=by(request)), _t("제출했습니다.")
+            request, lambda: publishing.submit(version, by=by(request)), gettext("제출했습니다.")
         )
         return redirect(_url("publish" if done else "change", version))
 
@@ -245,19 +245,21 @@ class VersionAdmin(StudioAdmin):
             attempt(
                 request,
                 lambda: publishing.approve(version, seen_sha=seen, by=who),
-                _t("승인했습니다."),
+                gettext("승인했습니다."),
             )
         else:
             attempt(
                 request,
                 lambda: publishing.request_changes(version, by=who),
-                _t("수정을 요청했습니다. 작성자에게 초안 사본이 생겼습니다."),
+                gettext("수정을 요청했습니다. 작성자에게 초안 사본이 생겼습니다."),
             )
         return redirect(_url("publish", version))
 
     def archive_view(self, request: HttpRequest, version_id: int) -> HttpResponse:
         version = self.seen(request, version_id)
-        attempt(request, lambda: publishing.archive(version, by=by(request)), _t("보관했습니다."))
+        attempt(
+            request, lambda: publishing.archive(version, by=by(request)), gettext("보관했습니다.")
+        )
         return redirect(_url("change", version))
 
     def unschedule_view(self, request: HttpRequest, version_id: int) -> HttpResponse:
@@ -265,7 +267,7 @@ class VersionAdmin(StudioAdmin):
         attempt(
             request,
             lambda: publishing.unschedule(version, by=by(request)),
-            _t("예약을 취소했습니다."),
+            gettext("예약을 취소했습니다."),
         )
         return redirect(_url("publish", version))
 
@@ -392,7 +394,7 @@ class VersionAdmin(StudioAdmin):
             return attempt(
                 request,
                 lambda: publishing.schedule(version, at=values["go_live_at"], by=who),
-                _t("배포를 예약했습니다."),
+                gettext("배포를 예약했습니다."),
             )
         return attempt(
             request,
@@ -402,7 +404,7 @@ class VersionAdmin(StudioAdmin):
                 by=who,
                 break_glass=values["break_glass"],
             ),
-            _t("배포했습니다. 모든 서버에 2초 안에 적용됩니다."),
+            gettext("배포했습니다. 모든 서버에 2초 안에 적용됩니다."),
         )
 
     def _publish_page(
@@ -451,7 +453,7 @@ class VersionAdmin(StudioAdmin):
                     guardrails=form.guardrails,
                 )
             ),
-            _t("롤아웃을 시작했습니다."),
+            gettext("롤아웃을 시작했습니다."),
         ):
             return redirect(reverse("admin:prompts_rollout_change", args=[made[0].pk]))
         return redirect(_url("publish", version))
@@ -583,7 +585,7 @@ def _logged(slug: str, run: str) -> previews.Replayable:
     try:
         return previews.replayable(slug, UUID(run))
     except ValueError as error:
-        raise previews.NoSuchRun(_t("실행 번호가 아닙니다: %(run)s") % {"run": run}) from error
+        raise previews.NoSuchRun(gettext("실행 번호가 아닙니다: %(run)s") % {"run": run}) from error
 
 
 __all__ = ["VersionAdmin"]
