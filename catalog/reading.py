@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from django.db import connections
-from django.db.models import Count, IntegerField, Max, Model, QuerySet
+from django.db.models import Count, IntegerField, Max, Model, Q, QuerySet
 from django.db.models.expressions import RawSQL
 
 from catalog.models import Anime, BitBoolean, PlaylistSong, Song, SongLike
@@ -22,6 +24,8 @@ from engine.types import SongView
 
 #: Rows per round trip: short queries keep time-outs short and memory small.
 SONGS_PER_ROUND = 5_000
+#: Ids whose songs share a digest: what has to be read again when one of them changed.
+SONGS_PER_STRETCH = 500
 LIKES_PER_ROUND = 20_000
 #: Karaoke numbers and ids leave as 32-bit integers.
 INT32_MAX = 2**31 - 1
@@ -81,10 +85,13 @@ class Likes:
         )
 
 
-def read_songs() -> Iterator[SongView]:
-    """Yield every song, inactive ones too, in the order of their ids."""
+def read_songs(stretches: Sequence[int] | None = None) -> Iterator[SongView]:
+    """Yield every song, inactive ones too, in the order of their ids; or those of some stretches of ids."""
     columns = ("song_id", "tj_number", "ky_number", "created_at", "anime__title", *SONG_TEXTS)
     songs = Song.objects.order_by("song_id").values_list(*columns)
+    if stretches is not None:
+        wanted = [Q(song_id__range=_ids_of(stretch)) for stretch in stretches]
+        songs = songs.filter(reduce(or_, wanted, Q(pk=None)))
     for song_id, tj_number, ky_number, created_at, anime, *texts in _by_key(
         songs, "song_id", SONGS_PER_ROUND
     ):
@@ -96,6 +103,15 @@ def read_songs() -> Iterator[SongView]:
             anime=anime or "",
             **dict(zip(SONG_TEXTS, texts, strict=True)),
         )
+
+
+def ids_in(song_ids: Ids, stretches: Sequence[int]) -> set[int]:
+    """Those of the ids that lie in the stretches."""
+    return set(song_ids[np.isin(song_ids // SONGS_PER_STRETCH, stretches)].tolist())
+
+
+def _ids_of(stretch: int) -> tuple[int, int]:
+    return stretch * SONGS_PER_STRETCH, (stretch + 1) * SONGS_PER_STRETCH - 1
 
 
 def _karaoke_number(number: int | None) -> int | None:
@@ -242,32 +258,57 @@ def _last_writes() -> dict[str, str]:
 
 
 def songs_checksum() -> str:
-    """Return a digest of everything read of songs: equal content, equal digest.
+    """Return a digest of everything read of songs, by stretch of ids: equal content, equal digest.
 
     Costs one scan of the table, on the server where it can compute it, so it is asked only when
-    `read_marks` differ and now and then.
+    `read_marks` differ and now and then. `changed_stretches` tells where two of them differ.
     """
     if connections[catalog_alias()].vendor == "mysql":
-        return _checksum_on_server()
-    digest = 0
+        return json.dumps(_checksum_on_server())
+    digests: dict[int, int] = {}
     columns = (*SONG_NUMBERS, "created_at", "anime__title", *SONG_TEXTS)
     for row in _by_key(
         Song.objects.order_by("song_id").values_list(*columns), "song_id", SONGS_PER_ROUND
     ):
-        digest = zlib.crc32(repr(row).encode("utf-8", "replace"), digest)
-    return f"{digest}-{zlib.crc32(repr(read_inactive()).encode())}"
+        stretch = row[0] // SONGS_PER_STRETCH
+        said = repr(row).encode("utf-8", "replace")
+        digests[stretch] = zlib.crc32(said, digests.get(stretch, 0))
+    inactive = zlib.crc32(repr(read_inactive()).encode())
+    return json.dumps({"songs": {str(key): crc for key, crc in digests.items()}, "off": inactive})
 
 
-def _checksum_on_server() -> str:
+def changed_stretches(before: str, after: str) -> list[int] | None:
+    """The stretches of ids in which songs differ; None when that can't be told."""
+    try:
+        one, other = json.loads(before), json.loads(after)
+        if one.get("anime") != other.get("anime"):
+            return None  # the name of a work stands on songs of any stretch
+        names = {*one["songs"], *other["songs"]}
+        return sorted(int(n) for n in names if one["songs"].get(n) != other["songs"].get(n))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _checksum_on_server() -> dict[str, Any]:
     names = [*SONG_NUMBERS, *SONG_TEXTS, "created_at"]
     if has_is_active(catalog_alias()):
         names.append("is_active")
     joined = ", '|', ".join(f"COALESCE(HEX(song.{name}), '-')" for name in names)
-    song = Song.objects.aggregate(n=Count("pk"), sum=_Crc(joined))
+    stretch = RawSQL(f"song.song_id DIV {SONGS_PER_STRETCH}", (), output_field=IntegerField())
+    songs = (
+        Song.objects.annotate(stretch=stretch)
+        .values("stretch")
+        .annotate(n=Count("pk"), sum=_Crc(joined))
+        .order_by()
+        .values_list("stretch", "n", "sum")
+    )
     anime = Anime.objects.aggregate(
         n=Count("pk"), sum=_Crc("anime.anime_id, '|', HEX(anime.title)")
     )
-    return json.dumps([song["n"], str(song["sum"]), anime["n"], str(anime["sum"])])
+    return {
+        "songs": {str(stretch): f"{n} {crc}" for stretch, n, crc in songs},
+        "anime": [anime["n"], str(anime["sum"])],
+    }
 
 
 class _Crc(RawSQL):

@@ -28,6 +28,7 @@ from django.db import close_old_connections, connections
 from catalog import reading
 from catalog.queries import DATABASE_FAULTS, catalog_alias, guard
 from engine.catalog import FORMAT, Catalog, CatalogDamaged
+from engine.patching import CannotPatch, patched
 from engine.search import SearchIndex
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,11 @@ COMPARE_EVERY_S = 600.0
 #: From this size on a child process builds: neither its memory nor its CPU are the serving process's.
 BUILD_IN_CHILD_FROM_SONGS = 20_000
 BUILD_TIMEOUT_S = 15 * 60
+BUILD_COMMAND = (sys.executable, "-m", "catalog.building")
+#: From this size on a change of a few songs is shown at once, before the whole is built anew.
+PATCH_FROM_SONGS = 20_000
+#: More stretches of ids than this are no small change.
+MOST_STRETCHES = 20
 KEEP = 2
 
 
@@ -203,15 +209,35 @@ class Snapshots:
             with self._host_lock():
                 self._build_if_changed(now=False)
             return
-        command = [sys.executable, "-m", "catalog.building"]
-        subprocess.run(command, check=True, timeout=BUILD_TIMEOUT_S, cwd=settings.BASE_DIR)
+        with subprocess.Popen(BUILD_COMMAND, cwd=settings.BASE_DIR) as child:
+            try:
+                self._follow(child)
+            finally:
+                child.kill()
+        if child.returncode:
+            raise subprocess.CalledProcessError(child.returncode, BUILD_COMMAND)
+
+    def _follow(self, child: subprocess.Popen[bytes]) -> None:
+        """Take over what the child publishes, the quick patch first, until it ends."""
+        until = time.monotonic() + BUILD_TIMEOUT_S
+        while time.monotonic() < until:
+            try:
+                child.wait(LOOK_EVERY_S)
+            except subprocess.TimeoutExpired:
+                self._load_newest()
+                continue
+            return
+        raise subprocess.TimeoutExpired(child.args, BUILD_TIMEOUT_S)
 
     # --- building -----------------------------------------------------------------------------
 
     def _build_if_changed(self, *, now: bool) -> None:
         """Build what changed. The caller holds the host's lock."""
         # Marks and checksum are read before the rows: a change meanwhile shows at the next look.
-        changed, checked = self._compared(self._read_checked(), now=now)
+        before = self._read_checked()
+        changed, checked = self._compared(before, now=now)
+        if changed == "songs":
+            self._show_at_once(before.checksum, checked.checksum)
         if changed:
             likes = self._stored_likes() if changed == "songs" else None
             if likes is None:
@@ -219,6 +245,28 @@ class Snapshots:
                 likes = reading.read_likes()
             self._publish(self._catalog(changed, likes), likes)
         self._write_checked(checked)
+
+    def _show_at_once(self, before: str, after: str) -> None:
+        """Publish the newest catalog with the songs of the changed stretches in their new form."""
+        newest, stretches = self._newest(), reading.changed_stretches(before, after)
+        if newest is None or stretches is None or len(stretches) > MOST_STRETCHES:
+            return
+        try:
+            catalog = Catalog.load(newest / "catalog")
+            if catalog.n < PATCH_FROM_SONGS:
+                return
+            songs = list(reading.read_songs(stretches))
+            gone = reading.ids_in(catalog.song_ids, stretches) - {song.song_id for song in songs}
+            hidden = [*reading.read_inactive(), *gone]
+            now_known = patched(catalog, songs, inactive=hidden, now=datetime.now(UTC))
+            search = SearchIndex.load(newest / "search", catalog)
+        except (CatalogDamaged, CannotPatch) as error:
+            log.info("The change waits for the whole catalog: %s", error)
+            return
+        with self._draft(now_known) as draft:
+            now_known.save(draft / "catalog")
+            search.serving(now_known).save(draft / "search")
+            shutil.copytree(newest / "likes", draft / "likes")
 
     def _compared(self, checked: Checked, *, now: bool) -> tuple[str, Checked]:
         """Return "songs", "likes" or "", and what to remember of this look."""
@@ -256,12 +304,18 @@ class Snapshots:
 
     def _publish(self, catalog: Catalog, likes: reading.Likes) -> None:
         """Write beside the old ones and rename: a reader sees all of it or nothing."""
-        assert self._directory
-        draft = Path(tempfile.mkdtemp(prefix=".building-", dir=self._directory))
-        try:
+        with self._draft(catalog) as draft:
             catalog.save(draft / "catalog")
             self._index(catalog).save(draft / "search")
             likes.save(draft / "likes")
+
+    @contextmanager
+    def _draft(self, catalog: Catalog) -> Iterator[Path]:
+        """A folder that becomes the newest snapshot when all of it is written."""
+        assert self._directory
+        draft = Path(tempfile.mkdtemp(prefix=".building-", dir=self._directory))
+        try:
+            yield draft
             draft.chmod(0o755)
             draft.rename(self._directory / f"{time.time_ns():020d}-{catalog.version}")
         except BaseException:

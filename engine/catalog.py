@@ -222,7 +222,7 @@ class Catalog:
         corpus = Corpus(
             song_ids=ids,
             features=features,
-            recency=_recency(columns.created_s, now),
+            recency=recency_of(columns.created_s, now),
             artist_code=columns.terms["artist"].leading,
             **behaviour.corpus,
         )
@@ -246,7 +246,7 @@ class Catalog:
         behaviour = _behaviour(
             self.song_ids, _like_events(likes), _playlist_events(playlist_songs), now
         )
-        recency = _recency(self.created_s, now)
+        recency = recency_of(self.created_s, now)
         corpus = replace(self.corpus, recency=recency, **behaviour.corpus)
         return replace(
             self,
@@ -485,6 +485,11 @@ def _sparse(arrays: dict[str, Array], name: str, shape: tuple[int, int]) -> csr_
     return csr_matrix(parts, shape=shape, copy=False)
 
 
+def created_second(song: SongView) -> int:
+    """Epoch seconds; the least int64 without a date."""
+    return int(song.created_at.timestamp()) if song.created_at else _NO_DATE
+
+
 class _Columns:
     """The songs' own columns while a catalog is built. Each distinct string is looked at once."""
 
@@ -493,9 +498,7 @@ class _Columns:
         self.song_ids = np.array([song.song_id for song in songs], np.int64)
         self.tj_numbers = np.array([song.tj_number or 0 for song in songs], np.int32)
         self.ky_numbers = np.array([song.ky_number or 0 for song in songs], np.int32)
-        self.created_s = np.array(
-            [int(s.created_at.timestamp()) if s.created_at else _NO_DATE for s in songs], np.int64
-        )
+        self.created_s = np.array([created_second(song) for song in songs], np.int64)
         self.terms = {
             "artist": self._artists(),
             "anime": self._values("anime", lambda value: [value] if value else []),
@@ -721,10 +724,10 @@ class _Bag:
         idf = np.log1p(self.n / np.maximum(df[kept], 1))
         data = (weights * idf[columns]).astype(np.float32)
         matrix = csr_matrix((data, (rows, columns)), shape=(self.n, len(kept)), dtype=np.float32)
-        return _unit_rows(matrix)
+        return unit_rows(matrix)
 
 
-def _unit_rows(matrix: csr_matrix) -> csr_matrix:
+def unit_rows(matrix: csr_matrix) -> csr_matrix:
     norms = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
     matrix.data /= np.repeat(np.maximum(norms, 1e-9), np.diff(matrix.indptr)).astype(np.float32)
     return matrix
@@ -861,7 +864,7 @@ def _trend(rows: Array, age_days: Array, undated: Mask, n: int) -> Floats:
     return np.log((recent + 1) / (expected + 1)).astype(np.float32)
 
 
-def _recency(created_s: Ids, now: datetime) -> Floats:
+def recency_of(created_s: Ids, now: datetime) -> Floats:
     """(n,) 1 = added today, halved every two months; 0 without a date."""
     age_days = np.maximum((now.timestamp() - created_s.astype(np.float64)) / _DAY_S, 0)
     fresh = np.exp2(-age_days / RECENCY_HALF_LIFE_DAYS)

@@ -6,7 +6,7 @@ import json
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
@@ -125,6 +125,10 @@ class SearchIndex:
             initials=packed,
             initials_ends=ends,
         )
+
+    def serving(self, catalog: Catalog) -> SearchIndex:
+        """The same index over a catalog whose first songs are these (`patching.patched`)."""
+        return replace(self, catalog=catalog)
 
     def save(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)

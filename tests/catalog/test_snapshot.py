@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -64,6 +65,40 @@ def test_a_new_an_edited_and_a_removed_song_show_at_the_next_look(snapshots, as_
     snapshots.look()
     assert snapshots.current().catalog.song_ids.tolist() == [first.pk, third.pk]
     assert snapshots.current().version != before.version
+
+
+def test_in_a_large_catalog_a_change_shows_before_the_whole_is_built(
+    snapshots, as_if_due, monkeypatch
+):
+    first, second = SongFactory(title_jp="一"), SongFactory(title_jp="二")
+    snapshots.current()
+    monkeypatch.setattr(snapshot, "PATCH_FROM_SONGS", 0)
+    monkeypatch.setattr(snapshot, "_whole_catalog", _too_slow)
+    Song.objects.filter(pk=first.pk).update(title_jp="壱")
+    Song.objects.filter(pk=second.pk).delete()
+    third = SongFactory(title_jp="三")
+    with pytest.raises(TimeoutError):
+        snapshots.look()
+    snapshots._load_newest()
+    catalog = snapshots.current().catalog
+    shown = [catalog.view(row).title_jp for row in range(catalog.n) if catalog.active[row]]
+    assert shown == ["壱", "三"]
+    assert catalog.song_ids.tolist() == [first.pk, second.pk, third.pk]
+
+
+def _too_slow(_likes: reading.Likes) -> None:
+    raise TimeoutError
+
+
+def test_only_the_stretches_that_changed_are_named():
+    SongFactory(song_id=1), SongFactory(song_id=700), SongFactory(song_id=5_000)
+    before = reading.songs_checksum()
+    assert reading.changed_stretches(before, before) == []
+    Song.objects.filter(pk=700).update(mood="밝은")
+    Song.objects.filter(pk=5_000).delete()
+    assert reading.changed_stretches(before, reading.songs_checksum()) == [1, 10]
+    assert [song.song_id for song in reading.read_songs([0, 1])] == [1, 700]
+    assert reading.changed_stretches("of another release", before) is None
 
 
 def test_an_unchanged_catalog_is_not_built_again(snapshots, as_if_due):
@@ -231,15 +266,58 @@ def test_one_process_of_a_host_looks_at_a_time(snapshots, as_if_due):
     assert snapshots.current().catalog.n == 2
 
 
-def test_a_large_catalog_is_built_by_a_child_process(snapshots, as_if_due, monkeypatch):
+@pytest.fixture
+def built_apart(as_if_due, monkeypatch) -> Callable[[str], None]:
+    """Have a child process run this program instead of a build."""
+    monkeypatch.setattr(snapshot, "BUILD_IN_CHILD_FROM_SONGS", 1)
+    monkeypatch.setattr(snapshot, "LOOK_EVERY_S", 0.05)
+
+    def by(program: str) -> None:
+        monkeypatch.setattr(snapshot, "BUILD_COMMAND", (sys.executable, "-c", program))
+
+    return by
+
+
+def test_a_large_catalog_is_built_by_a_child_process(snapshots, built_apart, tmp_path):
+    assert snapshot.BUILD_COMMAND[1:] == ("-m", "catalog.building")
     SongFactory()
     snapshots.current()
     SongFactory()
-    monkeypatch.setattr(snapshot, "BUILD_IN_CHILD_FROM_SONGS", 1)
-    called: list[list[str]] = []
-    monkeypatch.setattr(snapshot.subprocess, "run", lambda command, **_: called.append(command))
+    built_apart(f"open({str(tmp_path / 'built')!r}, 'w').close()")
     snapshots.look()
-    assert [command[-1] for command in called] == ["catalog.building"]
+    assert (tmp_path / "built").exists()
+    built_apart("raise SystemExit(3)")
+    with pytest.raises(subprocess.CalledProcessError):
+        snapshots.look()
+
+
+def test_what_the_child_publishes_is_taken_over_before_it_ends(snapshots, built_apart, tmp_path):
+    SongFactory()
+    snapshots.current()
+    [newest] = snapshots._finished()
+    newer = newest.with_name(f"{time.time_ns():020d}-patched")
+    SongFactory()
+    # Publishes, and ends only when the process that serves has taken it over.
+    built_apart(
+        "import pathlib, shutil, time\n"
+        f"shutil.copytree({str(newest)!r}, {str(tmp_path / 'draft')!r})\n"
+        f"pathlib.Path({str(tmp_path / 'draft')!r}).rename({str(newer)!r})\n"
+        f"taken = pathlib.Path({str(tmp_path / 'taken')!r})\n"
+        "until = time.monotonic() + 20\n"
+        "while not taken.exists() and time.monotonic() < until: time.sleep(0.02)\n"
+        "raise SystemExit(0 if taken.exists() else 4)"
+    )
+    load = snapshots._load_newest
+
+    def load_and_tell() -> bool:
+        loaded = load()
+        if snapshots._name == newer.name:
+            (tmp_path / "taken").touch()
+        return loaded
+
+    snapshots._load_newest = load_and_tell
+    snapshots.look()
+    assert snapshots._name == newer.name
 
 
 def test_current_costs_nothing_once_loaded(snapshots, django_assert_num_queries):
