@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench import readme
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -28,3 +30,8 @@ def test_the_table_of_settings_is_the_codes_own() -> None:
     assert done.returncode == 0, (
         f"README.md lists other settings than songs_ai/settings.py: run `python -m songs_ai.readme`.\n{done.stderr}"
     )
+
+
+def test_the_figures_are_the_results_own() -> None:
+    text = readme.README.read_text("utf-8")
+    assert readme.written(text) == text, "Run `python bench/readme.py`."

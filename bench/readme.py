@@ -1,0 +1,155 @@
+"""Writes the README's figures from bench/results: `python bench/readme.py`. A test holds both equal.
+
+Each row names the command that made it. A figure whose file is not there has no row.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+README, RESULTS = ROOT / "README.md", ROOT / "bench" / "results"
+BEGIN, END = "<!-- figures: begin -->\n", "<!-- figures: end -->"
+BASELINES = ("popularity", "item_knn", "rp3", "als", "ease")
+#: What is measured, what came out, what stands beside it in the same run.
+Row = tuple[str, str, str]
+
+
+# --- Quality --------------------------------------------------------------------------------------
+def quality(found: dict[str, Any]) -> Iterator[Row]:
+    seeds = [
+        run["models"]
+        for name, run in found.items()
+        if name.startswith("hetrec-") and "no" not in name
+    ]
+    plain = [run["models"] for name, run in found.items() if name.startswith("hetrec-no-tags-")]
+    yield _beside_best(f"Last.fm HetRec, NDCG@10 (tags; {len(seeds)} seeds)", seeds, "ndcg@10")
+    yield _beside_best("… NDCG@20", seeds, "ndcg@20")
+    yield _beside_best("… NDCG@10 without tags", plain, "ndcg@10")
+    yield (
+        "… coverage@20",
+        f"{_mean(seeds, 'songs_ai', 'coverage@20'):.2f}",
+        "share of all songs that are recommended to somebody",
+    )
+    sittings = found["utawaku"]["models"]
+    mix = sittings["ease_history_artist"]
+    for metric in ("recall@20", "ndcg@20"):
+        yield (
+            f"Second half of {found['utawaku']['lists']} karaoke sittings, {metric}",
+            f"{sittings['songs_ai'][metric]:.3f}",
+            f"EASE + own history + artist {mix[metric]:.3f}, EASE {sittings['ease'][metric]:.3f}",
+        )
+
+
+def _mean(runs: list[dict[str, Any]], model: str, metric: str) -> float:
+    return statistics.mean(run[model][metric] for run in runs)
+
+
+def _beside_best(what: str, runs: list[dict[str, Any]], metric: str) -> Row:
+    best = max(BASELINES, key=lambda name: _mean(runs, name, metric))
+    ours, theirs = _mean(runs, "songs_ai", metric), _mean(runs, best, metric)
+    return what, f"{ours:.3f}", f"best single model ({best}) {theirs:.3f}: +{ours / theirs - 1:.0%}"
+
+
+# --- The queue and the batches --------------------------------------------------------------------
+def survive(found: dict[str, Any]) -> Iterator[Row]:
+    yield (
+        f"{found['jobs']:,} queued jobs while consumer, workers, Redis, MariaDB and RabbitMQ are killed",
+        f"{found['succeeded'] + found['failed_with_code']:,} ended, {found['missing_or_open']} missing",
+        f"{found['with_two_results']} with two results, {found['left_in_queue']} left in the queue",
+    )
+
+
+def nightly(found: dict[str, Any]) -> Iterator[Row]:
+    first, second, trained = found["first"], found["second"], found["after_training"]
+    yield (
+        f"Nightly regeneration of {first['planned']:,} members, two worker processes, with the model",
+        f"{first['seconds']:.0f} s",
+        f"{first['model_calls']:,} model calls; the replaced service: 9 h",
+    )
+    yield (
+        "… again, 5 % of the members changed",
+        f"{second['model_calls']} model calls",
+        f"{trained['model_calls']} after a training; killed halfway and restarted: "
+        f"{found['killed_halfway']['model_calls']:,} of {found['killed_halfway']['needed']:,} calls",
+    )
+
+
+def drain(found: dict[str, Any]) -> Iterator[Row]:
+    yield (
+        f"p99 of 20 `/recommend` a second while {found['members']:,} members are regenerated",
+        f"{found['ratio']:.1f} × idle",
+        f"{found['drained_per_second']:.1f} members a second meanwhile",
+    )
+
+
+def throughput(found: dict[str, Any]) -> Iterator[Row]:
+    yield (
+        "Queued jobs a second, without the model",
+        f"{found['per_second']:.0f}",
+        f"{found['processes']} worker processes",
+    )
+
+
+def sync(found: dict[str, Any]) -> Iterator[Row]:
+    looks = found["looks"]
+    yield (
+        f"Finding changed likes among {found['likes']:,}",
+        f"{looks['nothing changed']['seconds']:.1f} s when nothing changed",
+        f"{looks['300 unliked']['seconds']:.1f} s after 300 unlikes",
+    )
+
+
+# --- The studio -----------------------------------------------------------------------------------
+def studio(found: dict[str, Any]) -> Iterator[Row]:
+    for database, one in found.items():
+        pages = {name: page for name, page in one["pages"].items() if name != "stock list"}
+        slowest = max(pages, key=lambda name: pages[name]["ratio"])
+        yield (
+            f"Slowest studio page at {one['runs']:,} runs ({database})",
+            f"{pages[slowest]['ratio']:.1f} × the stock admin's list",
+            f"“{slowest}”; at most {max(page['queries'] for page in pages.values())} queries a page",
+        )
+        yield (
+            f"Publish until effective in four processes, p99 ({database})",
+            f"{one['publish']['p99_s']:.1f} s",
+            f"resolve and render: p99 {one['resolve']['p99_ms']:.2f} ms, no query",
+        )
+
+
+#: Result file, the command that writes it, the rows it gives.
+SOURCES: tuple[tuple[str, str, Callable[[dict[str, Any]], Iterator[Row]]], ...] = (
+    ("quality", "bench/quality.py", quality),
+    ("jobs-survive", "bench/jobs.py survive", survive),
+    ("jobs-throughput", "bench/jobs.py throughput", throughput),
+    ("jobs-nightly", "bench/jobs.py nightly", nightly),
+    ("jobs-drain", "bench/jobs.py drain", drain),
+    ("jobs-sync", "bench/jobs.py sync", sync),
+    ("studio", "bench/studio.py", studio),
+)
+
+
+def table() -> str:
+    """Markdown; two cores shared with the load, so read the ratios."""
+    lines = ["| what | Songs AI | beside it | made by |", "|---|---|---|---|"]
+    for name, command, rows in SOURCES:
+        path = RESULTS / f"{name}.json"
+        if path.exists():
+            for what, ours, beside in rows(json.loads(path.read_text("utf-8"))):
+                lines.append(f"| {what} | {ours} | {beside} | `{command}` |")
+    return "\n".join(lines) + "\n"
+
+
+def written(text: str) -> str:
+    """The README with the figures as the results have them."""
+    before, _begin, rest = text.partition(BEGIN)
+    _old, _end, after = rest.partition(END)
+    return f"{before}{BEGIN}{table()}{END}{after}"
+
+
+if __name__ == "__main__":
+    README.write_text(written(README.read_text("utf-8")), "utf-8")
