@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,9 @@ from .work import NO_MODEL, SEOUL, Work
 log = logging.getLogger(__name__)
 #: Candidates that a run keeps for replay, evaluation and the admin.
 SNAPSHOT_SONGS = 100
+#: Slates a process computes at a time. More would not be ready sooner (one interpreter), and each of them
+#: would hold up the cached reads beside it.
+_computing = threading.BoundedSemaphore(2)
 
 
 def deadline_s(request: Request) -> float:
@@ -48,7 +52,7 @@ def computed(work: Work, *, kept: store.Meta | None = None, because: str = "") -
     """
     tell = work.request.progress or _nobody
     tell(20)
-    with work.clock.part("engine"):
+    with work.clock.part("engine"), _computing:
         slate = engine.recommend(
             work.query(),
             catalog=work.state.snapshot.catalog,

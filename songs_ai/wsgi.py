@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
@@ -17,6 +18,8 @@ from recommendations.hotpath import HotPath  # noqa: E402
 from songs_ai.bodies import WholeBodies  # noqa: E402
 
 application = WholeBodies(HotPath(django_application))
+# A cached read waits for its turn at the interpreter; beside a thread that computes, a turn is as long as this.
+sys.setswitchinterval(0.001)
 
 logging.getLogger(__name__).info("%s", access.summary())
 if not settings.TESTING:
