@@ -65,17 +65,18 @@ def survive(found: dict[str, Any]) -> Iterator[Row]:
 
 
 def nightly(found: dict[str, Any]) -> Iterator[Row]:
-    first, second, trained = found["first"], found["second"], found["after_training"]
+    first, killed = found["first"], found["killed_halfway"]
+    second = found["second_after_training_with_5_percent_changed"]
     yield (
         f"Nightly regeneration of {first['planned']:,} members, two worker processes, with the model",
         f"{first['seconds']:.0f} s",
         f"{first['model_calls']:,} model calls; the replaced service: 9 h",
     )
     yield (
-        "… again, 5 % of the members changed",
+        "… again after a training, 5 % of the members changed",
         f"{second['model_calls']} model calls",
-        f"{trained['model_calls']} after a training; killed halfway and restarted: "
-        f"{found['killed_halfway']['model_calls']:,} of {found['killed_halfway']['needed']:,} calls",
+        f"{found['third_with_nothing_changed']['model_calls']} when nothing changed; killed halfway: "
+        f"{killed['repeated']} calls repeated, {killed['in_flight_at_most']} were in flight at most",
     )
 
 
@@ -104,6 +105,72 @@ def sync(found: dict[str, Any]) -> Iterator[Row]:
     )
 
 
+# --- Speed ----------------------------------------------------------------------------------------
+def speed(found: dict[str, Any]) -> Iterator[Row]:
+    cached = found["cached"]
+    most = max(cached["ours, L1 hit"], key=int)
+    ours, static, old = (
+        cached[name][most] for name in ("ours, L1 hit", "static answer", "stand-in")
+    )
+    yield (
+        f"Cached reads a second, {most} connections, one process, {cached['bytes'] / 1000:.0f} KB",
+        f"{ours['per_s']:,.0f}",
+        f"{ours['per_s'] / static['per_s']:.2f} of a static answer; {ours['per_s'] / old['per_s']:.0f} × the "
+        f"stand-in{_unless(cached['valid'])}",
+    )
+    yield (
+        "… p99",
+        f"{ours['p99_ms']:.0f} ms",
+        f"stand-in {old['p99_ms']:.0f} ms: {old['p99_ms'] / ours['p99_ms']:.1f} × ours{_unless(cached['valid'])}",
+    )
+    for name in ("ours, L2 hit", "ours, 304", "ours, 404"):
+        yield (
+            f"… {name.removeprefix('ours, ')}",
+            f"{cached[name][most]['per_s']:,.0f} a second",
+            "same run",
+        )
+    for songs, cold in found["cold"].items():
+        yield (
+            f"Cold answer without the model, {int(songs):,} songs, p50 / p99",
+            f"{cold['ours_s'] * 1000:.0f} / {cold['ours_p99_s'] * 1000:.0f} ms",
+            f"stand-in {cold['stand_in_s'] * 1000:,.0f} ms: {cold['ratio']:.0f} ×{_unless(cold['valid'])}; "
+            f"process {cold['rss_mib']:.0f} MiB",
+        )
+
+
+def _unless(valid: bool) -> str:
+    return "" if valid else " (invalid: the stand-in is not within 30 % of the replaced service)"
+
+
+def pressure(found: dict[str, Any]) -> Iterator[Row]:
+    processes, model = found["processes"], found["model"]
+    yield (
+        "Cached reads per second of server CPU, two processes",
+        f"{processes['cpu ratio']:.2f} of one",
+        f"by the clock {processes['wall ratio']:.2f} on {processes['cores']} cores that also make the load",
+    )
+    yield (
+        "Cold answer with the model",
+        f"{model['cold_s']:.1f} s",
+        f"at most {model['prompt_tokens']:,} prompt and {model['output_tokens']} output tokens; replaced service 31.8 s, 7,700, 2,140",
+    )
+    for waiting, one in found["hanging"].items():
+        yield (
+            f"Cached p99 while {waiting} cold requests meet a hanging model",
+            f"{one['ratio']:.1f} × idle",
+            f"{one['p99_ms']:.0f} ms, idle {one['idle_p99_ms']:.0f} ms",
+        )
+
+
+def changes(found: dict[str, Any]) -> Iterator[Row]:
+    yield (
+        f"A new song shows in every process, {found['songs']:,} songs",
+        f"{found['median_s']:.0f} s",
+        ", ".join(f"{seconds:g} s" for seconds in found["seconds"])
+        + " (one that falls into a whole build waits for it)",
+    )
+
+
 # --- The studio -----------------------------------------------------------------------------------
 def studio(found: dict[str, Any]) -> Iterator[Row]:
     for database, one in found.items():
@@ -124,6 +191,9 @@ def studio(found: dict[str, Any]) -> Iterator[Row]:
 #: Result file, the command that writes it, the rows it gives.
 SOURCES: tuple[tuple[str, str, Callable[[dict[str, Any]], Iterator[Row]]], ...] = (
     ("quality", "bench/quality.py", quality),
+    ("speed", "bench/speed.py", speed),
+    ("pressure", "bench/pressure.py", pressure),
+    ("changes", "bench/changes.py", changes),
     ("jobs-survive", "bench/jobs.py survive", survive),
     ("jobs-throughput", "bench/jobs.py throughput", throughput),
     ("jobs-nightly", "bench/jobs.py nightly", nightly),
