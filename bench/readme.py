@@ -190,16 +190,16 @@ def studio(found: dict[str, Any]) -> Iterator[Row]:
 
 #: Result file, the command that writes it, the rows it gives.
 SOURCES: tuple[tuple[str, str, Callable[[dict[str, Any]], Iterator[Row]]], ...] = (
-    ("quality", "bench/quality.py", quality),
-    ("speed", "bench/speed.py", speed),
-    ("pressure", "bench/pressure.py", pressure),
-    ("changes", "bench/changes.py", changes),
-    ("jobs-survive", "bench/jobs.py survive", survive),
-    ("jobs-throughput", "bench/jobs.py throughput", throughput),
-    ("jobs-nightly", "bench/jobs.py nightly", nightly),
-    ("jobs-drain", "bench/jobs.py drain", drain),
-    ("jobs-sync", "bench/jobs.py sync", sync),
-    ("studio", "bench/studio.py", studio),
+    ("quality", "SHARED_DATA=… python bench/quality.py", quality),
+    ("speed", "python bench/speed.py", speed),
+    ("pressure", "python bench/pressure.py", pressure),
+    ("changes", "python bench/changes.py", changes),
+    ("jobs-survive", "python bench/jobs.py survive", survive),
+    ("jobs-throughput", "python bench/jobs.py throughput", throughput),
+    ("jobs-nightly", "python bench/jobs.py nightly", nightly),
+    ("jobs-drain", "python bench/jobs.py drain", drain),
+    ("jobs-sync", "python bench/jobs.py sync", sync),
+    ("studio", "python bench/studio.py", studio),
 )
 
 

@@ -7,6 +7,7 @@ makes them comparable.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -202,11 +203,12 @@ class Scorer(Protocol):
 
 
 @dataclass(frozen=True)
-class _OneByOne:
+class _OneByOne(ABC):
     """Batch scoring for scorers that gain nothing from it, and no shares."""
 
+    @abstractmethod
     def scores(self, known: Known) -> Floats:
-        raise NotImplementedError
+        """(n,) as every scorer's."""
 
     def scores_many(self, knowns: Sequence[Known]) -> Floats:
         return np.stack([self.scores(known) for known in knowns])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
@@ -58,11 +60,12 @@ def als_factors(corpus: Corpus, seed: int = 3) -> Floats:
     )
 
 
-class ScorerConformance:
+class ScorerConformance(ABC):
     """Inherited by one class per scorer."""
 
+    @abstractmethod
     def make(self, corpus: Corpus) -> Scorer:
-        raise NotImplementedError
+        """The scorer under test, fitted on the corpus."""
 
     @pytest.fixture
     def scorer(self, corpus: Corpus) -> Scorer:
