@@ -185,6 +185,12 @@ def _recommendation(member_id: int) -> tuple[dict[str, Any], float]:
     return json.loads(body), milliseconds
 
 
+def _reason(run_id: str, song_id: int) -> str:
+    """Why a song is in a run; "" when that can't be told now."""
+    status, body = _call("GET", f"/recommend/{run_id}/why?song_id={song_id}")
+    return str(json.loads(body).get("reason", "")) if status == 200 else ""
+
+
 def _numbers(song: dict[str, Any]) -> str:
     shown = [
         f"{vendor} {song[key]}"
@@ -201,6 +207,9 @@ def _readable(answer: dict[str, Any], *, member_id: int, milliseconds: float) ->
     ]
     reasons = {song["song_id"]: song["reason"] for song in answer["candidates"]}
     for group in answer["groups"][:SHOWN_GROUPS]:
+        for song in group["songs"][:SHOWN_SONGS]:
+            if song["song_id"] not in reasons:  # a shelf may hold songs that are no quick picks
+                reasons[song["song_id"]] = _reason(answer["run_id"], song["song_id"])
         lines.append(f"\n  ♪ {group['tagline']}   [{group['label']}]")
         lines += [_song_line(song, reasons) for song in group["songs"][:SHOWN_SONGS]]
     lines.append("\n  빠른 선곡")
