@@ -75,6 +75,11 @@ class Texts:
     def __getitem__(self, number: int) -> str:
         return str(self._bytes[self._ends[number] : self._ends[number + 1]], "utf-8")
 
+    def many(self, numbers: Iterable[int]) -> list[str]:
+        """Faster than one by one."""
+        block, ends = self._bytes, self._ends
+        return [str(block[ends[number] : ends[number + 1]], "utf-8") for number in numbers]
+
     @cached_property
     def _bytes(self) -> memoryview:
         return np.ascontiguousarray(self.blob).data
@@ -617,7 +622,8 @@ class _Columns:
         ]
         titles: Array = places.reshape(titled.shape)
         coded = [
-            list(dict.fromkeys(code for n in row.tolist() for code in codes[n])) for row in titles
+            list(dict.fromkeys(chain.from_iterable(codes[n] for n in row)))
+            for row in titles.tolist()
         ]
         ptr = np.cumsum([0, *map(len, coded)], dtype=np.int64)
         return Terms(list(code_of), code_of, ptr, np.fromiter(chain(*coded), np.int32))
@@ -625,11 +631,11 @@ class _Columns:
 
 def _number_texts(songs: Sequence[SongView]) -> tuple[npt.NDArray[np.int32], list[str]]:
     """(n, len(TEXTS)) numbers and the distinct strings they stand for; number 0 is ""."""
-    number_of = {"": 0}
-    number = number_of.setdefault
-    columns = attrgetter(*TEXTS)
-    rows = [[number(value, len(number_of)) for value in columns(song)] for song in songs]
-    return np.array(rows, np.int32).reshape(len(rows), len(TEXTS)), list(number_of)
+    values = list(chain.from_iterable(map(attrgetter(*TEXTS), songs)))
+    strings = list(dict.fromkeys(chain(("",), values)))
+    number_of = {string: number for number, string in enumerate(strings)}
+    numbers = np.fromiter(map(number_of.__getitem__, values), np.int32, len(values))
+    return numbers.reshape(len(songs), len(TEXTS)), strings
 
 
 def _is_distinctive(title_key: str) -> bool:

@@ -469,9 +469,9 @@ def _keys(catalog: Catalog) -> tuple[list[str], npt.NDArray[np.int32]]:
     columns = [name for name, _ in _FIELDS if name not in _MADE]
     numbers = np.stack([catalog.column(name) for name in columns], axis=1)
     used, places = np.unique(numbers, return_inverse=True)
-    found = text.match_keys([catalog.texts[number] for number in used.tolist()])
+    found = text.match_keys(catalog.texts.many(used.tolist()))
     # Romaji comes from the kana reading; a title in kana only is its own reading.
-    kana = sorted({key for key in found if text.is_kana(key)})
+    kana = list(dict.fromkeys(filter(text.is_kana, found)))
     romaji_of = dict(zip(kana, text.romaji("\n".join(kana)).split("\n"), strict=bool(kana)))
     sound_of = _sounds_of(found, places.reshape(numbers.shape), columns)
     distinct = sorted({"", *found, *romaji_of.values(), *sound_of.values()})
@@ -493,7 +493,7 @@ def _sounds_of(found: list[str], places: Array, columns: list[str]) -> dict[str,
         columns.index(name)
         for name in ("title_kr", "title_yomi", "title_jp", "artist_kr", "artist")
     ]
-    keys = sorted({found[place] for place in np.unique(places[:, spoken]).tolist()} - {""})
+    keys = list({found[place]: None for place in np.unique(places[:, spoken]).tolist()})
     made = zip(keys, text.sounds(keys), strict=bool(keys))
     return {key: sound for key, sound in made if len(sound) >= _LEAST_SOUND}
 
@@ -546,7 +546,7 @@ def _initials(catalog: Catalog) -> tuple[npt.NDArray[np.uint8], Array]:
     """Initials of every song's Hangul names as "|…|…|", one byte each, and where each song begins."""
     columns: Array = np.stack([catalog.column(name) for name in _SPELLED], axis=1)
     used, places = np.unique(columns, return_inverse=True)
-    packed = _packed_initials([catalog.texts[number] for number in used.tolist()])
+    packed = _packed_initials(catalog.texts.many(used.tolist()))
     table: Array = places.reshape(columns.shape)
     lines = [
         b"|" + b"".join(packed[place] + b"|" for place in set(row.tolist()) if packed[place])
