@@ -150,7 +150,7 @@ def serve(made: Installation, name: str, target: str, *, workers: int = 1, **set
         "127.0.0.1",
     ]
     made.start(name, *command, "--port", str(port), "--workers", str(workers),
-               "--blocking-threads", "32", "--no-ws", **settings)  # fmt: skip
+               "--blocking-threads", "64", "--no-ws", **settings)  # fmt: skip
     wait_until(lambda: listens(port), name)
     return port
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connections, transaction
+from django.db import transaction
 
 from catalog.queries import DATABASE_FAULTS, guard
 from engine import recommend as engine
@@ -21,15 +20,13 @@ from prompts import services as prompts
 from . import curation, instruments, store
 from .models import Run, Source, Trigger
 from .requests import Answer, Request
+from .turns import let_connections_go, turn
 from .wire import WireGroup, candidate_song, group_song
 from .work import NO_MODEL, SEOUL, Work
 
 log = logging.getLogger(__name__)
 #: Candidates that a run keeps for replay, evaluation and the admin.
 SNAPSHOT_SONGS = 100
-#: Slates a process computes at a time. More would not be ready sooner (one interpreter), and each of them
-#: would hold up the cached reads beside it.
-_computing = threading.BoundedSemaphore(2)
 
 
 def deadline_s(request: Request) -> float:
@@ -52,7 +49,7 @@ def computed(work: Work, *, kept: store.Meta | None = None, because: str = "") -
     """
     tell = work.request.progress or _nobody
     tell(20)
-    with work.clock.part("engine"), _computing:
+    with turn(), work.clock.part("engine"):
         slate = engine.recommend(
             work.query(),
             catalog=work.state.snapshot.catalog,
@@ -99,7 +96,7 @@ def _kept(slate: Slate, meta: store.Meta) -> curation.Curated:
 
 def _asked(work: Work, slate: Slate) -> curation.Curated:
     request = work.request
-    _let_connections_go()
+    let_connections_go()
     with work.clock.part("model"):
         return curation.ask_model(
             slate,
@@ -119,13 +116,6 @@ def _taste_text(work: Work, slate: Slate) -> str:
     picture = work.picture
     kept = picture.taste_text or store.known_taste(work.request.member_key, picture.favorite_ids)
     return kept or curation.taste_sentence(slate)
-
-
-def _let_connections_go() -> None:
-    """A thread that waits for the model holds no database connection."""
-    for connection in connections.all(initialized_only=True):
-        if not connection.in_atomic_block:
-            connection.close()
 
 
 def _situation(request: Request) -> str:
@@ -203,10 +193,11 @@ class _Made:
     # -- what is kept of it --
     def keep(self) -> None:
         """Write the answer, then the run; a database that is away costs the record, not the answer."""
-        with self.work.clock.part("store"):
-            self._store_answer()
-        with self.work.clock.part("record"):
-            self._keep_records()
+        with turn():
+            with self.work.clock.part("store"):
+                self._store_answer()
+            with self.work.clock.part("record"):
+                self._keep_records()
 
     def _keep_records(self) -> None:
         try:

@@ -30,6 +30,7 @@ from .lease import single_flight
 from .making import computed, deadline_s, wants_model
 from .models import Run, Source, Trigger
 from .requests import Answer, NamedSong, Request
+from .turns import keep_few_connections, turn
 from .work import Work, resolved
 
 log = logging.getLogger(__name__)
@@ -54,8 +55,13 @@ def recommend(request: Request) -> Answer:
     the model, Redis, the broker or the database, an answer comes and says how it degraded.
     """
     with instruments.recommendation(strategy=request.strategy) as seen:
-        work = Work(request, now=timezone.now())
-        answer = _stored_answer(work) or _computed_once(work)
+        try:
+            with turn():
+                work = Work(request, now=timezone.now())
+                stored = _stored_answer(work)
+            answer = stored or _computed_once(work)
+        finally:
+            keep_few_connections()
         seen(source=answer.source, degraded=answer.degraded)
     if request.trigger == Trigger.API:
         impressions.served(request.member_key)

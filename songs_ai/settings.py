@@ -55,7 +55,7 @@ EMBEDDED = not (DATABASE_URL or REDIS_URL or RABBITMQ_URL)
 PORT = env.integer("PORT", 8000, least=1, most=65535, help="Port of the web server.")
 WEB_THREADS = env.integer(
     "WEB_THREADS",
-    32,
+    64,
     least=2,
     most=256,
     help="Threads of a web process; half of them may wait for the model.",

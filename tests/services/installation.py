@@ -248,7 +248,7 @@ class Installation:
             "web",
             *(sys.executable, "-m", "granian", "--interface", "wsgi"),
             *("songs_ai.wsgi:application", "--host", "127.0.0.1", "--port", str(self.web_port)),
-            *("--workers", str(workers), "--blocking-threads", "32", "--no-ws"),
+            *("--workers", str(workers), "--blocking-threads", "64", "--no-ws"),
         )
         wait_until(lambda: listens(self.web_port), "the web server")
         return web

@@ -1,0 +1,57 @@
+"""Lets few threads of a process work at a time on answers that have to be computed.
+
+More of them would not be ready sooner (there is one interpreter), and each would hold up the cached reads beside it.
+Waiting for the model or for somebody else's answer is no work: it happens outside of a turn.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from weakref import WeakSet
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+
+TURNS = 2
+#: Courtesy ends here: two requests that meet a slow database must not hold up all the others.
+PATIENCE_S = 1.0
+#: Database connections a process keeps open between requests; its threads are many more.
+KEPT_CONNECTIONS = 8
+
+_turns = threading.BoundedSemaphore(TURNS)
+_seen: WeakSet[BaseDatabaseWrapper] = WeakSet()
+
+
+@contextmanager
+def turn() -> Iterator[None]:
+    """Work when it is our turn, after `PATIENCE_S` in any case. Not to be nested."""
+    taken = _turns.acquire(timeout=PATIENCE_S)
+    try:
+        yield
+    finally:
+        if taken:
+            _turns.release()
+
+
+def let_connections_go() -> None:
+    """Close this thread's database connections: it is going to wait."""
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()
+
+
+def keep_few_connections() -> None:
+    """Close this thread's database connections when the process holds enough without them."""
+    if sum(other.connection is not None for other in tuple(_seen)) > KEPT_CONNECTIONS:
+        let_connections_go()
+
+
+def _note(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    _seen.add(connection)
+
+
+connection_created.connect(_note, dispatch_uid="turns")

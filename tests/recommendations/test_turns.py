@@ -1,0 +1,106 @@
+"""Few requests of a process compute at a time, on few database connections."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from django.db import connection
+
+from recommendations import curation, services, turns
+from recommendations.requests import Request
+from recommendations.turns import keep_few_connections, turn
+from tests.fake_model import FakeModel
+
+from .conftest import World
+
+
+def free_turns() -> int:
+    """How many turns nobody has."""
+    return turns._turns._value
+
+
+def test_no_more_than_a_few_work_at_a_time() -> None:
+    lock, at_once, most = threading.Lock(), 0, 0
+
+    def work() -> None:
+        nonlocal at_once, most
+        with turn():
+            with lock:
+                at_once += 1
+                most = max(most, at_once)
+            time.sleep(0.005)
+            with lock:
+                at_once -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == turns.TURNS
+    assert free_turns() == turns.TURNS
+
+
+def test_courtesy_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slow ones that keep all turns don't hold up the others for good, and no turn is given back twice."""
+    monkeypatch.setattr(turns, "PATIENCE_S", 0.01)
+    done = threading.Event()
+
+    def slow() -> None:
+        with turn():
+            done.wait(10)
+
+    threads = [threading.Thread(target=slow) for _ in range(turns.TURNS)]
+    for thread in threads:
+        thread.start()
+    while free_turns():
+        time.sleep(0.001)
+    with turn():
+        assert free_turns() == 0
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert free_turns() == turns.TURNS
+
+
+def test_who_waits_for_the_model_holds_no_turn(
+    world: World, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    asked = curation.ask_model
+
+    def ask(*args: object, **kwargs: object) -> object:
+        seen.append(free_turns())
+        return asked(*args, **kwargs)
+
+    monkeypatch.setattr(curation, "ask_model", ask)
+    answer = services.recommend(Request(member_key=world.alice))
+    assert answer.source == "model"
+    assert seen == [turns.TURNS]
+    assert free_turns() == turns.TURNS
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("more_than_kept", [False, True])
+def test_connections_beyond_those_kept_are_closed(
+    monkeypatch: pytest.MonkeyPatch, more_than_kept: bool
+) -> None:
+    closed: list[bool] = []
+    monkeypatch.setattr(turns, "let_connections_go", lambda: closed.append(True))
+    monkeypatch.setattr(turns, "KEPT_CONNECTIONS", 2)
+    monkeypatch.setattr(turns, "_seen", type(turns._seen)())
+    others = [connection.copy() for _ in range(3 if more_than_kept else 2)]
+    try:
+        for other in others:
+            other.connect()
+        keep_few_connections()
+        assert bool(closed) is more_than_kept
+        others[0].connection = None  # closed: counts no more (SQLite in memory ignores close())
+        closed.clear()
+        keep_few_connections()
+        assert not closed
+    finally:
+        for other in others:
+            other.close()
