@@ -1,31 +1,36 @@
-"""Measures the engine alone: build time, memory, and how long recommend and search take.
+"""Measures the engine alone: build time, training, memory, and how long recommend and search take.
 
     python -m bench.engine_scale --songs 100000 --likes 1000000
 
 Everything is synthetic and seeded. Times of requests are CPU time of one thread: what a core can do,
-whoever else uses the machine.
+whoever else uses the machine; those of building and training are CPU time of all threads. Building, training and serving
+have a process each: the third one maps what the others saved, as a web process does. Figures go to bench/results/engine.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
+import json
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from bench.machine import apart, memory_mib, peak_mib, probe_ms
 from engine.catalog import Catalog
-from engine.model import Model
+from engine.model import Model, TrainSettings
 from engine.recommend import recommend
 from engine.search import SearchIndex
 from engine.text import initials
 from engine.types import Query, SongView
 
+RESULTS = Path(__file__).parent / "results"
+Made = TypeVar("Made")
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 GENRES = (
     "J-pop",
@@ -91,20 +96,60 @@ def likes(songs_count: int, count: int, rng: np.random.Generator) -> tuple[np.nd
     return members + 1, chosen + 1, at_s
 
 
-def timed(name: str, work: Callable[[], object]) -> object:
-    started = time.perf_counter()
+# --- Building, training, serving: a process each --------------------------------------------------
+def built(folder: Path, n_songs: int, n_likes: int) -> dict[str, Any]:
+    """Save catalog and search index of that size; CPU seconds and peak memory."""
+    rng = np.random.default_rng(7)
+    views = list(songs(n_songs, rng))
+    liked = likes(n_songs, n_likes, rng)
+    catalog, catalog_s = spent(lambda: Catalog.build(views, likes=liked, now=NOW))
+    index, search_s = spent(lambda: SearchIndex.build(catalog))
+    catalog.save(folder / "catalog")
+    index.save(folder / "search")
+    return {
+        "catalog_cpu_s": catalog_s,
+        "search_index_cpu_s": search_s,
+        "build_peak_mib": round(peak_mib()),
+        "disk_mib": round(sum(file.stat().st_size for file in folder.rglob("*.npy")) / 2**20, 1),
+    }
+
+
+def trained(folder: Path, settings: TrainSettings) -> dict[str, Any]:
+    """Train on the saved catalog and save the model; seconds, CPU seconds and peak memory."""
+    corpus = Catalog.load(folder / "catalog").corpus
+    began = time.perf_counter()
+    model, cpu_s = spent(lambda: Model.train(corpus, settings=settings))
+    wall_s = round(time.perf_counter() - began, 1)
+    model.save(folder / "model")
+    return {
+        "train_s": wall_s,
+        "train_cpu_s": cpu_s,
+        "train_peak_mib": round(peak_mib()),
+        "coverage": model.coverage(),
+    }
+
+
+def served(folder: Path, count: int) -> dict[str, Any]:
+    """Recommend and search with what was saved, and nothing else in memory."""
+    rng = np.random.default_rng(11)
+    catalog = Catalog.load(folder / "catalog")
+    index = SearchIndex.load(folder / "search", catalog)
+    has_model = (folder / "model").exists()
+    model = Model.load(folder / "model") if has_model else Model.untrained(catalog.corpus)
+    found = measure_recommend(catalog, model, count, rng)
+    return found | {"search": measure_search(index, count, rng), "memory_mib": memory_mib()}
+
+
+def spent(work: Callable[[], Made]) -> tuple[Made, float]:
+    """What `work` made, and the CPU seconds of all threads it took."""
+    began = time.process_time()
     made = work()
-    print(f"{name:<28} {time.perf_counter() - started:8.2f} s   peak RSS {rss_mib():6.0f} MiB")
-    return made
+    return made, round(time.process_time() - began, 2)
 
 
-def rss_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def percentiles(name: str, times_s: list[float]) -> None:
-    p50, p90, p99 = np.percentile(np.array(times_s) * 1000, [50, 90, 99])
-    print(f"{name:<28} p50 {p50:7.2f}  p90 {p90:7.2f}  p99 {p99:7.2f} ms  (n={len(times_s)})")
+def percentiles(times_s: list[float]) -> dict[str, float]:
+    p50, p99 = np.percentile(np.array(times_s) * 1000, [50, 99])
+    return {"p50_ms": round(float(p50), 2), "p99_ms": round(float(p99), 2)}
 
 
 def queries(catalog: Catalog, count: int, rng: np.random.Generator) -> Iterator[Query]:
@@ -117,35 +162,39 @@ def queries(catalog: Catalog, count: int, rng: np.random.Generator) -> Iterator[
         yield Query(member_key=str(member), favorite_ids=ids, now=NOW, seed=number)
 
 
-def measure_recommend(catalog: Catalog, model: Model, count: int, rng: np.random.Generator) -> None:
-    took, steps = [], {}
+def measure_recommend(
+    catalog: Catalog, model: Model, count: int, rng: np.random.Generator
+) -> dict[str, Any]:
+    """CPU time of recommending 20 of all, and of its steps."""
+    took: list[float] = []
+    steps: dict[str, list[float]] = {}
     for number, query in enumerate(queries(catalog, count + 5, rng)):
         started = time.thread_time()
         slate = recommend(query, catalog=catalog, model=model, clock=time.thread_time)
         if number >= 5:  # the first ones pay for what is cached
             took.append(time.thread_time() - started)
             for step in slate.trace:
-                steps.setdefault(step.name, []).append(step.ms)
-    percentiles("recommend 20 of all", took)
-    for name, ms in steps.items():
-        print(f"    {name:<24} p50 {np.median(ms):7.2f}  p99 {np.percentile(ms, 99):7.2f} ms")
+                steps.setdefault(step.name, []).append(step.ms / 1000)
+    return {
+        "recommend": percentiles(took),
+        "steps": {name: percentiles(times) for name, times in steps.items()},
+    }
 
 
-def measure_search(index: SearchIndex, count: int, rng: np.random.Generator) -> None:
+def measure_search(index: SearchIndex, count: int, rng: np.random.Generator) -> dict[str, Any]:
     """Titles and artists as typed: whole, cut short, with a slip, by initials."""
     catalog = index.catalog
-    took = {"search": [], "search with a slip": [], "search initials": [], "resolve": []}
+    took: dict[str, list[float]] = {"search": [], "slip": [], "initials": [], "resolve": []}
     for row in rng.integers(0, catalog.n, count).tolist():
         view = catalog.view(row)
         slip = view.title_kr[:-1] + "뷁" if len(view.title_kr) > 2 else view.title_kr
         typed = str(rng.choice([view.title_jp, view.title_kr, view.artist_kr, view.title_yomi]))
         took["search"].append(lasting(lambda q=typed: index.search(q)))
-        took["search with a slip"].append(lasting(lambda q=slip: index.search(q)))
+        took["slip"].append(lasting(lambda q=slip: index.search(q)))
         shortened = initials(view.title_kr)[:5]
-        took["search initials"].append(lasting(lambda q=shortened: index.search(q)))
+        took["initials"].append(lasting(lambda q=shortened: index.search(q)))
         took["resolve"].append(lasting(lambda v=view: index.resolve([Named(v.title_kr, v.artist)])))
-    for name, times in took.items():
-        percentiles(name, times)
+    return {name: percentiles(times) for name, times in took.items()}
 
 
 class Named(NamedTuple):
@@ -160,32 +209,33 @@ def lasting(work: Callable[[], object]) -> float:
     return time.thread_time() - started
 
 
+def measured(
+    n_songs: int, n_likes: int, *, settings: TrainSettings | None, count: int
+) -> dict[str, Any]:
+    """All figures of one size; settings=None: without a trained model."""
+    with TemporaryDirectory(prefix="songs-ai-scale-") as name:
+        folder = Path(name)
+        found = {"songs": n_songs, "likes": n_likes} | apart(built, folder, n_songs, n_likes)
+        if settings is not None:
+            found |= apart(trained, folder, settings)
+        return found | apart(served, folder, count)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--songs", type=int, default=100_000)
     parser.add_argument("--likes", type=int, default=1_000_000)
     parser.add_argument("--queries", type=int, default=300)
-    parser.add_argument("--train", action="store_true", help="train a model first (minutes)")
+    parser.add_argument("--untrained", action="store_true", help="leave out the training (minutes)")
     options = parser.parse_args()
-    rng = np.random.default_rng(7)
-    views = timed("make songs", lambda: list(songs(options.songs, rng)))
-    liked = likes(options.songs, options.likes, rng)
-    catalog = timed("build catalog", lambda: Catalog.build(views, likes=liked, now=NOW))
-    model = Model.untrained(catalog.corpus)
-    if options.train:
-        model = timed("train model", lambda: Model.train(catalog.corpus))
-    with TemporaryDirectory() as folder:
-        # As a serving process has it: mapped from disk.
-        timed("save catalog", lambda: catalog.save(Path(folder) / "catalog"))
-        index = timed("build search index", lambda: SearchIndex.build(catalog))
-        index.save(Path(folder) / "search")
-        for part in ("catalog", "search"):
-            size = sum(file.stat().st_size for file in (Path(folder) / part).iterdir())
-            print(f"{part + ' on disk':<28} {size / 2**20:8.1f} MiB")
-        catalog = Catalog.load(Path(folder) / "catalog")
-        index = SearchIndex.load(Path(folder) / "search", catalog)
-        measure_recommend(catalog, model, options.queries, rng)
-        measure_search(index, options.queries, rng)
+    probes = probe_ms()
+    settings = None if options.untrained else TrainSettings()
+    found = measured(options.songs, options.likes, settings=settings, count=options.queries)
+    found["machine_ms"] = round(statistics.median(probes + probe_ms()), 2)
+    print(json.dumps(found, indent=1))
+    if settings is not None:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "engine.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ import redis
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.engine_scale import likes, songs
+from bench.machine import probe_ms
 from tests.services.installation import Installation, free_port, listens, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,18 +51,6 @@ LIKES_PER_MEMBER = 20
 
 def say(text: str) -> None:
     print(text, flush=True)
-
-
-# --- The machine ----------------------------------------------------------------------------------
-def probe_ms(rounds: int = 7) -> list[float]:
-    """A fixed piece of work, to see how quick and how noisy this machine is right now."""
-    value = {"songs": [{"id": n, "title": f"title {n}", "score": n / 7} for n in range(2_000)]}
-    times = []
-    for _ in range(rounds):
-        began = time.perf_counter()
-        json.loads(json.dumps(value))
-        times.append((time.perf_counter() - began) * 1000)
-    return times
 
 
 # --- The world ------------------------------------------------------------------------------------

@@ -1,0 +1,44 @@
+"""What every bench needs to know of the machine it runs on: how quick it is right now, and what memory a process holds."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+import psutil
+
+MIB = 2**20
+
+
+def probe_ms(rounds: int = 7) -> list[float]:
+    """A fixed piece of work, to see how quick and how noisy this machine is right now."""
+    value = {"songs": [{"id": n, "title": f"title {n}", "score": n / 7} for n in range(2_000)]}
+    times = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        json.loads(json.dumps(value))
+        times.append((time.perf_counter() - began) * 1000)
+    return times
+
+
+def memory_mib(pid: int | None = None) -> dict[str, float]:
+    """RSS: all pages it sees; PSS: shared ones divided among who shares them; USS: its own alone."""
+    held = psutil.Process(pid or os.getpid()).memory_full_info()
+    return {name: round(getattr(held, name) / MIB, 1) for name in ("rss", "pss", "uss")}
+
+
+def peak_mib() -> float:
+    """The most this process ever held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def apart(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+    """What `work` returns from a fresh process, so that its memory is its own. Both must be importable."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        return process.submit(work, *arguments).result()
