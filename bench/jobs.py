@@ -34,6 +34,7 @@ import pymysql
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.services.installation import (
+    LOOPBACK,
     Installation,
     declare_as_spring,
     installation,
@@ -176,7 +177,7 @@ def survive(options: argparse.Namespace) -> dict[str, Any]:
         made.processes["consumer"].kill()
         return (
             {"disasters": suffered}
-            | _verdict(made, jobs, gone, poison)
+            | verdict(made, jobs, gone, poison)
             | {"seconds": round(took_s, 1)}
         )
 
@@ -196,7 +197,7 @@ def _all_ended(made: Installation, jobs: dict[str, bytes]) -> bool:
     return False
 
 
-def _verdict(
+def verdict(
     made: Installation, jobs: dict[str, bytes], gone: dict[str, bytes], poison: list[bytes]
 ) -> dict[str, Any]:
     rows = {
@@ -275,15 +276,18 @@ BUDGET_WITHOUT_END = {
 
 
 @contextmanager
-def with_model(options: argparse.Namespace) -> Iterator[Installation]:
-    """An installation whose processes ask a fake model."""
+def with_model(
+    model_url: str | None = None, *, address: str = LOOPBACK, consume_queue: bool = False
+) -> Iterator[Installation]:
+    """An installation whose processes ask a fake model, one of its own unless `model_url` names another."""
     with installation(
+        address=address,
         LOG_LEVEL="WARNING",
         OPENAI_API_KEY="sk-bench",
-        SONGS_AI_CONSUME_QUEUE="0",
+        SONGS_AI_CONSUME_QUEUE=str(int(consume_queue)),
         **BUDGET_WITHOUT_END,
     ) as made:
-        made.environment["OPENAI_BASE_URL"] = options.model_url or made.start_model()
+        made.environment["OPENAI_BASE_URL"] = model_url or made.start_model()
         only_mine(made)
         yield made
 
@@ -335,7 +339,7 @@ def shortest_life_s(made: Installation, members: list[int]) -> int:
 
 
 def nightly(options: argparse.Namespace) -> dict[str, Any]:
-    with with_model(options) as made:
+    with with_model(options.model_url) as made:
         members = populate(made, options.members)
         made.start_worker("worker", "songs_ai.default")
         made.start_worker("nightly", "songs_ai.nightly")
@@ -402,7 +406,7 @@ def _killed_halfway(made: Installation, members: list[int]) -> dict[str, Any]:
 
 # --- Drain ----------------------------------------------------------------------------------------
 def drain(options: argparse.Namespace) -> dict[str, Any]:
-    with with_model(options) as made:
+    with with_model(options.model_url) as made:
         members = populate(made, options.members)
         made.start_web(workers=2)
         made.start_worker("worker", "songs_ai.default", processes=1)

@@ -92,6 +92,7 @@ class FakeModel:
     delay_s: float = 0.0
     #: Speed of writing, on top of `delay_s`; 0 = at once.
     tokens_per_s: float = 0.0
+    host: str = "127.0.0.1"
     port: int = 0  #: 0 = any free one
     answer: Callable[[Seen], str] = good_answer
     #: Tokens (read, written) every answer claims; None = counted roughly, see `tokens`.
@@ -108,7 +109,7 @@ class FakeModel:
 
     def __enter__(self) -> Self:
         handler = type("Handler", (_Handler,), {"model": self})
-        self._server = _Server(("127.0.0.1", self.port), handler)
+        self._server = _Server((self.host, self.port), handler)
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
@@ -121,7 +122,7 @@ class FakeModel:
     @property
     def url(self) -> str:
         assert self._server is not None
-        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+        return f"http://{self.host}:{self._server.server_address[1]}/v1"
 
     def writing_s(self, seen: Seen, fault: str) -> float:
         if not self.tokens_per_s:
@@ -316,12 +317,14 @@ def _response(seen: Seen, text: str, refusal: str | None, *, truncated: bool) ->
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", default=FakeModel.host, help="address to listen on")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--delay-s", type=float, default=0.4, help="until the first token")
     parser.add_argument("--tokens-per-s", type=float, default=75.0, help="speed of writing")
     parser.add_argument("--fault", default="", help="what goes wrong with every call: hang, 429 …")
     given = parser.parse_args()
     model = FakeModel(
+        host=given.host,
         port=given.port,
         delay_s=given.delay_s,
         tokens_per_s=given.tokens_per_s,

@@ -23,6 +23,7 @@ import redis
 
 ROOT = Path(__file__).resolve().parents[2]
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+LOOPBACK = "127.0.0.1"
 
 
 def available() -> bool:
@@ -31,9 +32,9 @@ def available() -> bool:
     return all(shutil.which(name) for name in programs) and RABBITMQ.exists()
 
 
-def free_port() -> int:
+def free_port(address: str = LOOPBACK) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((address, 0))
         return int(probe.getsockname()[1])
 
 
@@ -48,10 +49,10 @@ def wait_until(
     return value
 
 
-def listens(port: int) -> bool:
+def listens(port: int, address: str = LOOPBACK) -> bool:
     with socket.socket() as probe:
         probe.settimeout(0.3)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((address, port)) == 0
 
 
 class Process:
@@ -80,12 +81,17 @@ class Process:
     def running(self) -> bool:
         return self.popen is not None and self.popen.poll() is None
 
+    def send(self, number: signal.Signals) -> None:
+        """Signal the whole group."""
+        if self.popen is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.popen.pid, number)
+
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         """Signal the whole group and wait for its leader."""
         if self.popen is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.popen.pid, number)
+        self.send(number)
         self.popen.wait(60)
 
     def stop(self, seconds: float = 40.0) -> None:
@@ -100,21 +106,24 @@ class Process:
 
 
 class Installation:
-    """MariaDB, Redis and RabbitMQ of one's own, and the processes of Songs AI on them."""
+    """MariaDB, Redis and RabbitMQ of one's own, and the processes of Songs AI on them.
 
-    def __init__(self, folder: Path, **settings: str) -> None:
-        self.folder = folder
+    The servers and the model listen on `address`. On another one than loopback whoever reaches it may use them.
+    """
+
+    def __init__(self, folder: Path, *, address: str = LOOPBACK, **settings: str) -> None:
+        self.folder, self.address = folder, address
         folder.chmod(0o777)
-        self.mysql_port, self.redis_port, self.amqp_port = free_port(), free_port(), free_port()
+        self.mysql_port, self.redis_port, self.amqp_port = (free_port(address) for _ in range(3))
         self.web_port = free_port()
         self.processes: dict[str, Process] = {}
         (folder / "metrics").mkdir(exist_ok=True)
         self.environment = {
             **{k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")},
             "SECRET_KEY": uuid.uuid4().hex,
-            "DATABASE_URL": f"mysql://root@127.0.0.1:{self.mysql_port}/songs",
-            "REDIS_URL": f"redis://127.0.0.1:{self.redis_port}/0",
-            "RABBITMQ_URL": f"amqp://guest:guest@127.0.0.1:{self.amqp_port}//",
+            "DATABASE_URL": f"mysql://root@{address}:{self.mysql_port}/songs",
+            "REDIS_URL": f"redis://{address}:{self.redis_port}/0",
+            "RABBITMQ_URL": f"amqp://guest:guest@{address}:{self.amqp_port}//",
             "CATALOG_OWNED": "1",
             "DATA_DIR": str(folder / "data"),
             "PROMETHEUS_MULTIPROC_DIR": str(folder / "metrics"),
@@ -130,7 +139,7 @@ class Installation:
         self.start_mariadb()
         self.start_redis()
         self.start_rabbitmq()
-        wait_until(lambda: listens(self.mysql_port), "MariaDB")
+        wait_until(lambda: listens(self.mysql_port, self.address), "MariaDB")
         with self.mysql(database=None) as cursor:
             cursor.execute("CREATE DATABASE IF NOT EXISTS songs CHARACTER SET utf8mb4")
         wait_until(self.rabbitmq_answers, "RabbitMQ")
@@ -151,18 +160,29 @@ class Installation:
             "mariadb",
             [
                 *("mariadbd", "--no-defaults", f"--datadir={data}", f"--port={self.mysql_port}"),
-                *("--bind-address=127.0.0.1", f"--socket={self.folder}/mysql.sock"),
+                *(f"--bind-address={self.address}", f"--socket={self.folder}/mysql.sock"),
+                *self._grants(),
                 *(f"--user={_user()}", "--innodb-buffer-pool-size=256M"),
                 *("--default-time-zone=+09:00", "--character-set-server=utf8mb4"),
             ],
         )
 
+    def _grants(self) -> tuple[str, ...]:
+        """What lets root in from other hosts; a fresh MariaDB knows it on this one only."""
+        if self.address == LOOPBACK:
+            return ()
+        grants = self.folder / "grants.sql"
+        grants.write_text(
+            "CREATE USER IF NOT EXISTS root@'%';\nGRANT ALL ON *.* TO root@'%';\n", "utf-8"
+        )
+        return f"--init-file={grants}", "--skip-name-resolve"
+
     def start_redis(self) -> None:
         self._start(
             "redis",
             [
-                *("redis-server", "--port", str(self.redis_port), "--bind", "127.0.0.1"),
-                *("--save", "", "--dir", str(self.folder)),
+                *("redis-server", "--port", str(self.redis_port), "--bind", self.address),
+                *("--protected-mode", "no", "--save", "", "--dir", str(self.folder)),
             ],
         )
 
@@ -174,14 +194,15 @@ class Installation:
         environment = dict(os.environ) | {
             "HOME": str(home),
             "RABBITMQ_NODENAME": f"songs{self.amqp_port}@localhost",
-            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_IP_ADDRESS": self.address,
             "RABBITMQ_NODE_PORT": str(self.amqp_port),
             "RABBITMQ_DIST_PORT": dist,
             "RABBITMQ_MNESIA_BASE": str(home),
             "RABBITMQ_LOG_BASE": str(home),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(home / "plugins"),
             "RABBITMQ_CONFIG_FILE": str(home / "none"),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +S 1:1",
+            # guest may come from other hosts too
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +S 1:1 -rabbit loopback_users []",
         }
         self._start("rabbitmq", [str(RABBITMQ)], environment=environment)
 
@@ -221,16 +242,29 @@ class Installation:
         return self._start(name, command, environment=self.environment | settings)
 
     def start_consumer(
-        self, name: str = "consumer", *, processes: int = 2, **settings: str
+        self,
+        name: str = "consumer",
+        *,
+        processes: int = 2,
+        within: Sequence[str] = (),
+        **settings: str,
     ) -> Process:
+        """within: a command that runs it somewhere else, in a network namespace for instance."""
         command = (sys.executable, "manage.py", "consume", "--processes", str(processes))
-        return self.start(name, *command, **settings)
+        return self.start(name, *within, *command, **settings)
 
     def start_worker(
-        self, name: str, queue: str, *, processes: int = 2, **settings: str
+        self,
+        name: str,
+        queue: str,
+        *,
+        processes: int = 2,
+        within: Sequence[str] = (),
+        **settings: str,
     ) -> Process:
         return self.start(
             name,
+            *within,
             *(sys.executable, "-m", "celery", "-A", "songs_ai", "-q", "--skip-checks", "worker"),
             *("-n", f"{name}@%h", "-Q", queue, "-c", str(processes), "--loglevel", "INFO"),
             **settings,
@@ -255,11 +289,12 @@ class Installation:
 
     def start_model(self, **options: float) -> str:
         """A model as slow as a hosted one, in a process of its own; returns its address."""
-        port = free_port()
+        port = free_port(self.address)
         named = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-        self.start("model", sys.executable, "-m", "tests.fake_model", f"--port={port}", *named)
-        wait_until(lambda: listens(port), "the model")
-        return f"http://127.0.0.1:{port}/v1"
+        here = (f"--host={self.address}", f"--port={port}")
+        self.start("model", sys.executable, "-m", "tests.fake_model", *here, *named)
+        wait_until(lambda: listens(port, self.address), "the model")
+        return f"http://{self.address}:{port}/v1"
 
     def restart(self, name: str) -> None:
         """Kill a process with SIGKILL and start it again."""
@@ -280,7 +315,7 @@ class Installation:
     @contextlib.contextmanager
     def mysql(self, database: str | None = "songs") -> Iterator[Any]:
         connection = pymysql.connect(
-            host="127.0.0.1",
+            host=self.address,
             port=self.mysql_port,
             user="root",
             database=database,
@@ -301,7 +336,11 @@ class Installation:
     @contextlib.contextmanager
     def amqp(self) -> Iterator[amqp.Channel]:
         connection = amqp.Connection(
-            f"127.0.0.1:{self.amqp_port}", "guest", "guest", confirm_publish=True, connect_timeout=3
+            f"{self.address}:{self.amqp_port}",
+            "guest",
+            "guest",
+            confirm_publish=True,
+            connect_timeout=3,
         )
         connection.connect()
         try:
@@ -312,12 +351,17 @@ class Installation:
 
     @property
     def redis(self) -> redis.Redis:
-        return redis.Redis(port=self.redis_port, socket_timeout=2)
+        return redis.Redis(host=self.address, port=self.redis_port, socket_timeout=2)
 
     def depth(self, queue: str) -> int:
         """Messages ready in a queue; unacknowledged ones are not counted."""
         with self.amqp() as channel:
             return int(channel.queue_declare(queue, passive=True).message_count)
+
+    def consumers(self, queue: str) -> int:
+        """How many consumers of a queue the broker believes to be alive."""
+        with self.amqp() as channel:
+            return int(channel.queue_declare(queue, passive=True).consumer_count)
 
     def drain(self, queue: str) -> list[amqp.Message]:
         """Take everything out of a queue; bodies are the bytes that were sent."""
@@ -334,10 +378,10 @@ def _user() -> str:
 
 
 @contextlib.contextmanager
-def installation(**settings: str) -> Iterator[Installation]:
+def installation(*, address: str = LOOPBACK, **settings: str) -> Iterator[Installation]:
     """Servers running, tables and demo there; everything is stopped and removed in the end."""
     folder = Path(tempfile.mkdtemp(prefix="songs-ai-"))
-    made = Installation(folder, **settings)
+    made = Installation(folder, address=address, **settings)
     try:
         made.start_servers()
         made.manage("prepare")
