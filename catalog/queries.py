@@ -123,6 +123,16 @@ class DatabaseGuard:
 guard = DatabaseGuard()
 
 
+def let_connections_go() -> None:
+    """Close this thread's connections before it waits or computes for long.
+
+    There are fewer of them than threads, and one that is silent for DATABASE_SILENCE_S is ended anyway.
+    """
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()
+
+
 #: More favourites than this add nothing to a taste; the newest are used.
 MOST_FAVORITES = 10_000
 

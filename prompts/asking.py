@@ -11,10 +11,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.db import connections
 from django.utils import timezone
 
-from catalog.queries import guard
+from catalog.queries import guard, let_connections_go
 from prompts import cleaning, gateway, instruments, ledger, model_profiles
 from prompts.breaker import breaker, report_of
 from prompts.errors import ModelUnavailable, PromptError, TemplatePaused
@@ -123,7 +122,7 @@ def ask_many(asks: Sequence[Ask], deadline_s: float) -> list[Answer | ModelUnava
     calls = [call for call in prepared if isinstance(call, _Call)]
     admitted = _paid([call for call in calls if _admitted(call, deadline_s)], deadline_s)
     try:
-        _let_connections_go()
+        let_connections_go()
         for call in admitted:
             call.plan = _plan(call, deadline)
         plans = [call.plan for call in admitted if call.plan]
@@ -138,13 +137,6 @@ def ask_many(asks: Sequence[Ask], deadline_s: float) -> list[Answer | ModelUnava
     if calls:
         ledger.settle([call.row for call in calls])
     return [_result(call) for call in prepared]
-
-
-def _let_connections_go() -> None:
-    """A thread that waits for a model holds no database connection: there are fewer of them than threads."""
-    for connection in connections.all(initialized_only=True):
-        if not connection.in_atomic_block:
-            connection.close()
 
 
 # --- Before -----------------------------------------------------------------------------------------
@@ -469,4 +461,4 @@ def warm_up() -> None:
         if profile is not None:
             gateway.warm_up(profile)
     finally:
-        connections.close_all()
+        let_connections_go()

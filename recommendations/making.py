@@ -11,7 +11,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from catalog.queries import DATABASE_FAULTS, guard
+from catalog.queries import DATABASE_FAULTS, guard, let_connections_go
 from engine import recommend as engine
 from engine.types import Group, Slate, Strategy
 from profiles import services as profiles

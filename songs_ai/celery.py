@@ -7,6 +7,7 @@ from typing import Any
 from celery import Celery
 from celery.platforms import SecurityWarning
 from celery.signals import heartbeat_sent, worker_init
+from django.db import close_old_connections
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "songs_ai.settings")
 
@@ -31,3 +32,5 @@ def _note_alive(**_: Any) -> None:
     from recommendations.heartbeat import note_alive  # noqa: PLC0415 - needs settings
 
     note_alive()
+    # The loop's own writes only when a worker process died; MySQL ends it long before it is used again.
+    close_old_connections()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -121,6 +122,36 @@ def test_without_a_broker_work_is_kept_and_done_later(running: Installation) -> 
     wait_until(
         lambda: _state(running, warmed["task_id"]) == "succeeded", "the kept work", seconds=90
     )
+
+
+LOCK_AND_FALL_SILENT = """
+import time
+from django.db import transaction
+from prompts.models import LedgerScope
+with transaction.atomic():
+    LedgerScope.objects.update_or_create(key="month:cut-off", defaults={"reserved_micro_usd": 1})
+    print("locked", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_rows_that_a_silent_host_had_locked_are_free_again(running: Installation) -> None:
+    """A host cut off inside a transaction ends none; MySQL's own patience would be eight hours."""
+    silent = running.start(
+        *("silent", sys.executable, "manage.py", "shell", "-v", "0", "-c", LOCK_AND_FALL_SILENT),
+        DATABASE_SILENCE_S="5",
+    )
+    wait_until(lambda: "locked" in silent.log.read_text(), "the lock")
+    silent.send(signal.SIGSTOP)
+    with running.mysql() as cursor:
+        cursor.execute("SET innodb_lock_wait_timeout = 30")
+        cursor.execute(
+            "INSERT INTO prompts_ledgerscope (`key`, spent_micro_usd, reserved_micro_usd, created_at)"
+            " VALUES ('month:cut-off', 0, 0, NOW())"
+        )
+    assert running.rows(
+        "SELECT COUNT(*) FROM prompts_ledgerscope WHERE `key` = 'month:cut-off'"
+    ) == [(1,)]
 
 
 def _state(running: Installation, job_id: str) -> str:
