@@ -211,6 +211,30 @@ def test_a_pool_process_killed_at_work_is_replaced(made: Installation) -> None:
     assert consumer.running
 
 
+def test_the_job_of_a_consumer_that_fell_silent_goes_to_another_and_has_one_outcome(
+    made: Installation,
+) -> None:
+    """SIGSTOP stands for a host that was cut off: its connections stay open, and nothing comes through them."""
+    silent = made.start_consumer("silent", processes=1, **_hanging_model(made))
+    job_id, body = spring_body(15, strategy="deep")
+    publish(made, body)
+    wait_until(lambda: status(made, job_id).get("status") == "running", "the job", seconds=60)
+    silent.send(signal.SIGSTOP)
+    made.start_consumer("second", processes=1)
+    wait_until(lambda: ended(made, job_id), "the other consumer's outcome", seconds=75)
+    result = made.redis.get(f"job:result:{job_id}")
+    silent.send(signal.SIGCONT)
+    wait_until(lambda: made.consumers(QUEUE) == 2, "the silent one to come back", seconds=60)
+    next_id, next_body = spring_body(16)
+    publish(made, next_body)
+    wait_until(lambda: ended(made, next_id), "the next job", seconds=60)
+    assert status(made, job_id)["status"] == "succeeded"
+    assert made.redis.get(f"job:result:{job_id}") == result
+    assert [(attempt, outcome) for attempt, outcome, *_ in runs(made, job_id)] == [(0, "succeeded")]
+    assert made.depth(QUEUE) == 0
+    assert made.drain(DEAD) == []
+
+
 # --- Two of everything ----------------------------------------------------------------------------
 def test_two_consumers_and_two_schedulers_do_no_double_work(made: Installation) -> None:
     made.shell(
