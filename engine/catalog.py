@@ -59,6 +59,8 @@ _TAG_WEIGHT = 1.0
 #: From this length on the same title by another artist is a cover, not chance.
 _COVER_LENGTH_CJK = 8
 _COVER_LENGTH_LATIN = 18
+#: Decoded songs that are remembered, about 1 kB each: what is recommended now is soon recommended again.
+_MOST_VIEWS = 4096
 
 
 class CatalogDamaged(ValueError):
@@ -269,7 +271,19 @@ class Catalog:
         return np.where(self.song_ids[place] == wanted, place, -1).astype(np.int32)
 
     def view(self, row: int) -> SongView:
-        """Decode one song. Costs about as much as a few dictionary look-ups per column."""
+        """One song, decoded; songs asked for lately are remembered."""
+        known = self._views.get(row)
+        if known is None:
+            if len(self._views) >= _MOST_VIEWS:
+                self._views.clear()
+            known = self._views[row] = self._decoded(row)
+        return known
+
+    @cached_property
+    def _views(self) -> dict[int, SongView]:
+        return {}
+
+    def _decoded(self, row: int) -> SongView:
         texts = self.texts
         values = {
             name: texts[number] if number else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -315,11 +316,11 @@ def _telling_name(draft: Draft, liked: Rows, named: set[_Name]) -> _Name | None:
 
 def _telling_values(draft: Draft, kind: str, liked: Rows) -> list[tuple[int, float]]:
     """Codes of a kind that some likes share more than the catalog, and what each is worth."""
-    terms = draft.catalog.terms[kind]
-    share = terms.counts(liked) / len(liked)
-    worth = share * np.log((share + 0.01) / (draft.catalog.prior[kind] + 0.01))
+    codes, counts = np.unique(draft.catalog.terms[kind].gather(liked)[0], return_counts=True)
+    share = counts.astype(np.float32) / len(liked)
+    worth = share * np.log((share + 0.01) / (draft.catalog.prior[kind][codes] + 0.01))
     best = np.argsort(-worth, kind="stable")[:_NAMES_TRIED].tolist()
-    return [(code, float(worth[code])) for code in best if worth[code] > 0]
+    return [(int(codes[place]), float(worth[place])) for place in best if worth[place] > 0]
 
 
 def _holders(draft: Draft, kind: str, rows: Rows) -> dict[int, set[int]]:
@@ -344,10 +345,10 @@ def _pair_worth(
 
 def _fills(draft: Draft, rows: Rows) -> bool:
     """Whether the songs fill a shelf, counting few of each artist."""
-    artists = draft.catalog.terms["artist"].leading[rows]
-    _, counts = np.unique(artists[artists >= 0], return_counts=True)
-    voices = int(np.minimum(counts, _SAME_ARTIST_ON_A_SHELF).sum())
-    return voices + int((artists < 0).sum()) >= _GOOD_LENGTH
+    counts = Counter(draft.catalog.terms["artist"].leading[rows].tolist())
+    nameless = counts.pop(-1, 0)
+    voices = sum(min(count, _SAME_ARTIST_ON_A_SHELF) for count in counts.values())
+    return voices + nameless >= _GOOD_LENGTH
 
 
 def _value_shelf(

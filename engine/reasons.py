@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -261,64 +261,71 @@ class _Facts:
 
     def _reason(self) -> str:
         """The strongest true sentence that has not been said too often in this list."""
-        sayable, used = self._sayable(), self.list.used
-        unworn = (kind for kind in sayable if used.get(kind, 0) < _SAME_KIND)
-        kind = next(unworn, min(sayable, key=lambda kind: used.get(kind, 0)))
+        used = self.list.used
+        worn: list[str] = []
+        for kind in self._sayable():
+            if used.get(kind, 0) < _SAME_KIND:
+                break
+            worn.append(kind)
+        else:
+            kind = min(worn, key=lambda kind: used[kind])
         used[kind] = used.get(kind, 0) + 1
         return REASONS[self.locale][kind].format_map(self._words_of(kind))
 
-    def _sayable(self) -> list[str]:
+    def _sayable(self) -> Iterator[str]:
         """Kinds of sentences that are true, the most telling first. Never empty."""
         if self.explored:
             # Only a voice the member has not heard is a step away from what he hears.
             steps_away = bool(self.list.known) and self.list.is_new_artist[self.place]
-            return ["explored" if steps_away else "tried"]
+            yield "explored" if steps_away else "tried"
+            return
+        said = False
+        for kind in self._true_kinds():
+            said = True
+            yield kind
+        if not said:
+            yield "plain"
+
+    def _true_kinds(self) -> Iterator[str]:
         facts = self.facts
-        found = {
-            **self._because_of_the_moment(),
-            "artist": facts["artist"],
-            **self._because_of_the_anime(),
-            **self._because_of_likes(),
-            **{fact: facts[fact] for fact in ("trending", "popular", "fresh")},
-        }
-        found["sample"] = not self.list.known and bool(self._genre())
-        return [kind for kind, holds in found.items() if holds] or ["plain"]
+        yield from self._because_of_the_moment()
+        if facts["artist"]:
+            yield "artist"
+        if facts["anime"]:
+            readable = is_readable(self.locale, self.catalog.text(self.row, "anime"))
+            yield "anime" if readable else "same_anime"
+        if self.best_liked >= 0:
+            yield from self._because_of_likes()
+        yield from (fact for fact in ("trending", "popular", "fresh") if facts[fact])
+        if not self.list.known and self._genre():
+            yield "sample"
 
     def _genre(self) -> str:
         names = self.catalog.terms["genre"].names_of(self.row)
         genre = term_in(self.locale, names[0]) if names else ""
         return genre if is_readable(self.locale, genre) else ""
 
-    def _because_of_the_moment(self) -> dict[str, bool]:
-        if self.suited is None:
-            return {}
-        situation, kind, _ = self.suited
-        asked = situation.is_mood and kind == "mood"
-        return {"asked_mood" if asked else f"situation_{kind}": True}
+    def _because_of_the_moment(self) -> Iterator[str]:
+        if self.suited is not None:
+            situation, kind, _ = self.suited
+            yield "asked_mood" if situation.is_mood and kind == "mood" else f"situation_{kind}"
 
-    def _because_of_the_anime(self) -> dict[str, bool]:
-        readable = is_readable(self.locale, self.catalog.text(self.row, "anime"))
-        same = self.facts["anime"]
-        return {"anime": same and readable, "same_anime": same and not readable}
-
-    def _because_of_likes(self) -> dict[str, bool]:
-        if self.best_liked < 0:
-            return {}
-        genre, mood = self.shared["genre"], self.shared["mood"]
-        mine = [self.list.known[place] in self.list.owned for place in self.liked]
-        said_yes = self.list.likes and mine[0]
-        sung = self.best_liked in self.list.sung
-        return {
-            "together": self.together,
-            "genre_mood": bool(genre and mood),
-            "genre": bool(genre and not mood),
-            "mood": bool(mood and not genre),
-            "two": said_yes and len(mine) > 1 and mine[1],
-            "one": said_yes,
-            "sung": self.list.likes and not mine[0] and sung,
-            "heard": self.list.likes and not mine[0] and not sung,
-            "alike": not self.list.likes,
-        }
+    def _because_of_likes(self) -> Iterator[str]:
+        if self.together:
+            yield "together"
+        alike = [kind for kind in ("genre", "mood") if self.shared[kind]]
+        if alike:
+            yield "_".join(alike)
+        if not self.list.likes:
+            yield "alike"
+            return
+        mine = [self.list.known[place] in self.list.owned for place in self.liked[:2]]
+        if not mine[0]:
+            yield "sung" if self.best_liked in self.list.sung else "heard"
+            return
+        if all(mine[1:]) and len(mine) > 1:
+            yield "two"
+        yield "one"
 
     def _words_of(self, kind: str) -> dict[str, str]:
         """What the sentence of a kind names; only songs that are named are decoded."""

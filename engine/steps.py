@@ -317,10 +317,11 @@ def keep_pool(draft: Draft) -> Draft:
     alive = np.flatnonzero(draft.alive)
     # Versions of one song are neighbours in score: take more, so that enough stay after merging.
     best = _best(alive, draft.scores[alive], wanted + wanted // 4, draft.query.seed)
-    roots = draft.catalog.same_song[best]
-    _, first = np.unique(roots, return_index=True)
-    rows = best[np.sort(first)]
-    merged = np.setdiff1d(best, rows).astype(np.int32)
+    roots: dict[int, int] = {}
+    for row, root in zip(best.tolist(), draft.catalog.same_song[best].tolist(), strict=True):
+        roots.setdefault(root, row)
+    rows = np.array(list(roots.values()), np.int32)
+    merged = np.sort(best[~np.isin(best, rows)]) if len(rows) < len(best) else best[:0]
     note = f"{len(merged)} further versions of a song merged" if len(merged) else ""
     rows = rows[:wanted]
     return replace(
@@ -356,7 +357,9 @@ def vary(draft: Draft) -> Draft:
     # What lies beyond the answer feeds groups and curation, which have an order of their own.
     ordered = max(draft.query.count, _ORDERED)
     order = [greedy.pick() for _ in range(min(ordered, draft.length, len(draft.rows)))]
-    rest = np.setdiff1d(np.arange(len(draft.rows)), order)[: draft.length - len(order)]
+    picked = np.zeros(len(draft.rows), bool)
+    picked[order] = True
+    rest = np.flatnonzero(~picked)[: draft.length - len(order)]
     note = f"{greedy.relaxed} over a cap, for want of others" if greedy.relaxed else ""
     return replace(draft, rows=draft.rows[[*order, *rest.tolist()]], note=note)
 

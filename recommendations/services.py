@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 from collections.abc import Iterator, Sequence
@@ -249,6 +250,9 @@ def _warm_up() -> None:
     try:
         engine_state.current()
         prompts.warm_up()
+        # What stands now stays: looking through all of it again cost a recommendation 7 to 9 % of its time.
+        gc.collect()
+        gc.freeze()
     except (snapshot.CatalogUnavailable, *DATABASE_FAULTS) as error:
         log.warning("Not warm yet: %s", type(error).__name__)
     finally:
