@@ -20,7 +20,7 @@ from prompts import services as prompts
 from . import curation, instruments, store
 from .models import Run, Source, Trigger
 from .requests import Answer, Request
-from .turns import let_connections_go, turn
+from .turns import turn
 from .wire import WireGroup, candidate_song, group_song
 from .work import NO_MODEL, SEOUL, Work
 

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from typing import Any
 from weakref import WeakSet
 
-from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
+
+from catalog.queries import let_connections_go
 
 TURNS = 2
 #: Courtesy ends here: two requests that meet a slow database must not hold up all the others.
@@ -35,13 +36,6 @@ def turn() -> Iterator[None]:
     finally:
         if taken:
             _turns.release()
-
-
-def let_connections_go() -> None:
-    """Close this thread's database connections: it is going to wait."""
-    for connection in connections.all(initialized_only=True):
-        if not connection.in_atomic_block:
-            connection.close()
 
 
 def keep_few_connections() -> None:
