@@ -13,7 +13,14 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connections, router
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    DatabaseError,
+    InterfaceError,
+    OperationalError,
+    connections,
+    router,
+)
 from django.db.models import Exists, IntegerField, Model, OuterRef, QuerySet, Value
 
 from catalog.models import Member, MemberRole, PlaylistSong, Song, SongLike
@@ -276,3 +283,8 @@ def has_is_active(alias: str) -> bool:
 def catalog_alias() -> str:
     """Return the database alias that the neighbours' tables are read from."""
     return router.db_for_read(Song)
+
+
+def may_be_behind() -> bool:
+    """Whether the neighbours' tables are read over a connection of their own, which may lead to a replica."""
+    return catalog_alias() != DEFAULT_DB_ALIAS

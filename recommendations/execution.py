@@ -58,6 +58,12 @@ class JobFailed(Exception):
         self.code = code
 
 
+class MemberNotSeenYet(Exception):
+    """The member is not in the replica that is read; a new one may be there in a moment."""
+
+    retryable = True
+
+
 class JobCanceled(Exception):
     """Somebody cancelled the job while it ran."""
 
@@ -333,9 +339,14 @@ def show_progress(job: Job, percent: int) -> None:
 
 # --- The work of a recommendation job -------------------------------------------------------------
 def serve(job: Job) -> Done:
-    """Recommend for the job's member. Raises JobFailed when the backend's member does not exist."""
+    """Recommend for the job's member.
+
+    Raises JobFailed when the backend's member does not exist, MemberNotSeenYet when that is not sure.
+    """
     request, reported = _request(job)
     if job.source == JobSource.QUEUE and not queries.member_exists(int(request.member_key)):
+        if job.attempt == 0 and queries.may_be_behind():
+            raise MemberNotSeenYet
         raise JobFailed("MEMBER_NOT_FOUND", f"member {request.member_key} does not exist")
     request = replace(
         request,

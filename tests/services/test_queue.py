@@ -117,6 +117,28 @@ def test_what_cannot_be_served_goes_to_the_dlq_with_its_headers(made: Installati
     }
 
 
+def test_a_member_that_a_replica_does_not_have_yet_is_looked_for_once_more(
+    made: Installation,
+) -> None:
+    """The second connection leads to the same server here: what counts is that it could be a replica."""
+    made.start_consumer(CATALOG_DATABASE_URL=made.environment["DATABASE_URL"])
+    (new_id, new), (gone_id, gone) = spring_body(10**9 + 1), spring_body(10**9 + 2)
+    publish(made, new, gone)
+    wait_until(
+        lambda: runs(made, new_id) and runs(made, new_id)[0][1] == "retried", "the first look"
+    )
+    with made.mysql() as cursor:
+        cursor.execute(
+            "INSERT INTO member (member_id, email) VALUES (1000000001, 'new@example.com')"
+        )
+    wait_until(lambda: ended(made, new_id, gone_id), "the second look", seconds=60)
+    assert status(made, new_id)["status"] == "succeeded"
+    assert status(made, gone_id)["error.code"] == "MEMBER_NOT_FOUND"
+    assert [bytes(letter.body) for letter in made.drain(DEAD)] == [
+        gone.replace(b'"attempt":0', b'"attempt":1')
+    ]
+
+
 # --- The ladder, with real time-outs --------------------------------------------------------------
 def test_a_job_that_takes_too_long_comes_back_after_5_and_after_30_seconds(
     made: Installation,
