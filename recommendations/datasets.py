@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -18,8 +18,8 @@ from engine.split import Interactions, Split
 
 COLUMNS = ("member_id", "song_id", "timestamp", "type", "weight", "session_id")
 RANKING_COLUMNS = ("member_id", "song_id", "rank", "model")
-#: Unix seconds of the last year a calendar knows; milliseconds lie beyond it.
-_LATEST_S = 60_000_000_000
+#: Unix seconds of the years a calendar knows, the first and the last left out; milliseconds lie beyond.
+_FIRST_S, _LATEST_S = -62_000_000_000, 60_000_000_000
 #: Times without an offset are the service's wall clock.
 SEOUL = ZoneInfo("Asia/Seoul")
 
@@ -50,13 +50,9 @@ class Reader:
 
     def interactions(self, path: Path) -> Interactions:
         """Raises DatasetInvalid, naming file and line, for what cannot be read."""
-        try:
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                rows = [self._row(path, line, row) for line, row in _lines(path, file)]
-        except OSError as error:
-            raise DatasetInvalid(f"{path}: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise DatasetInvalid(f"{path}: not UTF-8 ({error.reason})") from error
+        rows = [self._row(path, line, row) for line, row in _lines(path, COLUMNS[:2])]
+        if not rows:
+            raise DatasetInvalid(f"{path}: no row below the header")
         columns = np.array(rows, np.float64).reshape(-1, len(COLUMNS)).T
         member, song, at, kind, weight, session = columns
         return Interactions(
@@ -98,22 +94,30 @@ class Reader:
         )
 
 
-def _lines(path: Path, file: Iterable[str]) -> Iterable[tuple[int, dict[str, str]]]:
-    reader = csv.DictReader(file)
-    if reader.fieldnames:
-        reader.fieldnames = [name.strip() for name in reader.fieldnames]
-    missing = [name for name in COLUMNS[:2] if name not in (reader.fieldnames or ())]
-    if missing:
-        raise DatasetInvalid(f"{path}:1: the header must name {', '.join(missing)}")
-    return enumerate(reader, start=2)
+def _lines(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line number and columns of each row. Raises DatasetInvalid where there is no such file or column."""
+    line = 1
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+            missing = [name for name in needed if name not in reader.fieldnames]
+            if missing:
+                raise DatasetInvalid(f"{path}:1: the header must name {', '.join(missing)}")
+            for row in reader:
+                line = reader.line_num
+                yield line, row
+    except OSError as error:
+        raise DatasetInvalid(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DatasetInvalid(f"{path}: not UTF-8 ({error.reason})") from error
+    except csv.Error as error:
+        raise DatasetInvalid(f"{path}:{line + 1}: {error}") from error
 
 
 def _about(path: Path) -> dict[str, dict[str, str]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        if "song_id" not in (reader.fieldnames or ()):
-            raise DatasetInvalid(f"{path}:1: the header must name song_id")
-        return {row["song_id"]: {k: v or "" for k, v in row.items() if k} for row in reader}
+    rows = (row for _, row in _lines(path, ("song_id",)))
+    return {row["song_id"]: {k: v or "" for k, v in row.items() if k} for row in rows}
 
 
 def seconds(text: str) -> float:
@@ -121,17 +125,27 @@ def seconds(text: str) -> float:
     if not text:
         return math.nan
     try:
-        number = float(text)
+        number = _unix_seconds(text)
     except ValueError:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=SEOUL)).timestamp()
-    if not abs(number) <= _LATEST_S:
+        number = math.nan
+    if not _FIRST_S <= number <= _LATEST_S:
         raise ValueError(f"timestamp {text!r}: expected ISO-8601 or Unix seconds")
     return number
 
 
+def _unix_seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=SEOUL)).timestamp()
+
+
 def _number(text: str) -> float:
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
     if not math.isfinite(number):
         raise ValueError(f"weight {text!r}: expected a number")
     return number

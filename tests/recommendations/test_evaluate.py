@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from recommendations.datasets import seconds
+from recommendations.datasets import Reader, seconds
 
 
 @pytest.fixture
@@ -90,12 +90,16 @@ def test_without_json_a_table_is_printed(folder: Path) -> None:
     ("content", "told"),
     [
         ("member_id,title\n1,x\n", "song_id"),  # a column is missing
-        ("member_id,song_id,timestamp\n1,2,yesterday\n", ":2:"),  # no time
-        ("member_id,song_id,weight\n1,2,much\n", ":2:"),  # no number
+        ("member_id,song_id,timestamp\n1,2,yesterday\n", ":2: timestamp 'yesterday'"),
+        ("member_id,song_id,weight\n1,2,much\n", ":2: weight 'much'"),
         ("member_id,song_id\n1,\n", ":2:"),  # an empty id
         ("member_id,song_id,weight\n1,2,nan\n", ":2: weight 'nan'"),
         ("member_id,song_id,timestamp\n1,2,1700000000000\n", ":2: timestamp"),  # milliseconds
-        ("member_id,song_id\n", "training part is empty"),
+        ("member_id,song_id,timestamp\n1,2,0001-01-01\n", ":2: timestamp"),  # no Unix time
+        ("member_id,song_id\n\n1,2\n\n1,\n", ":5: member_id"),  # empty lines are lines
+        (f"member_id,song_id\n1,2\n1,{'x' * 200_000}\n", ":3: field larger"),
+        ("", ":1: the header"),
+        ("member_id,song_id\n", "no row below the header"),
         ("member_id,song_id\n1,2\n2,1\n", "no member has rows in both parts"),
     ],
 )
@@ -105,6 +109,34 @@ def test_a_file_that_cannot_be_read_is_named_with_its_line(
     (tmp_path / "interactions.csv").write_text(content, encoding="utf-8")
     with pytest.raises(CommandError, match=told):
         run(tmp_path)
+
+
+def test_a_songs_file_that_cannot_be_read_is_named(folder: Path) -> None:
+    (folder / "songs.csv").write_bytes("song_id,title\na1,é\n".encode("latin-1"))
+    with pytest.raises(CommandError, match=r"songs\.csv: not UTF-8"):
+        run(folder)
+
+
+def test_files_of_a_spreadsheet_are_read(tmp_path: Path) -> None:
+    """A byte order mark, CRLF, blanks in the header, quoted commas, columns and cells left out."""
+    spoken = "\r\n".join(
+        (
+            "member_id, song_id ,weight,timestamp",
+            '"Kim, Min",夜に駆ける,-1,',
+            '"Kim, Min","Lemon, live",,2026-05-15T00:00:00+09:00',
+            "007,Lemon,2.5,1778770800.5",
+        )
+    )
+    (tmp_path / "interactions.csv").write_text(spoken, encoding="utf-8-sig", newline="")
+    (tmp_path / "songs.csv").write_text(" song_id ,title\r\nLemon\r\n", encoding="utf-8-sig")
+    reader = Reader()
+    data = reader.interactions(tmp_path / "interactions.csv")
+    read = reader.dataset(data, tmp_path / "songs.csv")
+    assert read.members == ["Kim, Min", "007"]
+    assert read.songs == ["夜に駆ける", "Lemon, live", "Lemon"]
+    assert read.about == {"Lemon": {"song_id": "Lemon", "title": ""}}
+    assert data.weight.tolist() == [-1, 1, 2.5]
+    assert data.at[1:].tolist() == [1_778_770_800.0, 1_778_770_800.5]
 
 
 def test_a_session_split_needs_a_date(folder: Path) -> None:
