@@ -277,9 +277,13 @@ BUDGET_WITHOUT_END = {
 
 @contextmanager
 def with_model(
-    model_url: str | None = None, *, address: str = LOOPBACK, consume_queue: bool = False
+    model_url: str | None = None,
+    *,
+    address: str = LOOPBACK,
+    consume_queue: bool = False,
+    **model: float,
 ) -> Iterator[Installation]:
-    """An installation whose processes ask a fake model, one of its own unless `model_url` names another."""
+    """An installation whose processes ask a fake model: the one at `model_url`, else one with these options."""
     with installation(
         address=address,
         LOG_LEVEL="WARNING",
@@ -287,7 +291,7 @@ def with_model(
         SONGS_AI_CONSUME_QUEUE=str(int(consume_queue)),
         **BUDGET_WITHOUT_END,
     ) as made:
-        made.environment["OPENAI_BASE_URL"] = model_url or made.start_model()
+        made.environment["OPENAI_BASE_URL"] = model_url or made.start_model(**model)
         only_mine(made)
         yield made
 

@@ -33,6 +33,13 @@ def memory_mib(pid: int | None = None) -> dict[str, float]:
     return {name: round(getattr(held, name) / MIB, 1) for name in ("rss", "pss", "uss")}
 
 
+def cpu_s(pid: int) -> float:
+    """User and system seconds of a process and of all that it started and that still run."""
+    leader = psutil.Process(pid)
+    times = [process.cpu_times() for process in (leader, *leader.children(recursive=True))]
+    return sum(spent.user + spent.system for spent in times)
+
+
 def peak_mib() -> float:
     """The most this process ever held."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -21,6 +21,7 @@ import redis
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bench.machine import cpu_s
 from bench.speed import RESULTS, load, post, say, serve, world
 from tests.services.installation import Installation, free_port, listens, wait_until
 
@@ -155,22 +156,15 @@ def fill(made: Installation) -> None:
     pipe.execute()
 
 
-def _cpu_s(made: Installation, name: str) -> float:
-    popen = made.processes[name].popen
-    assert popen is not None
-    leader = psutil.Process(popen.pid)
-    times = [process.cpu_times() for process in (leader, *leader.children(recursive=True))]
-    return sum(spent.user + spent.system for spent in times)
-
-
 def per_cpu_s(
     made: Installation, name: str, measure: Callable[[], dict[str, float]]
 ) -> dict[str, float]:
     """Rate by the clock and by seconds of the server's CPU."""
-    before, began = _cpu_s(made, name), time.perf_counter()
+    server = made.processes[name].pid
+    before, began = cpu_s(server), time.perf_counter()
     rate = measure()["per_s"]
     answered = rate * SECONDS
-    spent = _cpu_s(made, name) - before
+    spent = cpu_s(server) - before
     return {
         "per_s": rate,
         "per_cpu_s": answered / spent,

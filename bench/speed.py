@@ -381,9 +381,8 @@ def cold(made: Installation, n_songs: int, *, members: int, slowness: float) -> 
 
 def _rss_mib(made: Installation, name: str) -> float:
     """Memory of the largest process of a server (its worker)."""
-    popen = made.processes[name].popen
-    assert popen is not None
-    listing = subprocess.run(["ps", "-o", "rss=", "--pid", str(popen.pid), "--ppid", str(popen.pid)],
+    pid = str(made.processes[name].pid)
+    listing = subprocess.run(["ps", "-o", "rss=", "--pid", pid, "--ppid", pid],
                              capture_output=True, text=True, check=True).stdout  # fmt: skip
     return max(int(kib) for kib in listing.split()) / 1024
 

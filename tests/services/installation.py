@@ -78,6 +78,12 @@ class Process:
         return self
 
     @property
+    def pid(self) -> int:
+        """Of the leader; it must have been started."""
+        assert self.popen is not None
+        return self.popen.pid
+
+    @property
     def running(self) -> bool:
         return self.popen is not None and self.popen.poll() is None
 
