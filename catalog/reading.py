@@ -6,7 +6,7 @@ import json
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from django.db import connections
-from django.db.models import Count, IntegerField, Max, Model, Q, QuerySet
+from django.db.models import BigIntegerField, Count, Func, IntegerField, Max, Model, Q, QuerySet
 from django.db.models.expressions import RawSQL
 
 from catalog.models import Anime, BitBoolean, PlaylistSong, Song, SongLike
@@ -29,6 +29,7 @@ SONGS_PER_STRETCH = 500
 LIKES_PER_ROUND = 20_000
 #: Karaoke numbers and ids leave as 32-bit integers.
 INT32_MAX = 2**31 - 1
+_MICROSECOND = timedelta(microseconds=1)
 
 #: Everything of a song that is shown, searched or compared; lyrics are not.
 SONG_TEXTS = (
@@ -134,22 +135,24 @@ def read_inactive() -> list[int]:
 
 def read_likes() -> Likes:
     """Read every like and playlist place; dates as epoch seconds."""
-    likes = SongLike.objects.order_by("id").values_list("id", "member_id", "song_id", "created_at")
+    at = _WallClock("created_at")
+    likes = SongLike.objects.order_by("id").values_list("id", "member_id", "song_id", at)
     places = PlaylistSong.objects.order_by("id").values_list(
-        "id", "playlist__member_id", "song_id", "song_order", "created_at"
+        "id", "playlist__member_id", "song_id", "song_order", at
     )
-    _, members, songs, at_s = _columns(_by_key(likes, "id", LIKES_PER_ROUND), "iiid")
-    _, place_members, place_songs, order, place_at_s = _columns(
-        _by_key(places, "id", LIKES_PER_ROUND), "iiifd"
+    _, members, songs, at_us = _columns(_by_key(likes, "id", LIKES_PER_ROUND), "iiif")
+    _, place_members, place_songs, order, place_at_us = _columns(
+        _by_key(places, "id", LIKES_PER_ROUND), "iiiff"
     )
+    zone = connections[catalog_alias()].timezone or UTC
     return Likes(
         members=members,
         songs=songs,
-        at_s=at_s,
+        at_s=_epoch_s(at_us, zone),
         place_members=place_members,
         place_songs=place_songs,
         places=order,
-        place_at_s=place_at_s,
+        place_at_s=_epoch_s(place_at_us, zone),
     )
 
 
@@ -164,7 +167,7 @@ def _by_key(rows: QuerySet[Any, Any], key: str, size: int) -> Iterator[tuple[Any
 
 
 def _columns(rows: Iterator[tuple[Any, ...]], kinds: str) -> list[Any]:
-    """Collect rows into one array per column: i = integer, f = number or NaN, d = date as seconds.
+    """Collect rows into one array per column: i = integer, f = number or NaN.
 
     Rows pass through in pages, so Python objects of the whole table never exist at once.
     """
@@ -181,21 +184,35 @@ def _columns(rows: Iterator[tuple[Any, ...]], kinds: str) -> list[Any]:
 
 def _append(parts: list[list[Any]], page: list[tuple[Any, ...]], kinds: str) -> None:
     for place, kind in enumerate(kinds):
-        values = [row[place] for row in page]
-        if kind == "i":
-            parts[place].append(np.array(values, np.int64))
-        elif kind == "f":
-            parts[place].append(np.array([_number(value) for value in values], np.float64))
-        else:
-            parts[place].append(np.array([_seconds(value) for value in values], np.float64))
+        dtype = np.int64 if kind == "i" else np.float64
+        parts[place].append(np.array([row[place] for row in page], dtype))
 
 
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)
+class _WallClock(Func):
+    """Microseconds since 1970 by the clock the table's times are written in, NULL without one.
+
+    A million numbers are read in a third of the time of a million datetimes.
+    """
+
+    template = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', %(expressions)s)"
+    output_field = BigIntegerField()
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        """SQLite knows milliseconds."""
+        days = "(JULIANDAY(%(expressions)s) - 2440587.5)"
+        template = f"CAST(ROUND({days} * 86400000) AS INTEGER) * 1000"
+        return self.as_sql(compiler, connection, template=template, **context)
 
 
-def _seconds(at: datetime | None) -> float:
-    return float("nan") if at is None else at.timestamp()
+def _epoch_s(wall_us: Seconds, zone: tzinfo) -> Seconds:
+    """Epoch seconds of microseconds by the zone's clock. It is asked once for each hour that occurs."""
+    known = np.flatnonzero(~np.isnan(wall_us))
+    hours, places = np.unique(wall_us[known] // 3.6e9, return_inverse=True)
+    walls = (datetime(1970, 1, 1, tzinfo=zone) + timedelta(hours=hour) for hour in hours.tolist())
+    ahead_us = np.array([(wall.utcoffset() or timedelta()) / _MICROSECOND for wall in walls])
+    epoch_us = wall_us.copy()
+    epoch_us[known] -= ahead_us[places]
+    return epoch_us / 1e6
 
 
 # --- Has anything changed? ------------------------------------------------------------------------
