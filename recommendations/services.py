@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
+from importlib import import_module
 from typing import Any, Literal
 from uuid import UUID
 
@@ -239,7 +240,7 @@ def _note_favorites(
 
 # --- Start ----------------------------------------------------------------------------------------
 def warm_up() -> None:
-    """Load catalog, model and settings and the model's client in the background of a serving process.
+    """Load addresses, catalog, model, settings and the model's client in the background of a serving process.
 
     The first requests wait for what is not there yet; a database that is away is tried again by them.
     """
@@ -248,6 +249,9 @@ def warm_up() -> None:
 
 def _warm_up() -> None:
     try:
+        import_module(
+            settings.ROOT_URLCONF
+        )  # views and the admin: the first call that is not cached
         engine_state.current()
         prompts.warm_up()
         # What stands now stays: looking through all of it again cost a recommendation 7 to 9 % of its time.

@@ -19,6 +19,7 @@ from prompts.staff import EDITOR, GRANTS, INSPECTOR, OPERATOR, PUBLISHER, grant_
 from .conftest import approved, draft, lock_of, staff
 
 KINDS = ("editor", "publisher", "inspector", "operator", "viewer")
+admin.autodiscover()  # with the addresses, which no test has asked for yet
 ADMINS = sorted(admin.site._registry.items(), key=lambda item: item[0]._meta.label)
 IDS = [model._meta.label_lower for model, _admin in ADMINS]
 
