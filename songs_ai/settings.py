@@ -391,8 +391,8 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = (
     None  # a broker may be away for a night; 2 to 30 s between tries
 )
-#: A worker that was cut off is missed by the broker within two of these, and its messages go to others. Celery's own
-#: 120 s become RabbitMQ's 60: members would wait two minutes. Below 5 s a busy machine looks like a dead one.
+#: A worker that was cut off is missed by the broker after two to three of these, and its messages go to others. Celery's
+#: own 120 s become RabbitMQ's 60: members would wait two minutes. Below 5 s a busy machine looks like a dead one.
 CELERY_BROKER_HEARTBEAT = 10
 CELERY_RESULT_BACKEND = "django-db"
 CELERY_RESULT_EXTENDED = True
