@@ -22,7 +22,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -280,17 +280,17 @@ def with_model(
     model_url: str | None = None,
     *,
     address: str = LOOPBACK,
-    consume_queue: bool = False,
+    settings: Mapping[str, str] | None = None,
     **model: float,
 ) -> Iterator[Installation]:
     """An installation whose processes ask a fake model: the one at `model_url`, else one with these options."""
-    with installation(
-        address=address,
-        LOG_LEVEL="WARNING",
-        OPENAI_API_KEY="sk-bench",
-        SONGS_AI_CONSUME_QUEUE=str(int(consume_queue)),
+    usual = {
+        "LOG_LEVEL": "WARNING",
+        "OPENAI_API_KEY": "sk-bench",
+        "SONGS_AI_CONSUME_QUEUE": "0",
         **BUDGET_WITHOUT_END,
-    ) as made:
+    }
+    with installation(address=address, **usual | dict(settings or {})) as made:
         made.environment["OPENAI_BASE_URL"] = model_url or made.start_model(**model)
         only_mine(made)
         yield made
