@@ -2,7 +2,7 @@
 
 Starts MariaDB, Redis and our server on free loopback ports, seeds a catalog of the backend's shape, and prints
 each figure beside the bare Redis GET of the same bytes, a static answer of the same size from the same server, and a
-stand-in for the service this one replaces (bench/stand_in.py). Load comes from wrk where it is installed, else from
+stand-in for the service this one replaces (bench/stand_in.py), all in turn. Load comes from wrk where it is installed, else from
 aiohttp. Machines are noisy: read the ratios. Results go to bench/results/speed.json; a ratio that fell by 30 % against
 bench/baseline.json ends the run with an error.
 """
@@ -22,7 +22,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -258,19 +258,34 @@ def post(port: int, path: str, body: dict[str, Any]) -> bytes:
 
 
 # --- What is measured -----------------------------------------------------------------------------
-def repeated(measure: Callable[[], dict[str, float]], repeats: int) -> dict[str, float]:
-    """Medians over repeats, with the spread of the rate."""
-    runs = [measure() for _ in range(repeats)]
+Case = Callable[[int], dict[str, float]]
+
+
+def in_turn(cases: dict[str, Case], connections: int, repeats: int) -> dict[str, dict[str, float]]:
+    """Medians over repeats by case, with the spread of the rate. Cases take turns: noise hits all of them."""
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in cases}
+    for _ in range(repeats):
+        for name, measure in cases.items():
+            runs[name].append(measure(connections))
+    return {name: _summed_up(found) for name, found in runs.items()}
+
+
+def _summed_up(runs: list[dict[str, float]]) -> dict[str, float]:
     medians = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
     rates = [run["per_s"] for run in runs]
-    return medians | {
-        "spread": (max(rates) - min(rates)) / medians["per_s"] if medians["per_s"] else 0
-    }
+    spread = (max(rates) - min(rates)) / medians["per_s"] if medians["per_s"] else 0
+    return medians | {"spread": spread}
 
 
 def cached_reads(
-    made: Installation, *, seconds: float, repeats: int, connections: tuple[int, ...]
+    made: Installation,
+    *,
+    seconds: float,
+    repeats: int,
+    connections: tuple[int, ...],
+    other: str | None = None,
 ) -> dict[str, Any]:
+    """Rates and latencies of cached reads by case and connections. other: address of a service to compare with."""
     ours = serve(made, "ours", "songs_ai.wsgi:application")
     no_l1 = serve(made, "ours-l2", "songs_ai.wsgi:application", L1_TTL_S="0")
     post(ours, "/recommend", {"memberId": "1", "count": 100, "strategy": "default"})
@@ -280,7 +295,7 @@ def cached_reads(
     stand_in = serve_stand_in(made)
     body = '{"memberId": "1"}'
     tag = urllib.request.urlopen(f"http://127.0.0.1:{ours}/recommend/cached/1").headers["ETag"]
-    cases: dict[str, Callable[[int], dict[str, float]]] = {
+    cases: dict[str, Case] = {
         "bare Redis GET": lambda c: bare_redis(made, connections=c, seconds=seconds),
         "static answer": lambda c: load(
             f"http://127.0.0.1:{static}/", body=body, connections=c, seconds=seconds
@@ -310,17 +325,24 @@ def cached_reads(
             seconds=seconds,
         ),
     }
+    if other:
+        cases[other] = lambda c: load(
+            f"{other.rstrip('/')}/recommend/cached", body=body, connections=c, seconds=seconds
+        )
     redis.Redis(port=made.redis_port).set("songs_ai:sentinel", "bench")
     say(
         f"\nCached reads, {len(stored) / 1000:.1f} KB, one worker process each (per second / p99 ms)"
     )
     found: dict[str, Any] = {"bytes": len(stored)}
     slowness = statistics.median(probe_ms()) / REFERENCE_PROBE_MS
-    for name, measure in cases.items():
+    for measure in cases.values():
         measure(8)  # warm
-        found[name] = {c: repeated(partial(measure, c), repeats) for c in connections}
+    measured = {c: in_turn(cases, c, repeats) for c in connections}
+    for name in cases:
+        found[name] = {c: measured[c][name] for c in connections}
         line = "   ".join(
-            f"{c:>3}: {v['per_s']:>8,.0f} / {v['p99_ms']:6.1f}" for c, v in found[name].items()
+            f"{c:>3}: {v['per_s']:>8,.0f} / {v['p99_ms']:6.1f} (±{v['spread'] / 2:.0%})"
+            for c, v in found[name].items()
         )
         say(f"  {name:<16} {line}")
     per_s = found["stand-in"][max(connections)]["per_s"]
@@ -413,16 +435,39 @@ def compared(made: dict[str, float]) -> list[str]:
     ]
 
 
-def against(url: str, *, seconds: float, connections: tuple[int, ...]) -> None:
-    """Another service with the same API, by its address."""
-    for c in connections:
-        found = load(
-            f"{url.rstrip('/')}/recommend/cached",
-            body='{"memberId": "1"}',
-            connections=c,
-            seconds=seconds,
-        )
-        say(f"  {url} at {c}: {found['per_s']:,.0f} / s, p99 {found['p99_ms']:.1f} ms")
+def keep(made: dict[str, float]) -> None:
+    """Make these ratios the baseline; those of the other benchmark stay."""
+    kept = json.loads(BASELINE.read_text("utf-8")) if BASELINE.exists() else {}
+    BASELINE.write_text(json.dumps(kept | made, indent=1) + "\n", "utf-8")
+
+
+def judged(made: dict[str, float], *, as_baseline: bool) -> int:
+    """Print the ratios; 1 when one of them got worse than the baseline allows, else 0."""
+    say("\nRatios")
+    for name, value in made.items():
+        say(f"  {name:<40} {value:8.2f}")
+    if as_baseline:
+        keep(made)
+    worse = compared(made)
+    for line in worse:
+        say(f"WORSE by more than {REGRESSION:.0%}: {line}")
+    return 1 if worse else 0
+
+
+def answers(url: str) -> bool:
+    """Whether a service has a cached answer for the member that is asked for, and says what it is."""
+    request = urllib.request.Request(
+        f"{url.rstrip('/')}/recommend/cached",
+        b'{"memberId": "1"}',
+        {"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            say(f"{url} answers member 1 with {len(response.read()) / 1000:.1f} KB")
+            return True
+    except OSError as error:
+        say(f"{url} has no cached answer for member 1: {error}")
+        return False
 
 
 def main() -> int:
@@ -431,12 +476,16 @@ def main() -> int:
         "--quick", action="store_true", help="2 000 songs, short rounds: under two minutes"
     )
     parser.add_argument(
-        "--against", metavar="URL", help="also measure another service with the same API"
+        "--against",
+        metavar="URL",
+        help="measure cached reads of another service with the same API in turn with ours (member 1)",
     )
     parser.add_argument(
         "--keep", action="store_true", help="keep this run's ratios as the baseline"
     )
     options = parser.parse_args()
+    if options.against and not answers(options.against):
+        return 2
     sizes = (2_000,) if options.quick else tuple(OLD_COLD_S)
     seconds, repeats = (2.0, 3) if options.quick else (4.0, 5)
     connections = (1, 64) if options.quick else (1, 8, 64)
@@ -444,34 +493,36 @@ def main() -> int:
     say(
         f"Machine: fixed work {statistics.median(noise):.1f} ms, spread {(max(noise) - min(noise)) / statistics.median(noise):.0%}"
     )
-    found: dict[str, Any] = {"machine_ms": statistics.median(noise), "cold": {}}
+    driver = "mysqlclient" if find_spec("MySQLdb") else "PyMySQL"
+    say(f"MySQL driver: {driver}")
+    found: dict[str, Any] = {"machine_ms": statistics.median(noise), "driver": driver, "cold": {}}
     for n_songs in sizes:
         say(f"\nSeeding {n_songs:,} songs …")
         with world(n_songs) as made:
             if n_songs == sizes[0]:
                 found["cached"] = cached_reads(
-                    made, seconds=seconds, repeats=repeats, connections=connections
+                    made,
+                    seconds=seconds,
+                    repeats=repeats,
+                    connections=connections,
+                    other=options.against,
                 )
-                if options.against:
-                    against(options.against, seconds=seconds, connections=connections)
                 say("\nCold, without the model")
             # Probed right before: the machine's mood changes within minutes.
             slowness = statistics.median(probe_ms()) / REFERENCE_PROBE_MS
             found["cold"][n_songs] = cold(
                 made, n_songs, members=10 if options.quick else 40, slowness=slowness
             )
-    made_ratios = found["ratios"] = ratios(found)
-    say("\nRatios")
-    for name, value in made_ratios.items():
-        say(f"  {name:<40} {value:8.2f}")
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "speed.json").write_text(json.dumps(found, indent=1), "utf-8")
-    if options.keep:
-        BASELINE.write_text(json.dumps(made_ratios, indent=1) + "\n", "utf-8")
-    worse = compared(made_ratios)
-    for line in worse:
-        say(f"WORSE by more than {REGRESSION:.0%}: {line}")
-    return 1 if worse else 0
+    found["ratios"] = ratios(found)
+    if not (options.quick or options.against):  # those are looks, not the record
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "speed.json").write_text(json.dumps(found, indent=1), "utf-8")
+    if options.against:
+        most = max(connections)
+        ours, other = (found["cached"][name][most] for name in ("ours, L1 hit", options.against))
+        say(f"\nOurs over {options.against}: rate {ours['per_s'] / other['per_s']:.1f}×, "
+            f"p99 {other['p99_ms'] / ours['p99_ms']:.1f}× better at {most} connections")  # fmt: skip
+    return judged(found["ratios"], as_baseline=options.keep)
 
 
 if __name__ == "__main__":

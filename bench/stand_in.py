@@ -69,6 +69,15 @@ async def cached(member: Member) -> Any:
     return Cached(**json.loads(stored))
 
 
+def likeness(song: dict[str, Any], like: dict[str, Any]) -> int:
+    """Points for what a song and a liked one have in common."""
+    return (
+        3 * (song["artist"] == like["artist"])
+        + 2 * (song["genre"] == like["genre"])
+        + (song["mood"] == like["mood"])
+    )
+
+
 @app.post("/recommend")
 async def recommend(member: Member) -> Any:
     connection = pymysql.connect(
@@ -81,19 +90,10 @@ async def recommend(member: Member) -> Any:
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT * FROM song")
         songs = list(cursor.fetchall())
-    liked = [song for song in songs if song["song_id"] in set(member.favorite_song_ids)]
-    artists = {song["artist"] for song in liked}
-    genres = {song["genre"] for song in liked}
-    moods = {song["mood"] for song in liked}
+    favorites = set(member.favorite_song_ids)
+    liked = [song for song in songs if song["song_id"] in favorites]
     scored = [
-        (
-            3 * (song["artist"] in artists)
-            + 2 * (song["genre"] in genres)
-            + (song["mood"] in moods),
-            random.random(),
-            song,
-        )
-        for song in songs
+        (sum(likeness(song, like) for like in liked), random.random(), song) for song in songs
     ]
     scored.sort(key=lambda item: (-item[0], item[1]))
     return {"candidates": [Candidate(**song).model_dump() for _score, _luck, song in scored[:100]]}
