@@ -81,6 +81,14 @@ class Checked:
     likes_marks: str = ""
 
 
+@dataclass
+class _Shown:
+    """The songs that were last published, by their marks and checksum."""
+
+    marks: str
+    checksum: str
+
+
 class Snapshots:
     """Builds snapshots into a directory once per host and maps them into this process.
 
@@ -243,29 +251,62 @@ class Snapshots:
             if likes is None:
                 checked = replace(checked, likes_at=time.time(), likes_marks=checked.marks["likes"])
                 likes = reading.read_likes()
-            self._publish(self._catalog(changed, likes), likes)
+            with self._showing_changes(checked) as shown:
+                catalog = self._catalog(changed, likes)
+                index = self._index(catalog)
+            self._publish(*_with_late_changes(catalog, index, checked, shown), likes)
+        # What came during the build is told apart from what was built: the next look builds again.
         self._write_checked(checked)
+
+    @contextmanager
+    def _showing_changes(self, checked: Checked) -> Iterator[_Shown]:
+        """During a long build, publish further changes of songs as they come; yields the last one shown."""
+        shown = _Shown(checked.marks["songs"], checked.checksum)
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(settings.CATALOG_REFRESH_S):
+                try:
+                    self._show_further(shown)
+                except DATABASE_FAULTS as error:
+                    log.warning("A change waits for the catalog that is being built: %s", error)
+            connections.close_all()
+
+        thread = threading.Thread(target=watch, name="catalog-changes", daemon=True)
+        if checked.marks["n_songs"] >= PATCH_FROM_SONGS and checked.checksum:
+            thread.start()
+        try:
+            yield shown
+        finally:
+            done.set()
+            if thread.ident:
+                thread.join()
+
+    def _show_further(self, shown: _Shown) -> None:
+        """Publish what changed since it was last shown."""
+        marks = reading.read_marks().songs
+        if marks != shown.marks:
+            checksum = reading.songs_checksum()
+            self._show_at_once(shown.checksum, checksum)
+            shown.marks, shown.checksum = marks, checksum
 
     def _show_at_once(self, before: str, after: str) -> None:
         """Publish the newest catalog with the songs of the changed stretches in their new form."""
-        newest, stretches = self._newest(), reading.changed_stretches(before, after)
-        if newest is None or stretches is None or len(stretches) > MOST_STRETCHES:
+        newest = self._newest()
+        if newest is None or before == after:
             return
         try:
             catalog = Catalog.load(newest / "catalog")
             if catalog.n < PATCH_FROM_SONGS:
                 return
-            songs = list(reading.read_songs(stretches))
-            gone = reading.ids_in(catalog.song_ids, stretches) - {song.song_id for song in songs}
-            hidden = [*reading.read_inactive(), *gone]
-            now_known = patched(catalog, songs, inactive=hidden, now=datetime.now(UTC))
             search = SearchIndex.load(newest / "search", catalog)
+            catalog, search = _with_changes(catalog, search, before, after)
         except (CatalogDamaged, CannotPatch) as error:
             log.info("The change waits for the whole catalog: %s", error)
             return
-        with self._draft(now_known) as draft:
-            now_known.save(draft / "catalog")
-            search.serving(now_known).save(draft / "search")
+        with self._draft(catalog) as draft:
+            catalog.save(draft / "catalog")
+            search.save(draft / "search")
             shutil.copytree(newest / "likes", draft / "likes")
 
     def _compared(self, checked: Checked, *, now: bool) -> tuple[str, Checked]:
@@ -302,11 +343,11 @@ class Snapshots:
                 log.warning("Building the catalog anew: %s", error)
         return _whole_catalog(likes)
 
-    def _publish(self, catalog: Catalog, likes: reading.Likes) -> None:
+    def _publish(self, catalog: Catalog, index: SearchIndex, likes: reading.Likes) -> None:
         """Write beside the old ones and rename: a reader sees all of it or nothing."""
         with self._draft(catalog) as draft:
             catalog.save(draft / "catalog")
-            self._index(catalog).save(draft / "search")
+            index.save(draft / "search")
             likes.save(draft / "likes")
 
     @contextmanager
@@ -412,6 +453,36 @@ def _whole_catalog(likes: reading.Likes) -> Catalog:
         now=datetime.now(UTC),
     )
     return _with_activity_in_version(catalog)
+
+
+def _with_changes(
+    catalog: Catalog, search: SearchIndex, before: str, after: str
+) -> tuple[Catalog, SearchIndex]:
+    """Both with the songs that differ between two checksums in their new form.
+
+    Raises CannotPatch when these are many, or rows of other songs would move.
+    """
+    stretches = reading.changed_stretches(before, after)
+    if stretches is None or len(stretches) > MOST_STRETCHES:
+        raise CannotPatch("too much changed")
+    songs = list(reading.read_songs(stretches))
+    gone = reading.ids_in(catalog.song_ids, stretches) - {song.song_id for song in songs}
+    hidden = [*reading.read_inactive(), *gone]
+    now_known = patched(catalog, songs, inactive=hidden, now=datetime.now(UTC))
+    return now_known, search.serving(now_known)
+
+
+def _with_late_changes(
+    catalog: Catalog, index: SearchIndex, checked: Checked, shown: _Shown
+) -> tuple[Catalog, SearchIndex]:
+    """What was built, with what was shown meanwhile: nobody sees a change go away again."""
+    if shown.checksum == checked.checksum:
+        return catalog, index
+    try:
+        return _with_changes(catalog, index, checked.checksum, shown.checksum)
+    except CannotPatch as error:
+        log.info("What changed meanwhile waits for the next build: %s", error)
+        return catalog, index
 
 
 def _with_activity_in_version(catalog: Catalog) -> Catalog:

@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -18,6 +19,7 @@ from django.db import OperationalError, connection
 from catalog import queries, reading, snapshot
 from catalog.factories import MemberFactory, SongFactory, SongLikeFactory
 from catalog.models import Song, SongLike
+from engine.catalog import Catalog
 
 pytestmark = pytest.mark.django_db
 
@@ -82,14 +84,58 @@ def test_in_a_large_catalog_a_change_shows_before_the_whole_is_built(
     with pytest.raises(TimeoutError):
         snapshots.look()
     snapshots._load_newest()
+    assert titles(snapshots) == ["壱", "三"]
     catalog = snapshots.current().catalog
-    shown = [catalog.view(row).title_jp for row in range(catalog.n) if catalog.active[row]]
-    assert shown == ["壱", "三"]
     assert catalog.song_ids.tolist() == [first.pk, second.pk, third.pk]
 
 
 def _too_slow(_likes: reading.Likes) -> None:
     raise TimeoutError
+
+
+def test_a_change_during_a_long_build_shows_meanwhile_and_stays(snapshots, as_if_due, monkeypatch):
+    first, second = SongFactory(title_jp="一"), SongFactory(title_jp="二")
+    snapshots.current()
+    monkeypatch.setattr(snapshot, "PATCH_FROM_SONGS", 0)
+    monkeypatch.setattr(snapshot.threading.Thread, "start", lambda self: None)  # we look ourselves
+    build, shown_meanwhile = snapshot._whole_catalog, []
+
+    def slowly(likes: reading.Likes) -> Catalog:
+        catalog = build(likes)
+        Song.objects.filter(pk=second.pk).update(title_jp="弐")
+        SongFactory(title_jp="三")
+        snapshots._show_further(watched[0])
+        snapshots._load_newest()
+        shown_meanwhile.extend(titles(snapshots))
+        return catalog
+
+    watched, watching = [], snapshots._showing_changes
+
+    @contextmanager
+    def watched_by_us(checked: snapshot.Checked) -> Iterator[object]:
+        with watching(checked) as shown:
+            watched.append(shown)
+            yield shown
+
+    monkeypatch.setattr(snapshots, "_showing_changes", watched_by_us)
+    monkeypatch.setattr(snapshot, "_whole_catalog", slowly)
+    Song.objects.filter(pk=first.pk).update(title_jp="壱")
+    snapshots.look()
+    assert shown_meanwhile == titles(snapshots) == ["壱", "弐", "三"]
+    version = snapshots.current().version
+    monkeypatch.setattr(snapshot, "_whole_catalog", build)
+    snapshots.look()  # the whole follows
+    assert titles(snapshots) == ["壱", "弐", "三"]
+    assert snapshots.current().version not in (version, "")
+    whole = snapshots.current().version
+    snapshots.look()
+    assert snapshots.current().version == whole
+
+
+def titles(snapshots: snapshot.Snapshots) -> list[str]:
+    """What may be shown."""
+    catalog = snapshots.current().catalog
+    return [catalog.view(row).title_jp for row in range(catalog.n) if catalog.active[row]]
 
 
 def test_only_the_stretches_that_changed_are_named():
