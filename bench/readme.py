@@ -171,6 +171,83 @@ def changes(found: dict[str, Any]) -> Iterator[Row]:
     )
 
 
+# --- The engine at scale --------------------------------------------------------------------------
+def engine(found: dict[str, Any]) -> Iterator[Row]:
+    took = found["recommend"]
+    yield (
+        f"A recommendation of 20 from scratch, {found['songs']:,} songs, {found['likes']:,} likes: CPU of one core, p50 / p99",
+        f"{took['p50_ms']:.0f} / {took['p99_ms']:.0f} ms",
+        f"fixed work {found['machine_ms']:.1f} ms in the same run (4.0 on a quiet machine of the reference)",
+    )
+    yield (
+        "… training in full, with tuning",
+        f"{found['train_s'] / 60:.1f} min",
+        f"{found['train_cpu_s']:,.0f} s of CPU; at most {found['train_peak_mib']:,} MiB",
+    )
+    yield (
+        "… memory of a process that serves it",
+        f"{found['memory_mib']['rss']:.0f} MiB",
+        f"{found['memory_mib']['uss']:.0f} MiB of its own, the rest is shared by the processes of a host",
+    )
+
+
+def growth(found: dict[str, Any]) -> Iterator[Row]:
+    """Exponents: 1 = as fast as the size, 0 = not at all."""
+    for name, told in (("songs", "songs"), ("likes", "likes")):
+        if name in found:
+            fits = found[name]["exponents"]
+            first, last = found[name]["points"][0], found[name]["points"][-1]
+            yield (
+                f"Cost against {told}, {first['size']:,} to {last['size']:,}: exponents",
+                f"recommendation {_power(fits['recommend_p50_ms'])}, search {_power(fits['search_p50_ms'])}",
+                f"snapshot {_power(fits['snapshot_cpu_s'])}, training {_power(fits['training_cpu_s'])}, "
+                f"memory of training {_power(fits['training_peak_mib'])}, of serving {_power(fits['serving_rss_mib'])}",
+            )
+    if "ease" in found:
+        below, beyond = found["ease"]["below the limit"], found["ease"]["beyond the limit"]
+        yield (
+            "EASE beyond `EASE_MAX_ITEMS`: exponents of time and memory",
+            f"{_power(beyond['cpu_s'])} and {_power(beyond['peak_mib'])}",
+            f"below the limit {_power(below['cpu_s'])} and {_power(below['peak_mib'])}",
+        )
+    if "members" in found:
+        fits, last = found["members"]["exponents"], found["members"]["points"][-1]
+        yield (
+            f"Nightly batch against members, to {last['size']:,}: exponent of CPU",
+            _power(fits["worker_cpu_s"]),
+            f"{last['worker_cpu_s'] / last['size'] * 1000:.0f} ms of CPU a member",
+        )
+    if "callers" in found:
+        points = found["callers"]["points"]
+        one, last = points[0], points[-1]
+        yield (
+            f"Cold answers a second, {one['size']} and {last['size']} callers, two processes",
+            f"{one['per_s']:.0f} and {last['per_s']:.0f}",
+            f"CPU an answer {one['cpu_ms_an_answer']:.0f} and {last['cpu_ms_an_answer']:.0f} ms; "
+            f"p99 {one['p99_ms']:,.0f} and {last['p99_ms']:,.0f} ms",
+        )
+
+
+def _power(fit: dict[str, float]) -> str:
+    return f"{fit['exponent']:.2f} ± {fit['stderr']:.2f}"
+
+
+def startup(found: dict[str, Any]) -> Iterator[Row]:
+    for songs in (name for name in found if name.isdigit()):
+        first, later = found[songs]["starts"]["first"], found[songs]["starts"]["later"]
+        held = found[songs]["memory_mib"]
+        yield (
+            f"Start of a web process to its first cached read / recommendation, {int(songs):,} songs",
+            f"{later['cached_s']:.1f} / {later['recommended_s']:.1f} s",
+            f"first start of a host, which builds the snapshot: {first['cached_s']:.1f} / {first['recommended_s']:.1f} s",
+        )
+        yield (
+            f"… memory of a web process / each further one, {int(songs):,} songs",
+            f"{held['one']['rss']:.0f} / {held['each_further_pss']:.0f} MiB",
+            f"{held['each_further_uss']:.0f} MiB of its own, the rest is shared",
+        )
+
+
 # --- The studio -----------------------------------------------------------------------------------
 def studio(found: dict[str, Any]) -> Iterator[Row]:
     for database, one in found.items():
@@ -194,6 +271,9 @@ SOURCES: tuple[tuple[str, str, Callable[[dict[str, Any]], Iterator[Row]]], ...] 
     ("speed", "python bench/speed.py", speed),
     ("pressure", "python bench/pressure.py", pressure),
     ("changes", "python bench/changes.py", changes),
+    ("startup", "python bench/startup.py", startup),
+    ("engine", "python -m bench.engine_scale", engine),
+    ("growth", "python bench/growth.py", growth),
     ("jobs-survive", "python bench/jobs.py survive", survive),
     ("jobs-throughput", "python bench/jobs.py throughput", throughput),
     ("jobs-nightly", "python bench/jobs.py nightly", nightly),

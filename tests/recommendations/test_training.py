@@ -123,6 +123,16 @@ def test_the_pages_of_models_and_settings_open(world: World, admin_client: Clien
     )
 
 
+def test_the_page_of_a_model_tells_that_ease_stops_at_its_limit(
+    world: World, admin_client: Client, settings
+) -> None:
+    settings.EASE_MAX_ITEMS = 3
+    row = training.train(by="test")
+    page = admin_client.get(reverse("admin:recommendations_modelartifact_change", args=[row.pk]))
+    assert "<td>ease</td><td>3</td>" in page.content.decode()
+    assert row.coverage["rp3"] > 3  # which scores the others
+
+
 def test_an_edit_of_the_settings_makes_a_version_and_says_what_changed(
     world: World, admin_client: Client
 ) -> None:
