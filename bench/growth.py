@@ -2,7 +2,8 @@
 
 Each point is measured in processes of its own. Times are CPU seconds, so that other work on the machine hardly counts;
 what callers wait for is by the clock. The full run takes half an hour and more, is no part of `make bench`, and writes
-bench/results/growth.json after every curve; `--quick` takes small sizes and a few minutes and writes nothing; `--only songs ease` measures some curves anew.
+bench/results/growth.json after every curve. `--quick` takes small sizes and a few minutes and writes nothing; `--only songs ease` measures
+some curves anew, `--only songs --sizes 200000` some points of one.
 
 songs, likes   the engine alone (bench/engine_scale.py): snapshot, one training without tuning, recommendations, searches
 ease           EASE alone, below and beyond EASE_MAX_ITEMS, where it stops growing
@@ -16,7 +17,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ CALLS = (192, 64)
 _ONE_FIT = TrainSettings(tune=False)
 
 Point = dict[str, float]
-Curve = Callable[[Sequence[int], bool], list[Point]]
+Curve = Callable[[Sequence[int], bool], Iterator[Point]]
 
 
 def fitted(sizes: Sequence[float], costs: Sequence[float]) -> dict[str, float]:
@@ -69,12 +70,12 @@ def fitted(sizes: Sequence[float], costs: Sequence[float]) -> dict[str, float]:
 
 
 # --- The engine -----------------------------------------------------------------------------------
-def over_songs(sizes: Sequence[int], quick: bool) -> list[Point]:
-    return [_engine(size, LIKES_BESIDE[quick], quick) | {"size": size} for size in sizes]
+def over_songs(sizes: Sequence[int], quick: bool) -> Iterator[Point]:
+    return ({"size": size} | _engine(size, LIKES_BESIDE[quick], quick) for size in sizes)
 
 
-def over_likes(sizes: Sequence[int], quick: bool) -> list[Point]:
-    return [_engine(SONGS_BESIDE[quick], size, quick) | {"size": size} for size in sizes]
+def over_likes(sizes: Sequence[int], quick: bool) -> Iterator[Point]:
+    return ({"size": size} | _engine(SONGS_BESIDE[quick], size, quick) for size in sizes)
 
 
 def _engine(n_songs: int, n_likes: int, quick: bool) -> Point:
@@ -93,8 +94,8 @@ def _engine(n_songs: int, n_likes: int, quick: bool) -> Point:
 
 
 # --- EASE and its limit ---------------------------------------------------------------------------
-def over_ease(sizes: Sequence[int], quick: bool) -> list[Point]:
-    return [apart(eased, size, EASE_LIMIT[quick]) for size in sizes]
+def over_ease(sizes: Sequence[int], quick: bool) -> Iterator[Point]:
+    return (apart(eased, size, EASE_LIMIT[quick]) for size in sizes)
 
 
 def eased(n_songs: int, limit: int) -> Point:
@@ -111,8 +112,8 @@ def eased(n_songs: int, limit: int) -> Point:
 
 
 # --- Members of the nightly batch -----------------------------------------------------------------
-def over_members(sizes: Sequence[int], quick: bool) -> list[Point]:
-    return [_nightly(size) for size in sizes]
+def over_members(sizes: Sequence[int], quick: bool) -> Iterator[Point]:
+    return map(_nightly, sizes)
 
 
 def _nightly(members: int) -> Point:
@@ -127,21 +128,19 @@ def _nightly(members: int) -> Point:
 
 
 # --- Callers of the documented server -------------------------------------------------------------
-def over_callers(sizes: Sequence[int], quick: bool) -> list[Point]:
+def over_callers(sizes: Sequence[int], quick: bool) -> Iterator[Point]:
     with world(SONGS_OF_SERVER) as made:
         web = made.start_web(workers=2)
         _calls(made.web_port, callers=8, first=0, count=CALLS[quick])  # warm
-        points = []
         for turn, callers in enumerate(sizes, start=1):
             before, began = cpu_s(web.pid), time.perf_counter()
             first = turn * 10_000
             times = _calls(made.web_port, callers=callers, first=first, count=CALLS[quick])
             wall_s, used = time.perf_counter() - began, cpu_s(web.pid) - before
             p50, p99 = np.percentile(np.array(times) * 1000, [50, 99])
-            points.append({"size": callers, "per_s": round(len(times) / wall_s, 1),
-                           "p50_ms": round(float(p50), 1), "p99_ms": round(float(p99), 1),
-                           "cpu_ms_an_answer": round(used / len(times) * 1000, 1)})  # fmt: skip
-    return points
+            yield {"size": callers, "per_s": round(len(times) / wall_s, 1),
+                   "p50_ms": round(float(p50), 1), "p99_ms": round(float(p99), 1),
+                   "cpu_ms_an_answer": round(used / len(times) * 1000, 1)}  # fmt: skip
 
 
 def _calls(port: int, *, callers: int, first: int, count: int) -> list[float]:
@@ -169,7 +168,9 @@ CURVES: dict[str, Curve] = {
 
 
 def exponents(points: list[Point]) -> dict[str, dict[str, float]]:
-    """Of every figure of a curve."""
+    """Of every figure of a curve, from its second point on."""
+    if len(points) < 2:
+        return {}
     sizes = [point["size"] for point in points]
     return {
         name: fitted(sizes, [point[name] for point in points])
@@ -178,22 +179,31 @@ def exponents(points: list[Point]) -> dict[str, dict[str, float]]:
     }
 
 
-def measure(name: str, *, quick: bool) -> dict[str, Any]:
-    """One curve: its points and their exponents, printed and returned."""
+def measured_points(name: str, sizes: Sequence[int], *, quick: bool) -> list[Point]:
+    """The points of a curve, printed as they come."""
     say(f"\n{name}")
-    points = CURVES[name](SIZES[name][quick], quick)
+    points = []
+    for point in CURVES[name](sizes, quick):
+        say("  " + "  ".join(f"{key} {value:,}" for key, value in point.items()))
+        points.append(point)
+    return points
+
+
+def merged(before: list[Point], now: list[Point]) -> list[Point]:
+    """All points by size, the newer ones where both have one."""
+    by_size = {point["size"]: point for point in (*before, *now)}
+    return [by_size[size] for size in sorted(by_size)]
+
+
+def curve(name: str, points: list[Point], *, quick: bool) -> dict[str, Any]:
+    """Points with their exponents, which are printed."""
     found: dict[str, Any] = {"points": points, "exponents": exponents(points)}
     if name == "ease":
         limit = EASE_LIMIT[quick]
-        for part, chosen in (
-            ("below the limit", [point for point in points if point["size"] <= limit]),
-            ("beyond the limit", [point for point in points if point["size"] >= limit]),
-        ):
-            found[part] = exponents(chosen)
-    for point in points:
-        say("  " + "  ".join(f"{key} {value:,}" for key, value in point.items()))
-    for part in ("exponents", "below the limit", "beyond the limit"):
-        for key, fit in found.get(part, {}).items():
+        found["below the limit"] = exponents([p for p in points if p["size"] <= limit])
+        found["beyond the limit"] = exponents([p for p in points if p["size"] >= limit])
+    for part in found.keys() - {"points"}:
+        for key, fit in found[part].items():
             say(f"  {part}: {key:<20} {fit['exponent']:5.2f} ± {fit['stderr']:.2f}"
                 f"  R² {fit['r2']:.3f}  last step {fit['last']:5.2f}")  # fmt: skip
     return found
@@ -203,13 +213,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--quick", action="store_true", help="small sizes, nothing is written")
     parser.add_argument("--only", nargs="+", choices=CURVES, default=list(CURVES))
+    parser.add_argument("--sizes", nargs="+", type=int, help="some points of one curve anew")
     options = parser.parse_args()
     path = RESULTS / "growth.json"
-    found = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    kept = json.loads(path.read_text("utf-8")) if path.exists() and not options.quick else {}
     for name in options.only:
-        found[name] = measure(name, quick=options.quick)
+        sizes = options.sizes or SIZES[name][options.quick]
+        points = measured_points(name, sizes, quick=options.quick)
+        if options.sizes:
+            points = merged(kept.get(name, {}).get("points", []), points)
+        kept[name] = curve(name, points, quick=options.quick)
         if not options.quick:
-            path.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+            path.write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
