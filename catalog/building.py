@@ -16,6 +16,8 @@ NICENESS = 5
 
 def main() -> None:
     os.nice(NICENESS)
+    # Whichever process started it: whole tables take longer than a request would wait.
+    os.environ["SONGS_AI_PROCESS"] = "building"
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "songs_ai.settings")
     settings.INSTALLED_APPS = ["catalog"]
     django.setup()

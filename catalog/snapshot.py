@@ -144,14 +144,16 @@ class Snapshots:
         return self._snapshot
 
     def _build_first(self) -> None:
-        """Build, or wait for the process that already does."""
+        """Build, or wait for the process that already does.
+
+        A large catalog is read by a child here too: a request's patience with the database is shorter than that takes.
+        """
         try:
-            with guard(), self._host_lock():
-                if not self._load_newest():
-                    self._build_if_changed(now=True)
-                    self._load_newest()
-        except DATABASE_FAULTS as error:
+            with guard():
+                self._build_apart(reading.read_marks().n_songs)
+        except (*DATABASE_FAULTS, subprocess.SubprocessError) as error:
             raise CatalogUnavailable from error
+        self._load_newest()
 
     def _in_memory(self) -> Snapshot:
         try:

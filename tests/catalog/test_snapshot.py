@@ -327,11 +327,11 @@ def test_one_process_of_a_host_looks_at_a_time(snapshots, as_if_due):
 
 @pytest.fixture
 def built_apart(as_if_due, monkeypatch) -> Callable[[str], None]:
-    """Have a child process run this program instead of a build."""
-    monkeypatch.setattr(snapshot, "BUILD_IN_CHILD_FROM_SONGS", 1)
+    """From then on, have a child process run this program instead of a build."""
     monkeypatch.setattr(snapshot, "LOOK_EVERY_S", 0.05)
 
     def by(program: str) -> None:
+        monkeypatch.setattr(snapshot, "BUILD_IN_CHILD_FROM_SONGS", 1)
         monkeypatch.setattr(snapshot, "BUILD_COMMAND", (sys.executable, "-c", program))
 
     return by
@@ -348,6 +348,16 @@ def test_a_large_catalog_is_built_by_a_child_process(snapshots, built_apart, tmp
     built_apart("raise SystemExit(3)")
     with pytest.raises(subprocess.CalledProcessError):
         snapshots.look()
+
+
+def test_the_first_snapshot_of_a_large_catalog_is_a_childs_work_too(
+    snapshots, built_apart, tmp_path
+):
+    SongFactory()
+    built_apart(f"open({str(tmp_path / 'built')!r}, 'w').close(); raise SystemExit(3)")
+    with pytest.raises(snapshot.CatalogUnavailable):
+        snapshots.current()
+    assert (tmp_path / "built").exists()
 
 
 def test_what_the_child_publishes_is_taken_over_before_it_ends(snapshots, built_apart, tmp_path):
