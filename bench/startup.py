@@ -1,7 +1,7 @@
 """How long a web process takes to its first answers, what it imports and what it holds: `python bench/startup.py`.
 
 With 2 000 and 100 000 songs in a MariaDB of its own. The first start of a host reads the database and builds the snapshot;
-later ones map it. Results go to bench/results/startup.json (several minutes; `--quick`: 2 000 songs, nothing is written).
+later ones map it. Results go to bench/results/startup.json (several minutes); `--songs 2000` measures one size anew.
 """
 
 from __future__ import annotations
@@ -137,22 +137,21 @@ def measure(n_songs: int) -> dict[str, Any]:
     say(f"\n{n_songs:,} songs: seeding …")
     with world(n_songs) as made:
         found: dict[str, Any] = {"starts": starts(made), "memory_mib": memory(made)}
-        if n_songs == SONGS[0]:
-            found["imports"] = imports(made)
+        found["imports"] = imports(made)
     say(json.dumps(found, indent=1))
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
-    parser.add_argument("--quick", action="store_true", help="2 000 songs, nothing is written")
+    parser.add_argument("--songs", nargs="+", type=int, default=SONGS)
     options = parser.parse_args()
-    found: dict[str, Any] = {"machine_ms": round(statistics.median(probe_ms()), 2)}
-    for n_songs in SONGS[:1] if options.quick else SONGS:
-        found[str(n_songs)] = measure(n_songs)
-    if not options.quick:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "startup.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    path = RESULTS / "startup.json"
+    found = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    for n_songs in options.songs:
+        machine = {"machine_ms": round(statistics.median(probe_ms()), 2)}
+        found[str(n_songs)] = machine | measure(n_songs)
+        path.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
