@@ -24,6 +24,7 @@ from engine.scorers import (
     Floats,
     Neighbours,
     Repeat,
+    Rows,
     Same,
     Scorer,
     Walk,
@@ -178,7 +179,7 @@ class Model:
         if np.array_equal(self.song_ids, song_ids):
             return self
         place = {int(song): row for row, song in enumerate(song_ids)}
-        moved = np.array([place.get(int(song), -1) for song in self.song_ids], np.int64)
+        moved = np.array([place.get(int(song), -1) for song in self.song_ids], np.int32)
         size = len(song_ids)
         return replace(
             self,
@@ -341,15 +342,22 @@ def _untrained(corpus: Corpus) -> tuple[Scorer, ...]:
     )
 
 
-def _moved(matrix: csr_matrix, new_row: npt.NDArray[np.int64], size: int) -> csr_matrix:
-    """Rows and columns to their new places; -1 drops one."""
+def _moved(matrix: csr_matrix, new_row: Rows, size: int) -> csr_matrix:
+    """Rows and columns to their new places; -1 drops one.
+
+    Where all stay and only new songs follow, which is usual, the entries stay those that the processes of a host share.
+    """
+    if np.array_equal(new_row, np.arange(len(new_row))):
+        ends = np.full(size - len(new_row), matrix.indptr[-1], matrix.indptr.dtype)
+        parts = (matrix.data, matrix.indices, np.concatenate([matrix.indptr, ends]))
+        return csr_matrix(parts, shape=(size, size), copy=False)
     source = matrix.tocoo()
     row, col = new_row[source.row], new_row[source.col]
     stays = (row >= 0) & (col >= 0)
     return csr_matrix((source.data[stays], (row[stays], col[stays])), shape=(size, size))
 
 
-def _moved_rows(factors: Floats, new_row: npt.NDArray[np.int64], size: int) -> Floats:
+def _moved_rows(factors: Floats, new_row: Rows, size: int) -> Floats:
     moved = np.zeros((size, factors.shape[1]), np.float32)
     stays = new_row >= 0
     moved[new_row[stays]] = factors[stays]

@@ -91,6 +91,16 @@ def test_a_new_song_is_scored_by_content_and_a_gone_one_leaves(
     assert scorers["content"].scores(known)[-1] > 0
 
 
+def test_new_songs_behind_the_old_ones_cost_no_copy_of_the_neighbours(model: Model) -> None:
+    moved = model.realigned(np.append(model.song_ids, model.song_ids[-1] + [1, 2]))
+    for name, matrix in model.matrices.items():
+        now = moved.matrices[name]
+        assert np.shares_memory(now.data, matrix.data)
+        assert np.shares_memory(now.indices, matrix.indices)
+        assert (now[:N, :N] != matrix).nnz == 0
+        assert now[N:].nnz == 0
+
+
 def test_a_model_of_another_catalog_does_not_score(model: Model, corpus: Corpus) -> None:
     other = replace(corpus, song_ids=corpus.song_ids + 1)
     with pytest.raises(ValueError, match="realigned"):
