@@ -362,7 +362,7 @@ def near(measured: float, expected: float) -> bool:
     return abs(measured / expected - 1) <= BAND
 
 
-def cold(made: Installation, n_songs: int, *, members: int, slowness: float) -> dict[str, float]:
+def cold(made: Installation, n_songs: int, *, members: int, slowness: float) -> dict[str, Any]:
     """Seconds of one recommendation nobody asked for before, ours without the model and the stand-in's."""
     ours = serve(made, "ours-cold", "songs_ai.wsgi:application")
     stand_in = serve_stand_in(made)
@@ -390,15 +390,32 @@ def cold(made: Installation, n_songs: int, *, members: int, slowness: float) -> 
     for name in ("ours-cold", "stand-in"):
         made.processes[name].stop(10)
     warm = times[3:]
-    figures = {"ours_s": statistics.median(warm), "ours_p99_s": float(np.percentile(warm, 99)),
+    figures: dict[str, Any] = {"ours_s": statistics.median(warm), "ours_p99_s": float(np.percentile(warm, 99)),
                "stand_in_s": statistics.median(theirs), "first_s": first_s, "rss_mib": rss}  # fmt: skip
     figures["ratio"] = figures["stand_in_s"] / figures["ours_s"]
+    figures["parts_ms"] = parts_ms(made, members)
     figures["valid"] = near(figures["stand_in_s"], OLD_COLD_S[n_songs] * slowness)
     say(f"  {n_songs:>7,} songs: ours {figures['ours_s'] * 1000:6.1f} ms (p99 {figures['ours_p99_s'] * 1000:.1f}), "
         f"stand-in {figures['stand_in_s'] * 1000:7.0f} ms: {figures['ratio']:5.0f}×"
         f"{'' if figures['valid'] else '  (ratio invalid: the stand-in is not within 30 % of the old service)'}; "
         f"first answer {first_s:.1f} s, process {rss:.0f} MiB")  # fmt: skip
+    say(
+        "          "
+        + ", ".join(f"{part} {ms:.1f}" for part, ms in figures["parts_ms"].items())
+        + " ms"
+    )
     return figures
+
+
+def parts_ms(made: Installation, runs: int) -> dict[str, float]:
+    """Median milliseconds by part of the latest runs, as their trace keeps them."""
+    with made.mysql() as cursor:
+        cursor.execute(
+            "SELECT timings FROM recommendations_run ORDER BY created_at DESC LIMIT %s", (runs,)
+        )
+        timings = [json.loads(kept) for (kept,) in cursor.fetchall()]
+    names = dict.fromkeys(name for kept in timings for name in kept)
+    return {name: statistics.median(kept.get(name, 0.0) for kept in timings) for name in names}
 
 
 def _rss_mib(made: Installation, name: str) -> float:
