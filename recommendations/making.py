@@ -221,12 +221,6 @@ class _Made:
             store.save_variant(request.member_key, request.variant, body, self._meta())
             return
         store.save(request.member_key, body, self._meta(), now=work.now)
-        store.save_preference(
-            request.member_key,
-            favorite_song_ids=list(work.picture.favorite_ids),
-            preference=self._preference(),
-            generated_date=self.generated_date,
-        )
 
     def _meta(self) -> store.Meta:
         work, curated = self.work, self.curated
@@ -243,10 +237,19 @@ class _Made:
             taglines=curated.taglines,
             model_weight=curated.model_weight,
             locale=work.request.locale,
+            preference=self._preference() if work.request.is_plain else {},
         )
 
     def _preference(self) -> dict[str, Any]:
-        """What `preference:{member}` holds: the model's reading or the counted mix, under staff's overrides."""
+        """What `preference:{member}` holds."""
+        return {
+            "favorite_song_ids": list(self.work.picture.favorite_ids),
+            "preference": self._preferred(),
+            "generated_date": self.generated_date,
+        }
+
+    def _preferred(self) -> dict[str, Any]:
+        """The model's reading or the counted mix, under staff's overrides."""
         taste, picture = self.curated.taste, self.work.picture
         said = {
             "genre": list(taste.genres) if taste else picture.taste_names("genre"),

@@ -304,6 +304,8 @@ class Meta:
     taglines: dict[str, str] = field(default_factory=dict)
     model_weight: float = 0.5
     locale: str = "ko"
+    #: What goes out beside the answer as `preference:{member}`.
+    preference: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -379,6 +381,8 @@ def _send(member_key: str, body: bytes, meta: Meta, *, ttl_s: int) -> bool:
         pipe = client.pipeline(transaction=False)
         pipe.set(f"recommend:{member_key}", body, ex=ttl_s)
         pipe.set(_meta_key(member_key), _pack_meta(meta, body), ex=ttl_s)
+        if meta.preference:
+            pipe.set(f"preference:{member_key}", orjson.dumps(meta.preference), ex=ttl_s)
         pipe.execute()
 
     return gate.attempt(write)
@@ -546,26 +550,6 @@ def _forget_variants(member_key: str) -> None:
 
 
 # --- Preference -----------------------------------------------------------------------------------
-def save_preference(
-    member_key: str,
-    *,
-    favorite_song_ids: list[int],
-    preference: Mapping[str, Any],
-    generated_date: str,
-) -> bool:
-    """Write `preference:{member}`; `preference` has preferred_genres, preferred_moods, overall_taste, favorite_artists."""
-    value = orjson.dumps(
-        {
-            "favorite_song_ids": favorite_song_ids,
-            "preference": dict(preference),
-            "generated_date": generated_date,
-        }
-    )
-    return gate.attempt(
-        lambda client: client.set(f"preference:{member_key}", value, ex=settings.RESULT_TTL_S)
-    )
-
-
 def read_preference(member_key: str) -> dict[str, Any] | None:
     """`preference:{member}`, or what the old API left under `pref:{member}`; None when neither is readable."""
     for value in gate.call(

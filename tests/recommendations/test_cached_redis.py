@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
+from uuid import uuid4
 
+import orjson
 import pytest
 import redis
+from django.utils import timezone
 
 from prompts.shared import gate
 from recommendations import store
@@ -77,3 +81,31 @@ def test_a_redis_that_went_away_leaves_the_reading_to_the_database(server) -> No
     server.shutdown(nosave=True)
     assert store.served("1") is None
     assert not gate.up
+
+
+def test_a_redis_that_lost_everything_gets_answers_and_preferences_back(server, settings) -> None:
+    now = timezone.now()
+    preference = {
+        "favorite_song_ids": [1],
+        "preference": {"preferred_genres": ["록"], "overall_taste": "밤의 록"},
+        "generated_date": "2026-07-01",
+    }
+    meta = store.Meta(
+        run_id=str(uuid4()),
+        fingerprint="f",
+        favorites_sha="s",
+        source="local",
+        generated_at=now.isoformat(),
+        preference=preference,
+    )
+    assert store.save("1", BODY, meta, now=now) == ""
+    names = ("recommend:1", "preference:1", "songs_ai:meta:1")
+    before = server.mget(*names)
+    assert orjson.loads(before[1]) == preference
+    server.delete(*names, store.SENTINEL)
+    later = now + timedelta(days=1)
+    assert store.rebuild_redis(now=later) == 1
+    assert server.mget(*names) == before
+    assert server.exists(store.SENTINEL)
+    assert server.ttl("preference:1") <= settings.RESULT_TTL_S - 86_400
+    assert store.read("1").meta == meta
