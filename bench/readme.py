@@ -1,4 +1,4 @@
-"""Writes the README's figures from bench/results: `python bench/readme.py`. A test holds both equal.
+"""Writes the figures of README.md and docs/operations.md from bench/results: `python bench/readme.py`. A test holds them equal.
 
 Each row names the command that made it. A figure whose file is not there has no row.
 """
@@ -13,10 +13,13 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 README, RESULTS = ROOT / "README.md", ROOT / "bench" / "results"
+OPERATIONS = ROOT / "docs" / "operations.md"
 BEGIN, END = "<!-- figures: begin -->\n", "<!-- figures: end -->"
 BASELINES = ("popularity", "item_knn", "rp3", "als", "ease")
 #: What is measured, what came out, what stands beside it in the same run.
 Row = tuple[str, str, str]
+#: Result file, the command that writes it, the rows it gives.
+Sources = tuple[tuple[str, str, Callable[[dict[str, Any]], Iterator[Row]]], ...]
 
 
 # --- Quality --------------------------------------------------------------------------------------
@@ -102,6 +105,24 @@ def sync(found: dict[str, Any]) -> Iterator[Row]:
         f"Finding changed likes among {found['likes']:,}",
         f"{looks['nothing changed']['seconds']:.1f} s when nothing changed",
         f"{looks['300 unliked']['seconds']:.1f} s after 300 unlikes",
+    )
+
+
+def hosts(found: dict[str, Any]) -> Iterator[Row]:
+    both, cut = found["throughput"], found["cut"]
+    one, two, rates = both["one_host"], both["two_hosts"], cut["per_second"]
+    yield (
+        "Queued jobs on two worker hosts, waiting for the model",
+        f"{both['ratio']:.2f} × one host",
+        f"least of {len(both['ratios'])} {min(both['ratios']):.2f}; {two['per_second']:.1f} and {one['per_second']:.1f} a second with {both['processes_a_host']} processes a host, "
+        f"which use {two['hosts_cores']:.1f} of {both['cores']} processors",
+    )
+    yield (
+        f"… one of them cut off for {cut['plugged_in_at_s'] - cut['cut_off_at_s']} s: "
+        f"{cut['jobs']:,} jobs, each with one outcome",
+        f"{cut['missing_or_open']} missing, {cut['with_two_results']} with two results",
+        f"{rates['before']:.1f} a second before, {rates['while one is cut off']:.1f} meanwhile, "
+        f"{rates['after it came back']:.1f} after; its jobs ended elsewhere within {cut['those_jobs_ended_after_s']:.0f} s",
     )
 
 
@@ -265,8 +286,7 @@ def studio(found: dict[str, Any]) -> Iterator[Row]:
         )
 
 
-#: Result file, the command that writes it, the rows it gives.
-SOURCES: tuple[tuple[str, str, Callable[[dict[str, Any]], Iterator[Row]]], ...] = (
+SOURCES: Sources = (
     ("quality", "SHARED_DATA=… python bench/quality.py", quality),
     ("speed", "python bench/speed.py", speed),
     ("pressure", "python bench/pressure.py", pressure),
@@ -279,27 +299,104 @@ SOURCES: tuple[tuple[str, str, Callable[[dict[str, Any]], Iterator[Row]]], ...] 
     ("jobs-nightly", "python bench/jobs.py nightly", nightly),
     ("jobs-drain", "python bench/jobs.py drain", drain),
     ("jobs-sync", "python bench/jobs.py sync", sync),
+    ("hosts", "python bench/hosts.py", hosts),
     ("studio", "python bench/studio.py", studio),
 )
 
 
-def table() -> str:
+# --- What one more of something adds (docs/operations.md) -----------------------------------------
+def one_more_process(found: dict[str, Any]) -> Iterator[Row]:
+    one, two = found["processes"]["1"], found["processes"]["2"]
+    yield (
+        "a web process",
+        f"{two['per_cpu_s'] / one['per_cpu_s']:.2f} × the cached reads per second of processor",
+        f"{two['per_cpu_s']:,.0f} a second with two, {one['per_cpu_s']:,.0f} with one",
+    )
+
+
+def answers_of_a_process(found: dict[str, Any]) -> Iterator[Row]:
+    for songs, cold in found["cold"].items():
+        yield (
+            f"… with {int(songs):,} songs",
+            f"{1 / cold['ours_s']:.0f} answers a second without the model, asked one by one",
+            f"p99 {cold['ours_p99_s'] * 1000:.0f} ms, {cold['rss_mib']:.0f} MiB",
+        )
+
+
+def one_more_host(found: dict[str, Any]) -> Iterator[Row]:
+    both, cut = found["throughput"], found["cut"]
+    two, kept = both["two_hosts"], cut["redis_bytes"]
+    yield (
+        "a worker host",
+        f"{both['ratio']:.2f} × the jobs of one",
+        f"{two['per_second'] / (2 * both['processes_a_host']):.2f} a second and process, "
+        f"{two['hosts_cores'] / two['per_second']:.2f} s of processor each",
+    )
+    yield (
+        "… that is cut off",
+        f"missed after {cut['broker_noticed_after_s']:.0f} s",
+        f"its {cut['at_work_on_the_cut_off_host']} jobs ended elsewhere within {cut['those_jobs_ended_after_s']:.0f} s; "
+        f"back on the network it took jobs again after {cut['host_began_a_job_again_after_s']:.0f} s",
+    )
+    yield (
+        "a million members in Redis",
+        f"{kept['a_member'] * 1e6 / 2**30:.0f} GiB",
+        f"{kept['a_member'] / 1024:.0f} KiB each; {kept['a_job'] / 1024:.0f} KiB for a job of the last 24 h",
+    )
+
+
+def nightly_worker(found: dict[str, Any]) -> Iterator[Row]:
+    first = found["first"]
+    yield (
+        "two processes of a nightly worker",
+        f"{first['planned'] / first['seconds']:.1f} members a second with the model",
+        f"{first['model_calls'] / first['seconds']:.0f} calls a second",
+    )
+
+
+def reads_of_likes(found: dict[str, Any]) -> Iterator[Row]:
+    looks = found["looks"]
+    yield (
+        f"looking for changes among {found['likes']:,} likes, every minute",
+        f"{looks['nothing changed']['seconds']:.1f} s of the catalog's database",
+        f"{looks['300 unliked']['seconds']:.1f} s after 300 unlikes",
+    )
+
+
+SCALE: Sources = (
+    ("pressure", "python bench/pressure.py", one_more_process),
+    ("speed", "python bench/speed.py", answers_of_a_process),
+    ("hosts", "python bench/hosts.py", one_more_host),
+    ("jobs-nightly", "python bench/jobs.py nightly", nightly_worker),
+    ("jobs-sync", "python bench/jobs.py sync", reads_of_likes),
+)
+
+
+# --- Writing --------------------------------------------------------------------------------------
+def table(
+    sources: Sources = SOURCES, head: tuple[str, str, str] = ("what", "Songs AI", "beside it")
+) -> str:
     """Markdown; two cores shared with the load, so read the ratios."""
-    lines = ["| what | Songs AI | beside it | made by |", "|---|---|---|---|"]
-    for name, command, rows in SOURCES:
+    lines = [f"| {' | '.join(head)} | made by |", "|---|---|---|---|"]
+    for name, command, rows in sources:
         path = RESULTS / f"{name}.json"
         if path.exists():
-            for what, ours, beside in rows(json.loads(path.read_text("utf-8"))):
-                lines.append(f"| {what} | {ours} | {beside} | `{command}` |")
+            for cells in rows(json.loads(path.read_text("utf-8"))):
+                lines.append(f"| {' | '.join(cells)} | `{command}` |")
     return "\n".join(lines) + "\n"
 
 
-def written(text: str) -> str:
-    """The README with the figures as the results have them."""
+def scale() -> str:
+    return table(SCALE, ("one more", "adds or takes", "beside it"))
+
+
+def written(text: str, figures: str | None = None) -> str:
+    """A page with the figures, the README's unless others are given, as the results have them."""
     before, _begin, rest = text.partition(BEGIN)
     _old, _end, after = rest.partition(END)
-    return f"{before}{BEGIN}{table()}{END}{after}"
+    return f"{before}{BEGIN}{figures or table()}{END}{after}"
 
 
 if __name__ == "__main__":
     README.write_text(written(README.read_text("utf-8")), "utf-8")
+    OPERATIONS.write_text(written(OPERATIONS.read_text("utf-8"), scale()), "utf-8")

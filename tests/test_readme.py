@@ -35,3 +35,5 @@ def test_the_table_of_settings_is_the_codes_own() -> None:
 def test_the_figures_are_the_results_own() -> None:
     text = readme.README.read_text("utf-8")
     assert readme.written(text) == text, "Run `python bench/readme.py`."
+    text = readme.OPERATIONS.read_text("utf-8")
+    assert readme.written(text, readme.scale()) == text, "Run `python bench/readme.py`."
