@@ -23,7 +23,7 @@ def main() -> None:
     django.setup()
     from catalog import snapshot  # noqa: PLC0415 - models load after the app
 
-    snapshot.refresh()
+    snapshot.snapshots().build()
 
 
 if __name__ == "__main__":

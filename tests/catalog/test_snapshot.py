@@ -360,6 +360,18 @@ def test_the_first_snapshot_of_a_large_catalog_is_a_childs_work_too(
     assert (tmp_path / "built").exists()
 
 
+def test_of_two_processes_that_want_to_build_one_does(snapshots, monkeypatch):
+    SongFactory()
+    snapshots.current()
+    SongFactory()
+    with monkeypatch.context() as earlier:
+        earlier.setattr(snapshot.time, "time_ns", lambda: 0)  # began before the other one published
+        snapshots.build()
+    assert len(folders(snapshots)) == 1
+    snapshots.build()
+    assert len(folders(snapshots)) == 2
+
+
 def test_what_the_child_publishes_is_taken_over_before_it_ends(snapshots, built_apart, tmp_path):
     SongFactory()
     snapshots.current()
