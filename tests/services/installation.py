@@ -150,8 +150,25 @@ class Installation:
             cursor.execute("CREATE DATABASE IF NOT EXISTS songs CHARACTER SET utf8mb4")
         wait_until(self.rabbitmq_answers, "RabbitMQ")
 
-    def start_mariadb(self) -> None:
-        data = self.folder / "mysql"
+    def start_mariadb(self, *options: str) -> None:
+        self._start_mariadbd("mariadb", self.folder / "mysql", self.mysql_port, *options)
+
+    def start_replica(self) -> int:
+        """A second MariaDB that follows the first, which must write a binary log; returns its port."""
+        port = free_port(self.address)
+        self._start_mariadbd(
+            "replica", self.folder / "replica", port, "--server-id=2", "--read-only"
+        )
+        wait_until(lambda: listens(port, self.address), "the replica")
+        with self.mysql(database=None, port=port) as cursor:
+            cursor.execute(
+                f"CHANGE MASTER TO MASTER_HOST='{self.address}', MASTER_PORT={self.mysql_port},"
+                " MASTER_USER='root', MASTER_CONNECT_RETRY=1, MASTER_USE_GTID=slave_pos"
+            )
+            cursor.execute("START SLAVE")
+        return port
+
+    def _start_mariadbd(self, name: str, data: Path, port: int, *options: str) -> None:
         if not data.exists():
             subprocess.run(
                 [
@@ -163,11 +180,12 @@ class Installation:
                 capture_output=True,
             )
         self._start(
-            "mariadb",
+            name,
             [
-                *("mariadbd", "--no-defaults", f"--datadir={data}", f"--port={self.mysql_port}"),
-                *(f"--bind-address={self.address}", f"--socket={self.folder}/mysql.sock"),
+                *("mariadbd", "--no-defaults", f"--datadir={data}", f"--port={port}"),
+                *(f"--bind-address={self.address}", f"--socket={data}.sock"),
                 *self._grants(),
+                *options,
                 *(f"--user={_user()}", "--innodb-buffer-pool-size=256M"),
                 *("--default-time-zone=+09:00", "--character-set-server=utf8mb4"),
             ],
@@ -308,7 +326,7 @@ class Installation:
         self.processes[name].start()
 
     def stop(self) -> None:
-        servers = ("mariadb", "redis", "rabbitmq")
+        servers = ("mariadb", "replica", "redis", "rabbitmq")
         for name, process in reversed(self.processes.items()):
             if name not in servers:
                 process.stop(5)
@@ -319,10 +337,11 @@ class Installation:
 
     # --- Looking at them --------------------------------------------------------------------------
     @contextlib.contextmanager
-    def mysql(self, database: str | None = "songs") -> Iterator[Any]:
+    def mysql(self, database: str | None = "songs", *, port: int | None = None) -> Iterator[Any]:
+        """A cursor on the database, or on the replica's if that is its port."""
         connection = pymysql.connect(
             host=self.address,
-            port=self.mysql_port,
+            port=port or self.mysql_port,
             user="root",
             database=database,
             autocommit=True,
