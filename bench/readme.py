@@ -221,7 +221,7 @@ def growth(found: dict[str, Any]) -> Iterator[Row]:
             yield (
                 f"Cost against {told}, {first['size']:,} to {last['size']:,}: exponents",
                 f"recommendation {_power(fits['recommend_p50_ms'])}, search {_power(fits['search_p50_ms'])}",
-                f"snapshot {_power(fits['snapshot_cpu_s'])}, training {_power(fits['training_cpu_s'])}, "
+                f"snapshot {_power(fits['snapshot_cpu_s'])}, training without tuning {_power(fits['training_cpu_s'])}, "
                 f"memory of training {_power(fits['training_peak_mib'])}, of serving {_power(fits['serving_rss_mib'])}",
             )
     if "ease" in found:
