@@ -7,6 +7,7 @@ Waiting for the model or for somebody else's answer is no work: it happens outsi
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,24 +19,40 @@ from django.db.backends.signals import connection_created
 from catalog.queries import let_connections_go
 
 TURNS = 2
-#: Courtesy ends here: two requests that meet a slow database must not hold up all the others.
+#: Courtesy ends when no turn ended for so long: two requests that meet a slow database must not hold up all the others.
 PATIENCE_S = 1.0
 #: Database connections a process keeps open between requests; its threads are many more.
 KEPT_CONNECTIONS = 8
 
-_turns = threading.BoundedSemaphore(TURNS)
 _seen: WeakSet[BaseDatabaseWrapper] = WeakSet()
 
 
-@contextmanager
-def turn() -> Iterator[None]:
-    """Work when it is our turn, after `PATIENCE_S` in any case. Not to be nested."""
-    taken = _turns.acquire(timeout=PATIENCE_S)
-    try:
-        yield
-    finally:
-        if taken:
-            _turns.release()
+class Turns:
+    """A few turns to work, for the threads of one process."""
+
+    def __init__(self, count: int) -> None:
+        self._free = threading.BoundedSemaphore(count)
+        self._moved_at = 0.0
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Work when it is our turn, or when all turns are stuck. Not to be nested."""
+        taken = self._come()
+        try:
+            yield
+        finally:
+            if taken:
+                self._moved_at = time.monotonic()
+                self._free.release()
+
+    def _come(self) -> bool:
+        while not self._free.acquire(timeout=PATIENCE_S):
+            if time.monotonic() - self._moved_at >= PATIENCE_S:
+                return False
+        return True
+
+
+turn = Turns(TURNS)
 
 
 def keep_few_connections() -> None:

@@ -18,7 +18,7 @@ from .conftest import World
 
 def free_turns() -> int:
     """How many turns nobody has."""
-    return turns._turns._value
+    return turn._free._value
 
 
 def test_no_more_than_a_few_work_at_a_time() -> None:
@@ -43,7 +43,7 @@ def test_no_more_than_a_few_work_at_a_time() -> None:
     assert free_turns() == turns.TURNS
 
 
-def test_courtesy_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_courtesy_ends_when_all_turns_are_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slow ones that keep all turns don't hold up the others for good, and no turn is given back twice."""
     monkeypatch.setattr(turns, "PATIENCE_S", 0.01)
     done = threading.Event()
@@ -63,6 +63,32 @@ def test_courtesy_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     for thread in threads:
         thread.join()
     assert free_turns() == turns.TURNS
+
+
+def test_courtesy_lasts_while_turns_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long queue is no reason to work all at once."""
+    monkeypatch.setattr(turns, "PATIENCE_S", 0.001)
+    one_by_one = turns.Turns(1)
+    # As if a turn had just ended, whenever somebody looks.
+    monkeypatch.setattr(turns.time, "monotonic", lambda: 5.0)
+    one_by_one._moved_at = 5.0
+    at_once, most = [0], [0]
+
+    def work() -> None:
+        with one_by_one():
+            at_once[0] += 1
+            most[0] = max(most[0], at_once[0])
+            time.sleep(0.005)
+            at_once[0] -= 1
+
+    threads = [
+        threading.Thread(target=work) for _ in range(10)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1]
 
 
 def test_who_waits_for_the_model_holds_no_turn(
