@@ -81,9 +81,7 @@ def test_courtesy_lasts_while_turns_come_to_an_end(monkeypatch: pytest.MonkeyPat
             time.sleep(0.005)
             at_once[0] -= 1
 
-    threads = [
-        threading.Thread(target=work) for _ in range(10)
-    ]
+    threads = [threading.Thread(target=work) for _ in range(10)]
     for thread in threads:
         thread.start()
     for thread in threads:
