@@ -23,6 +23,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bench.machine import stop_on_sigterm
 from tests.services.installation import Installation, installation, listens, wait_until
 
 RESULTS = Path(__file__).parent / "results"
@@ -241,7 +242,7 @@ def main() -> None:
     parser.add_argument("scenario", choices=SCENARIOS)
     parser.add_argument("--model-url", default="http://127.0.0.1:18900/v1")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+    stop_on_sigterm()
     say(f"{options.scenario} …")
     figures = SCENARIOS[options.scenario](options)
     text = json.dumps(figures, indent=2, ensure_ascii=False)

@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench import jobs
 from bench.engine_scale import likes, measured, spent
-from bench.machine import apart, cpu_s, peak_mib
+from bench.machine import apart, cpu_s, peak_mib, stop_on_sigterm
 from bench.speed import LIKES_PER_MEMBER, RESULTS, post, say, world
 from engine import fitting
 from engine.model import TrainSettings
@@ -216,6 +216,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=CURVES, default=list(CURVES))
     parser.add_argument("--sizes", nargs="+", type=int, help="some points of one curve anew")
     options = parser.parse_args()
+    stop_on_sigterm()
     path = RESULTS / "growth.json"
     kept = json.loads(path.read_text("utf-8")) if path.exists() and not options.quick else {}
     for name in options.only:

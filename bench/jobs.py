@@ -16,7 +16,6 @@ import argparse
 import http.client
 import json
 import random
-import signal
 import statistics
 import sys
 import threading
@@ -33,6 +32,7 @@ import pymysql
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bench.machine import stop_on_sigterm
 from tests.services.installation import (
     LOOPBACK,
     Installation,
@@ -545,9 +545,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--model-url", help="a fake model that counts its calls at /__stats")
     options = parser.parse_args()
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit("stopped")
-    )  # the servers are stopped on the way out
+    stop_on_sigterm()
     options.members = options.members or (10_000 if options.scenario == "drain" else 1_000)
     say(f"{options.scenario} …")
     figures = SCENARIOS[options.scenario](options)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -25,6 +27,11 @@ def probe_ms(rounds: int = 7) -> list[float]:
         json.loads(json.dumps(value))
         times.append((time.perf_counter() - began) * 1000)
     return times
+
+
+def stop_on_sigterm() -> None:
+    """Leave by way of every `finally`, so that the servers of a bench are stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
 
 
 def memory_mib(pid: int | None = None) -> dict[str, float]:

@@ -198,7 +198,7 @@ def engine(found: dict[str, Any]) -> Iterator[Row]:
     yield (
         f"A recommendation of 20 from scratch, {found['songs']:,} songs, {found['likes']:,} likes: CPU of one core, p50 / p99",
         f"{took['p50_ms']:.0f} / {took['p99_ms']:.0f} ms",
-        f"fixed work {found['machine_ms']:.1f} ms in the same run (4.0 on a quiet machine of the reference)",
+        _machine(found),
     )
     yield (
         "… training in full, with tuning",
@@ -254,19 +254,24 @@ def _power(fit: dict[str, float]) -> str:
 
 
 def startup(found: dict[str, Any]) -> Iterator[Row]:
-    for songs in (name for name in found if name.isdigit()):
+    for songs in sorted(found, key=int):
         first, later = found[songs]["starts"]["first"], found[songs]["starts"]["later"]
-        held = found[songs]["memory_mib"]
+        one, three = found[songs]["memory_mib"]["one"], found[songs]["memory_mib"]["three"]
         yield (
-            f"Start of a web process to its first cached read / recommendation, {int(songs):,} songs",
+            f"Start of a web process to a cached read / a recommendation, {int(songs):,} songs",
             f"{later['cached_s']:.1f} / {later['recommended_s']:.1f} s",
-            f"first start of a host, which builds the snapshot: {first['cached_s']:.1f} / {first['recommended_s']:.1f} s",
+            f"first start of a host, which builds the snapshot: {first['cached_s']:.1f} / {first['recommended_s']:.1f} s; "
+            f"{_machine(found[songs])}",
         )
         yield (
-            f"… memory of a web process / each further one, {int(songs):,} songs",
-            f"{held['one']['rss']:.0f} / {held['each_further_pss']:.0f} MiB",
-            f"{held['each_further_uss']:.0f} MiB of its own, the rest is shared",
+            f"… memory of a web process, {int(songs):,} songs, untrained",
+            f"{one['rss']:.0f} MiB",
+            f"each of three: PSS {statistics.mean(held['pss'] for held in three):.0f} MiB",
         )
+
+
+def _machine(found: dict[str, Any]) -> str:
+    return f"fixed work {found['machine_ms']:.1f} ms in the same run, 4.0 on a quiet machine of the reference"
 
 
 # --- The studio -----------------------------------------------------------------------------------

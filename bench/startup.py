@@ -25,7 +25,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.machine import memory_mib, probe_ms
+from bench.machine import memory_mib, probe_ms, stop_on_sigterm
 from bench.speed import RESULTS, ROOT, post, say, world
 from tests.services.installation import Installation, wait_until
 
@@ -73,18 +73,8 @@ def starts(made: Installation) -> dict[str, dict[str, float]]:
 
 # --- Memory ---------------------------------------------------------------------------------------
 def memory(made: Installation) -> dict[str, Any]:
-    """MiB of one worker process after recommendations, and of each further one beside it."""
-    alone, together = held(made, workers=1), held(made, workers=3)
-    return {
-        "one": alone[0],
-        "three": together,
-        "each_further_pss": round((_pss(together) - _pss(alone)) / (len(together) - 1), 1),
-        "each_further_uss": round(statistics.mean(one["uss"] for one in together), 1),
-    }
-
-
-def _pss(processes: list[dict[str, float]]) -> float:
-    return sum(one["pss"] for one in processes)
+    """MiB of one worker process after recommendations, and of each of three that share the mapped files."""
+    return {"one": held(made, workers=1)[0], "three": held(made, workers=3)}
 
 
 def held(made: Installation, *, workers: int) -> list[dict[str, float]]:
@@ -146,6 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--songs", nargs="+", type=int, default=SONGS)
     options = parser.parse_args()
+    stop_on_sigterm()
     path = RESULTS / "startup.json"
     found = json.loads(path.read_text("utf-8")) if path.exists() else {}
     for n_songs in options.songs:
