@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_matrix
 
 from engine.blend import blend
 from engine.catalog import Catalog, Mask
@@ -29,6 +30,8 @@ WINDOW = 20
 _ORDERED = 40
 #: Likes that an artist's share is weighed against, so that two likes do not make a loyal fan.
 _LOYALTY_PRIOR = 5.0
+#: Features that a song's content is weighed against: with so many its likeness counts half.
+_CONTENT_PRIOR = 4.0
 #: Genres and moods with less than this share of the likes are not worth a place of their own.
 _LEAST_SHARE = 0.03
 #: A song played or sung this shortly before it was last shown, or after, was not ignored.
@@ -391,7 +394,7 @@ class _Greedy:
         features = draft.catalog.corpus.features[rows]
         return cls(
             relevance=_unit(draft.scores[rows]),
-            alike=np.asarray((features @ features.T).todense(), np.float32),
+            alike=likeness(features),
             trade=1 - 0.6 * float(np.clip(diversity, 0, 1)) ** 2,
             mixes=_mixes(draft, rows),
             caps=_caps(draft, rows),
@@ -422,6 +425,19 @@ class _Greedy:
             return best
         self.relaxed += 1
         return int(np.argmax(gain))
+
+
+def likeness(features: csr_matrix) -> Floats:
+    """(p, p) cosine of content, drawn towards 0 where little is known of the songs.
+
+    Where a song's genre is all there is, every pair of a genre has a cosine of 1: that makes them
+    neighbours, not copies.
+    """
+    known = np.diff(features.indptr)
+    trust = np.sqrt(known / (known + _CONTENT_PRIOR)).astype(np.float32)
+    trusted = features.copy()
+    trusted.data *= np.repeat(trust, known)
+    return np.asarray((trusted @ trusted.T).todense(), np.float32)
 
 
 def _unit(scores: Floats) -> Floats:

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
 
 from engine.catalog import Catalog
 from engine.model import Model
 from engine.recipes import DEFAULT
 from engine.recommend import rank, run
 from engine.settings import EngineSettings, ShapingSettings, SignalWeights, SituationTable
-from engine.steps import WINDOW, cap_of
+from engine.steps import WINDOW, cap_of, likeness
 from engine.taste import taste_of
 from engine.types import Activity, Context, Impression, Only, Signal, SignalType
 from tests.engine.conftest import ARTISTS, NOW, likes, query, song
@@ -104,6 +105,20 @@ def test_diversity_of_the_query_overrules_the_settings():
 
     assert kinds(1.0) >= kinds(0.5) >= kinds(0.0)
     assert kinds(1.0) > kinds(0.0)
+
+
+@pytest.mark.parametrize(
+    ("features", "expected"),
+    [
+        (1, 0.2),  # 1 / (1 + 4): of one genre, and nothing else is known
+        (4, 0.5),
+        (12, 0.75),  # 12 / (12 + 4): a copy in everything
+        (0, 0.0),
+    ],
+)
+def test_songs_of_little_content_are_no_copies_of_each_other(features: int, expected: float):
+    same = np.full((2, features), 1 / np.sqrt(max(features, 1)), np.float32)
+    assert likeness(csr_matrix(same))[0, 1] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("count", "explored"), [(5, 0), (10, 1), (20, 2), (50, 5)])
