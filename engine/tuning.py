@@ -18,16 +18,18 @@ from engine.scorers import Corpus, Floats, Known, Neighbours, Rows, Scorer, stan
 from engine.weights import BUCKETS, DEFAULT_WEIGHTS, BlendWeights, bucket_of
 
 DEPTH = 20
-#: A member is asked about when this many songs stay known or hidden in all.
-_LEAST_SONGS = 5
+#: A member is asked about when this many songs stay known or hidden in all: one of each at least.
+_LEAST_SONGS = 2
 _MOST_QUESTIONS = 1200
 _HIDDEN = 0.2
 _OUTSIDERS = 0.15
 _MOST_OUTSIDERS = 300
 #: How much is told of members unknown to training.
 _TOLD = (1, 2, 3, 5, 8, 10, 20)
-#: Fewer questions than this in a bucket: its starting weights stay.
+#: Fewer questions than this: EASE's starting settings stay.
 _LEAST_QUESTIONS = 20
+#: With so many members asked in a bucket, its weights are half what they chose, half a mix for all.
+_MEMBERS_PRIOR = 25.0
 _POOL = 100
 #: Few members are asked again, with other songs hidden, until so many questions were asked.
 _ENOUGH_QUESTIONS = 2000
@@ -44,7 +46,7 @@ _WORTH = 1.002
 _DOUBT = 0.5
 LEARNED = ("ease", "knn", "rp3", "als", "content", "popularity", "standing", "recency")
 
-#: Where choosing the weights starts: the first holds where the questions are too few to tell.
+#: Where choosing the weights starts; the first is what few members' choice is drawn towards.
 _MIXES: tuple[Mapping[str, float], ...] = (
     {"ease": 0.5, "knn": 0.2, "rp3": 0.3, "als": 0.7, "content": 0.1, "standing": 0.3},
     {"ease": 0.1, "knn": 0.1, "rp3": 0.1, "als": 0.3, "content": 0.05, "standing": 1.0},
@@ -61,6 +63,8 @@ class Question:
 
     known: Known
     wanted: Rows
+    #: Whose songs they are: several questions to one member tell of one taste.
+    member: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,21 +108,24 @@ def cut(corpus: Corpus, *, seed: int) -> Cut:
         places = random.permutation(np.arange(liked.indptr[member], liked.indptr[member + 1]))
         hidden, told = np.split(places, [max(1, round(_HIDDEN * len(places)))])
         kept[hidden] = False
-        insiders.append(_question(liked, told, hidden))
+        insiders.append(_question(liked, member, told, hidden))
     for member in strangers.tolist():
         places = random.permutation(np.arange(liked.indptr[member], liked.indptr[member + 1]))
         kept[places] = False
-        outsiders += [_question(liked, *np.split(places, [t])) for t in _TOLD if t < len(places)]
+        outsiders += [
+            _question(liked, member, *np.split(places, [t])) for t in _TOLD if t < len(places)
+        ]
     return Cut(corpus=_without(corpus, kept), insiders=insiders, outsiders=outsiders)
 
 
 def _question(
-    liked: csr_matrix, told: npt.NDArray[np.intp], hidden: npt.NDArray[np.intp]
+    liked: csr_matrix, member: int, told: npt.NDArray[np.intp], hidden: npt.NDArray[np.intp]
 ) -> Question:
     known = Known(
         rows=liked.indices[told].astype(np.int32), weights=liked.data[told].astype(np.float32)
     )
-    return Question(known=known, wanted=liked.indices[hidden].astype(np.int32))
+    wanted = liked.indices[hidden].astype(np.int32)
+    return Question(known=known, wanted=wanted, member=member)
 
 
 def _without(corpus: Corpus, kept: npt.NDArray[np.bool_]) -> Corpus:
@@ -226,6 +233,7 @@ class _Pool:
     def __init__(self) -> None:
         self.found: list[tuple[Floats, npt.NDArray[np.bool_]]] = []
         self.sizes: list[int] = []
+        self.members: set[int] = set()
         self.names: list[str] = []
 
     def add(self, scorers: Mapping[str, Scorer], question: Question) -> None:
@@ -237,6 +245,7 @@ class _Pool:
         rows = np.setdiff1d(rows, question.known.rows)
         self.found.append((scores[:, rows].T, np.isin(rows, question.wanted)))
         self.sizes.append(len(question.wanted))
+        self.members.add(question.member)
 
     def closed(self) -> _Pool:
         """Ready to be asked: everything in arrays of one width."""
@@ -264,13 +273,15 @@ class _Pool:
         return reached
 
     @property
+    def mixes(self) -> list[Floats]:
+        """Good on many data sets."""
+        return [np.array([mix.get(name, 0.0) for name in self.names], np.float32) for mix in _MIXES]
+
+    @property
     def starts(self) -> list[Floats]:
-        """Mixes that are good on many data sets, then each scorer that tells songs apart, alone."""
+        """The mixes, then each scorer that tells songs apart, alone."""
         tells = self.values.any(axis=(0, 1))
-        mixes = [
-            np.array([mix.get(name, 0.0) for name in self.names], np.float32) for mix in _MIXES
-        ]
-        return [*mixes, *np.eye(len(self.names), dtype=np.float32)[tells]]
+        return [*self.mixes, *np.eye(len(self.names), dtype=np.float32)[tells]]
 
 
 def choose_weights(
@@ -287,15 +298,17 @@ def choose_weights(
     table = {bucket: dict(weights) for bucket, weights in DEFAULT_WEIGHTS.items()}
     reached = {}
     for bucket, pool in pools.items():
-        if len(pool.sizes) >= _LEAST_QUESTIONS:
-            weights, reached[bucket] = _ascend(pool.closed())
+        if pool.sizes:
+            chosen = _ascend(pool.closed())
+            weights = _drawn(chosen, towards=pool.mixes[0], members=len(pool.members))
+            reached[bucket] = float(pool.gains(weights).mean())
             learned = {name: float(w) for name, w in zip(pool.names, weights, strict=True)}
             kept = {n: w for n, w in table[bucket].items() if n not in LEARNED}
             table[bucket] = {**kept, **{n: round(w, 3) for n, w in learned.items() if w > 0}}
     return BlendWeights(by_bucket=table, version="learned"), reached
 
 
-def _ascend(pool: _Pool) -> tuple[Floats, float]:
+def _ascend(pool: _Pool) -> Floats:
     """Coordinate ascent on NDCG from the best start; source: Metzler and Croft, "Linear
     feature-based models for information retrieval" (2007), section 4.3."""
     climb = _Climb(pool, pool.starts[0])
@@ -311,7 +324,15 @@ def _ascend(pool: _Pool) -> tuple[Floats, float]:
                     climb.take_if_better(tried)
         if climb.score <= before * _WORTH:
             break
-    return climb.best / climb.best.max(), climb.score
+    return climb.best
+
+
+def _drawn(chosen: Floats, *, towards: Floats, members: int) -> Floats:
+    """What few members chose, drawn towards a mix: their questions are many, their tastes are few."""
+    trust = np.float32(members / (members + _MEMBERS_PRIOR))
+    drawn: Floats = trust * (chosen / chosen.sum()) + (1 - trust) * (towards / towards.sum())
+    drawn /= drawn.max()
+    return drawn
 
 
 class _Climb:

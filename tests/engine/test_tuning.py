@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
@@ -82,18 +84,36 @@ def test_learned_weights_are_no_worse_than_any_scorer_alone() -> None:
         "rp3": Neighbours(name="rp3", matrix=knows),
         "recency": Same(name="recency", values=np.zeros(SONGS, np.float32)),
     }
-    questions = [_half(random, side) for side in (0, 1) for _ in range(30)]
+    questions = [_half(random, member) for member in range(200)]
     weights, reached = choose_weights([(scorers, questions)])
     assert reached["3-9"] == pytest.approx(1.0)
     learned = weights.by_bucket["3-9"]
-    assert learned["rp3"] == max(learned["rp3"], learned.get("ease", 0.0))
+    assert learned["rp3"] == 1.0 > 5 * learned["ease"]
     assert "recency" not in learned  # says the same of every song
 
 
-def _half(random: np.random.Generator, side: int) -> Question:
-    songs = side * (SONGS // 2) + random.permutation(SONGS // 2)
+def test_what_few_members_choose_is_drawn_towards_a_mix() -> None:
+    """The same answers, of 200 members or of 2 that were asked again and again."""
+    random = np.random.default_rng(0)
+    scorers: dict[str, Scorer] = {
+        "rp3": Neighbours(name="rp3", matrix=csr_matrix(np.kron(np.eye(2), np.ones((20, 20))))),
+        "standing": Same(name="standing", values=np.arange(SONGS, dtype=np.float32)),
+    }
+    many = [_half(random, member) for member in range(200)]
+    few = [replace(question, member=question.member % 2) for question in many]
+    sure, unsure = (choose_weights([(scorers, asked)])[0].of(4) for asked in (many, few))
+    # 200 / (200 + 25) and 2 / (2 + 25) are trusted; the mix holds as much of both
+    assert sure["standing"] < 0.15
+    assert unsure["standing"] > 0.8
+
+
+def _half(random: np.random.Generator, member: int) -> Question:
+    """Members of even number like the first half of the songs, the others the second."""
+    songs = member % 2 * (SONGS // 2) + random.permutation(SONGS // 2)
     return Question(
-        known=Known.liked(songs[:4].astype(np.int32)), wanted=songs[4:].astype(np.int32)
+        known=Known.liked(songs[:4].astype(np.int32)),
+        wanted=songs[4:].astype(np.int32),
+        member=member,
     )
 
 
