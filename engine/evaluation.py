@@ -133,15 +133,17 @@ class Answers:
 
 
 def split_of(dataset: Dataset, plan: Plan) -> Split:
-    """Filters, then splits as the plan says."""
+    """Filters, then splits as the plan says; what a member turned down is not asked for."""
     data = at_least(dataset.data, plan.min_interactions)
-    if plan.protocol == "random":
-        return random_split(data, holdout=plan.holdout, seed=plan.seed)
-    if plan.protocol == "temporal":
-        return temporal_split(data, holdout=plan.holdout)
     if plan.protocol == "session":
         return session_split(data, since=plan.since, until=plan.until)
-    raise ValueError(f"protocol {plan.protocol!r} is not random, temporal or session")
+    if plan.protocol == "random":
+        split = random_split(data, holdout=plan.holdout, seed=plan.seed)
+    elif plan.protocol == "temporal":
+        split = temporal_split(data, holdout=plan.holdout)
+    else:
+        raise ValueError(f"protocol {plan.protocol!r} is not random, temporal or session")
+    return replace(split, test=split.test[_says_yes(dataset, split.test)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,18 +246,31 @@ def _tags(dataset: Dataset, code: int) -> list[str]:
 
 def _strengths(world: World) -> csr_matrix:
     """(members, n) what the signals of each member come to, by the product's own weight table."""
-    train = world.train
-    by_pair: dict[tuple[int, int], list[Signal]] = defaultdict(list)
-    for place, signal in enumerate(signals(world.dataset, train)):
-        by_pair[int(train.member[place]), int(world.row_of[train.song[place]])].append(signal)
-    weights = [strength_of(found, world.now, _SETTINGS.signals) for found in by_pair.values()]
+    by_pair = _by_pair(world.dataset, world.train)
     pairs = np.array(list(by_pair), np.int64).reshape(-1, 2)
     shape = (len(world.dataset.members), world.catalog.n)
-    found = (np.array(weights, np.float32), (pairs[:, 0], pairs[:, 1]))
-    matrix = csr_matrix(found, shape=shape)
+    weights = np.array(list(by_pair.values()), np.float32)
+    matrix = csr_matrix((weights, (pairs[:, 0], world.row_of[pairs[:, 1]])), shape=shape)
     matrix.data = np.maximum(matrix.data, 0)  # what was turned down teaches no scorer
     matrix.eliminate_zeros()
     return matrix[np.diff(matrix.indptr) > 0]
+
+
+def _by_pair(dataset: Dataset, data: Interactions) -> dict[tuple[int, int], float]:
+    """{(member, song): what all signals of the one about the other come to, at the time of the last}"""
+    pairs = zip(data.member.tolist(), data.song.tolist(), strict=True)
+    found: dict[tuple[int, int], list[Signal]] = defaultdict(list)
+    for pair, signal in zip(pairs, signals(dataset, data), strict=True):
+        found[pair].append(signal)
+    now = _latest(data)
+    return {pair: strength_of(said, now, _SETTINGS.signals) for pair, said in found.items()}
+
+
+def _says_yes(dataset: Dataset, data: Interactions) -> npt.NDArray[np.bool_]:
+    """(rows,) whether the member's rows about that song come to more than nothing."""
+    strength = _by_pair(dataset, data)
+    pairs = zip(data.member.tolist(), data.song.tolist(), strict=True)
+    return np.array([strength[pair] > 0 for pair in pairs], bool)
 
 
 def _events(world: World) -> Events:
@@ -681,9 +696,10 @@ def _by_known_of_strangers(
     able = members[pairs > min(plan.known_counts)]
     count = int(np.clip(len(members) * _STRANGERS, _FEWEST_STRANGERS, _MOST_STRANGERS))
     strangers = random.permutation(able)[: min(count, len(able) // 2)]
-    theirs = np.isin(everything.member, strangers)
+    theirs = everything[np.isin(everything.member, strangers)]
     rest = Split(
-        train=split.train[~np.isin(split.train.member, strangers)], test=everything[theirs]
+        train=split.train[~np.isin(split.train.member, strangers)],
+        test=theirs[_says_yes(dataset, theirs)],
     )
     if not len(strangers) or not len(rest.train):
         return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -229,6 +230,35 @@ def test_an_unknown_protocol_is_refused() -> None:
     data = dataset(two_tastes())
     with pytest.raises(ValueError, match="protocol"):
         split_of(data, Plan(protocol="leave-one-out"))
+
+
+@pytest.mark.parametrize("protocol", ["random", "temporal"])
+def test_what_was_turned_down_is_not_asked_for(protocol: str) -> None:
+    """Songs 0–9 by what was said of them: of each, ten members, so that every part holds some."""
+    said = [
+        [("like", 1.0)],
+        [("play", 1.0)],
+        [("skip", 1.0)],  # says no
+        [("dislike", 1.0)],  # says no
+        [("rating", 5.0)],
+        [("rating", 3.0)],
+        [("rating", 2.0)],  # says nothing
+        [("play", 1.0), ("dislike", 1.0)],  # 0.15 - 1.5
+        [("like", 1.0), ("skip", 1.0)],  # 1 - 0.25
+        [("hummed", 1.0)],  # no type of ours: a play
+    ]
+    kinds = ["like", "play", "skip", "dislike", "rating", "hummed"]
+    flat = [(m, s, *one) for m in range(10) for s, all_of in enumerate(said) for one in all_of]
+    asked = rows(*[(m, s) for m, s, _, _ in flat], at=[float((m + s) % 10) for m, s, _, _ in flat])
+    data = replace(
+        asked,
+        kind=np.array([kinds.index(kind) for _, _, kind, _ in flat]),
+        weight=np.array([weight for *_, weight in flat]),
+    )
+    found = replace(dataset(data), kinds=kinds)
+    split = split_of(found, Plan(protocol=protocol, holdout=0.5))
+    assert set(split.test.song.tolist()) == {0, 1, 4, 5, 8, 9}
+    assert set(split.train.song.tolist()) == set(range(10))
 
 
 def test_a_few_strangers_are_asked_again_and_told_other_songs() -> None:
