@@ -89,24 +89,19 @@ class _Holder:
         return state
 
     def _live_model(self) -> Model | None:
-        live = (
-            ModelArtifact.objects.filter(
-                activated_at__isnull=False, state=ModelArtifact.State.READY
-            )
-            .order_by("-activated_at")
-            .only("pk", "version")
-            .first()
+        """The model in force; while its files are damaged the one before it, also in a new process."""
+        activated = ModelArtifact.objects.filter(
+            activated_at__isnull=False, state=ModelArtifact.State.READY
         )
-        if live is None:
-            return None
-        if self._trained is not None and self._trained.version == live.version:
-            return self._trained
-        try:
-            return Model.load(fetched(live))
-        except (ModelFileInvalid, OSError) as error:
-            log.error("Model %s is unusable, the previous one stays: %s", live.version, error)
-            shutil.rmtree(_folder(live.version), ignore_errors=True)
-            return self._trained
+        for row in activated.order_by("-activated_at").only("pk", "version"):
+            if self._trained is not None and self._trained.version == row.version:
+                return self._trained
+            try:
+                return Model.load(fetched(row))
+            except (ModelFileInvalid, OSError) as error:
+                log.error("Model %s is unusable, the previous one stays: %s", row.version, error)
+                shutil.rmtree(_folder(row.version), ignore_errors=True)
+        return self._trained
 
     def look_again(self) -> None:
         """Look at the database at the next call instead of a little later."""
