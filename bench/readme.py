@@ -232,9 +232,10 @@ def growth(found: dict[str, Any]) -> Iterator[Row]:
             f"below the limit {_power(below['cpu_s'])} and {_power(below['peak_mib'])}",
         )
     if "members" in found:
-        fits, last = found["members"]["exponents"], found["members"]["points"][-1]
+        fits, points = found["members"]["exponents"], found["members"]["points"]
+        first, last = points[0], points[-1]
         yield (
-            f"Nightly batch against members, to {last['size']:,}: exponent of CPU",
+            f"Nightly batch against members, {first['size']:,} to {last['size']:,}: exponent of CPU",
             _power(fits["worker_cpu_s"]),
             f"{last['worker_cpu_s'] / last['size'] * 1000:.0f} ms of CPU a member",
         )
