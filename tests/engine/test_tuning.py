@@ -102,8 +102,8 @@ def test_what_few_members_choose_is_drawn_towards_a_mix() -> None:
     many = [_half(random, member) for member in range(200)]
     few = [replace(question, member=question.member % 2) for question in many]
     sure, unsure = (choose_weights([(scorers, asked)])[0].of(4) for asked in (many, few))
-    # 200 / (200 + 25) and 2 / (2 + 25) are trusted; the mix holds as much of both
-    assert sure["standing"] < 0.15
+    # 200² / (200² + 25²) = 98 % and 2² / (2² + 25²) = 1 % are trusted; the mix holds as much of both
+    assert sure["standing"] < 0.05
     assert unsure["standing"] > 0.8
 
 
