@@ -115,9 +115,7 @@ def while_the_model_hangs(made: Installation) -> dict[str, Any]:
             first = FIRST_COLD_MEMBER + (waiting * REPEATS + turn) * 100_000
             with cold_callers(port, waiting, first) as answers:
                 arriving = cached_load(port)["p99_ms"]
-                wait_until(
-                    lambda: rests(made.processes["documented"].pid), "callers who only wait"
-                )
+                wait_until(lambda: rests(made.processes["documented"].pid), "callers who only wait")
                 answered = len(answers)
                 meanwhile = cached_load(port)["p99_ms"]
             loads.append((idle, arriving, meanwhile))

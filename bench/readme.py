@@ -177,9 +177,10 @@ def pressure(found: dict[str, Any]) -> Iterator[Row]:
     )
     for waiting, one in found["hanging"].items():
         yield (
-            f"Cached p99 while {waiting} cold requests meet a hanging model",
+            f"Cached p99 while {waiting} cold requests wait for a hanging model",
             f"{one['ratio']:.1f} × idle",
-            f"{one['p99_ms']:.0f} ms, idle {one['idle_p99_ms']:.0f} ms",
+            f"{one['p99_ms']:.0f} ms, idle {one['idle_p99_ms']:.0f} ms; while they arrive all at once "
+            f"{one['arriving_p99_ms']:.0f} ms",
         )
 
 
@@ -187,8 +188,7 @@ def changes(found: dict[str, Any]) -> Iterator[Row]:
     yield (
         f"A new song shows in every process, {found['songs']:,} songs",
         f"{found['median_s']:.0f} s",
-        ", ".join(f"{seconds:g} s" for seconds in found["seconds"])
-        + " (one that falls into a whole build waits for it)",
+        f"{found['in_build_median_s']:.0f} s while the whole is being built behind another change",
     )
 
 
