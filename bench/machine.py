@@ -16,16 +16,22 @@ from typing import Any
 import psutil
 
 MIB = 2**20
+#: A server that uses less than this share of a processor has nothing to compute.
+RESTING = 0.1
 
 
-def probe_ms(rounds: int = 7) -> list[float]:
+#: What the fixed work below takes on a quiet machine of the kind the replaced service was measured on.
+REFERENCE_PROBE_MS = 4.0
+
+
+def probe_ms(rounds: int = 7, clock: Callable[[], float] = time.perf_counter) -> list[float]:
     """A fixed piece of work, to see how quick and how noisy this machine is right now."""
     value = {"songs": [{"id": n, "title": f"title {n}", "score": n / 7} for n in range(2_000)]}
     times = []
     for _ in range(rounds):
-        began = time.perf_counter()
+        began = clock()
         json.loads(json.dumps(value))
-        times.append((time.perf_counter() - began) * 1000)
+        times.append((clock() - began) * 1000)
     return times
 
 
@@ -45,6 +51,13 @@ def cpu_s(pid: int) -> float:
     leader = psutil.Process(pid)
     times = [process.cpu_times() for process in (leader, *leader.children(recursive=True))]
     return sum(spent.user + spent.system for spent in times)
+
+
+def rests(pid: int, over_s: float = 0.3) -> bool:
+    """Whether a server has nothing to compute: it is warm, or its callers wait for somebody else."""
+    before = cpu_s(pid)
+    time.sleep(over_s)
+    return cpu_s(pid) - before < RESTING * over_s
 
 
 def peak_mib() -> float:

@@ -23,7 +23,7 @@ import redis
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.machine import cpu_s
+from bench.machine import cpu_s, rests
 from bench.speed import RESULTS, judged, load, post, say, serve, world
 from tests.services.installation import Installation, free_port, listens, wait_until
 
@@ -31,8 +31,6 @@ REPEATS = 5
 SECONDS = 2.0
 #: Cold callers wait this long for the model, so that one load meets them arriving and the next one waiting.
 DEADLINE_S = 12.0
-#: They have arrived when the server uses less than this share of a processor.
-RESTING = 0.1
 #: Connections that read what is cached while others wait.
 READERS = 8
 MEMBERS = 100_000
@@ -75,13 +73,6 @@ def cold_callers(port: int, number: int, first_member: int) -> Iterator[list[dic
     yield answers
     for thread in threads:
         thread.join(60)
-
-
-def rests(server: int, over_s: float = 0.3) -> bool:
-    """Whether a server, by its process id, has nothing to compute: its callers wait for somebody else."""
-    before = cpu_s(server)
-    time.sleep(over_s)
-    return cpu_s(server) - before < RESTING * over_s
 
 
 def close_circuit(made: Installation) -> None:
