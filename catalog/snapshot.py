@@ -369,9 +369,8 @@ class Snapshots:
             yield draft
             draft.chmod(0o755)
             draft.rename(self._directory / f"{time.time_ns():020d}-{catalog.version}")
-        except BaseException:
-            shutil.rmtree(draft, ignore_errors=True)
-            raise
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)  # nothing is left of it when it was published
         self._remove_old()
 
     def _index(self, catalog: Catalog) -> SearchIndex:
