@@ -21,6 +21,8 @@ Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int32]
 #: Songs of one member further apart than this belong to different sittings.
 SITTING_PAUSE_S = 3 * 3600
+#: Going from a member to his songs costs as much as so many likes that are read one after the other.
+_LEAPS = 10
 
 
 def _no_rows() -> Rows:
@@ -270,8 +272,12 @@ class Walk:
     @cached_property
     def _popular_lowered(self) -> Floats:
         """(n,) what tames the popular: likes of each song to the minus β."""
-        rows = np.arange(self.corpus.n_songs, dtype=np.int32)
-        return _lowered(self.corpus.liked_by, rows, self.beta)
+        return _lowered(self.corpus.liked_by, self.beta)
+
+    @cached_property
+    def _busy_lowered(self) -> Floats:
+        """(m,) what tames members who like everything: likes of each to the minus α."""
+        return _lowered(self.corpus.liked_binary, self.alpha)
 
     def _first_steps(self, rows: Rows) -> csr_matrix:
         """(k, m) from each known song to (a sample of) its members."""
@@ -283,10 +289,19 @@ class Walk:
         members = np.concatenate(reached) if reached else np.empty(0, np.int32)
         degrees = np.diff(likes.indptr)[rows].clip(min=1).astype(np.float32)
         scale = degrees ** (1 - self.alpha) / sizes.clip(min=1)
-        steps = _lowered(self.corpus.liked_binary, members, self.alpha) * np.repeat(scale, sizes)
+        steps = self._busy_lowered[members] * np.repeat(scale, sizes)
         shape = (len(rows), self.corpus.liked_binary.shape[0])
         ends = np.concatenate([[0], np.cumsum(sizes)])
         return csr_matrix((steps.astype(np.float32), members, ends), shape=shape)
+
+    def _second_steps(self, reached: csr_matrix) -> Floats:
+        """(n,) from members (1, m) to their songs. Either way adds up in the order of the members."""
+        likes = self.corpus.liked_binary
+        walked = int((likes.indptr[reached.indices + 1] - likes.indptr[reached.indices]).sum())
+        if walked * _LEAPS > likes.nnz:
+            return np.asarray(self.corpus.liked_by @ _dense_row(reached), np.float32)
+        reached.sort_indices()
+        return _dense_row(reached @ likes)
 
     def _sampled(self, members: Rows) -> Rows:
         if len(members) <= self.members_per_song:
@@ -298,7 +313,7 @@ class Walk:
         """One walk for all known songs together; what a song says of itself is taken off again."""
         steps = self._first_steps(known.rows)
         weights = csr_matrix(known.weights[None, :])
-        total = np.asarray(self.corpus.liked_by @ _dense_row(weights @ steps), np.float32)
+        total = self._second_steps(weights @ steps)
         back = np.asarray(steps.sum(axis=1), np.float32).ravel() * known.weights
         total[known.rows] -= back
         return total * self._popular_lowered
@@ -313,7 +328,7 @@ class Walk:
     def contributions_many(self, known: Known, rows: Rows) -> Floats:
         steps = self._first_steps(known.rows)
         said = np.asarray((steps @ self.corpus.liked_by[rows].T).todense(), np.float32).T
-        said = said * _lowered(self.corpus.liked_by, rows, self.beta)[:, None]
+        said = said * self._popular_lowered[rows][:, None]
         said[rows[:, None] == known.rows[None, :]] = 0
         return np.asarray(said * known.weights, np.float32)
 
@@ -474,10 +489,9 @@ def _dense_row(sparse: csr_matrix) -> Floats:
     return dense
 
 
-def _lowered(matrix: csr_matrix, rows: Rows, power: float) -> Floats:
-    """Number of entries of each of `rows`, to the minus `power`."""
-    degree = (matrix.indptr[rows + 1] - matrix.indptr[rows]).astype(np.float32)
-    lowered: Floats = np.maximum(degree, 1) ** np.float32(-power)
+def _lowered(matrix: csr_matrix, power: float) -> Floats:
+    """(rows,) number of entries of each row, to the minus `power`."""
+    lowered: Floats = np.maximum(np.diff(matrix.indptr).astype(np.float32), 1) ** np.float32(-power)
     return lowered
 
 

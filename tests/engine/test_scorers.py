@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from engine import fitting
+from engine import fitting, scorers
 from engine.fitting import EaseSettings
 from engine.scorers import (
     Content,
@@ -206,6 +206,18 @@ class TestWalk(FindsTheWithheldSong):
         np.testing.assert_allclose(
             self.make(corpus).scores(self.known), trained.scores(self.known), rtol=1e-4
         )
+
+    def test_few_and_many_reached_members_walk_alike(
+        self, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        known = Known(rows=np.array([0, 2, 5], np.int32), weights=np.array([1, 0.3, 2], np.float32))
+        found = {}
+        for leaps in (0, corpus.interactions.nnz + 1):  # never, always over all likes
+            monkeypatch.setattr(scorers, "_LEAPS", leaps)
+            found[leaps] = Walk(corpus=corpus).scores(known)
+        one, other = found.values()
+        assert one.any()
+        assert np.array_equal(one, other)
 
 
 class TestAls(FindsTheWithheldSong):
