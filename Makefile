@@ -31,7 +31,7 @@ test-model: setup  ## the gateway against a real small model (125 MB, minutes)
 lint: setup  ## style, types, missing migrations, import direction
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy engine catalog prompts profiles recommendations songs_ai
+	$(PY) -m mypy infrastructure engine catalog prompts profiles recommendations songs_ai
 	$(PY) manage.py check
 	$(PY) manage.py makemigrations --check --dry-run
 	$(PY) -m pytest tests/test_architecture.py

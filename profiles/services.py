@@ -19,7 +19,7 @@ from django.db.models.functions import Cast, Coalesce
 
 from catalog.keys import member_id_of
 from catalog.queries import DATABASE_FAULTS, MemberMarks, guard, marks_of, upsert
-from engine.text import fold
+from engine.catalog.text import fold
 from engine.types import Exclude, Impression, Preference, Signal, SignalType
 from profiles import models
 

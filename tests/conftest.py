@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from catalog import queries, snapshot
+from infrastructure.redis import gate
 from profiles import services as profiles
-from prompts.shared import gate
-from recommendations import impressions
+from recommendations.serving import impressions
 
 _connect = socket.socket.connect
 

@@ -14,9 +14,9 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.functional import cached_property
 
-from prompts import board
+from prompts import dashboard
 from prompts.errors import NotAllowed, PromptError
-from prompts.publishing import By
+from prompts.versions.releases import By
 
 
 class UncountedPaginator(Paginator):
@@ -73,7 +73,7 @@ def attempt(request: HttpRequest, move: Callable[[], Any], success: str) -> bool
     except PromptError as error:
         messages.error(request, str(error))
         return False
-    board.forget()  # banners show the move at once
+    dashboard.forget()  # banners show the move at once
     messages.success(request, success)
     return True
 

@@ -15,14 +15,14 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 
-from prompts import ledger, model_profiles
 from prompts.admin.base import StudioAdmin, among, by
-from prompts.breaker import breaker
-from prompts.contracts import known_contracts
-from prompts.figures import STAFF_TRIGGERS
+from prompts.evaluation.call_stats import STAFF_TRIGGERS
+from prompts.llm import budget, model_profiles
+from prompts.llm.breaker import breaker
+from prompts.llm.capability_probe import probe
 from prompts.models import AuditEvent, Budget, ModelCall, ModelPrice, ModelProfile
 from prompts.models.calls import USABLE
-from prompts.probing import probe
+from prompts.versions.contracts import known_contracts
 
 #: What calls are made for: runs say theirs, the rest is staff at work.
 TRIGGERS = ("api", "favorites", "queue", "schedule", "warm", *STAFF_TRIGGERS)
@@ -47,7 +47,7 @@ class AuditedAdmin(admin.ModelAdmin):
             ip=who.ip,
         )
         model_profiles.forget()
-        ledger.forget()
+        budget.forget()
 
 
 class PriceInline(admin.TabularInline):
@@ -181,7 +181,7 @@ class BudgetAdmin(AuditedAdmin):
                     f"{period.limit / 1e6:.2f}",
                     period.percent,
                 )
-                for period in ledger.standing(now=timezone.now())
+                for period in budget.standing(now=timezone.now())
             ),
         )
 

@@ -9,10 +9,10 @@ from uuid import uuid4
 import pytest
 from django.db.models import Sum
 
-from prompts.breaker import breaker
+from prompts.llm.breaker import breaker
 from prompts.models import LedgerScope, ModelCall, Outcome, Reservation
-from prompts.rendering import estimate_tokens
 from prompts.services import Answer, Ask, ModelUnavailable, ask, ask_many
+from prompts.versions.rendering import estimate_tokens
 from tests.fake_model import FakeModel, song_lines
 
 pytestmark = pytest.mark.django_db

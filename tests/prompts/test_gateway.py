@@ -9,14 +9,14 @@ from collections.abc import Iterator
 import pytest
 from django.core.exceptions import ValidationError
 
-from prompts import gateway, model_profiles
-from prompts.asking import Ask, ask, ask_many
-from prompts.breaker import Report, breaker
 from prompts.errors import ModelUnavailable
-from prompts.gateway import Plan, Question, exchange_all
-from prompts.model_profiles import Price, Profile
+from prompts.llm import gateway, model_profiles
+from prompts.llm.ask import Ask, ask, ask_many
+from prompts.llm.breaker import Report, breaker
+from prompts.llm.capability_probe import probe
+from prompts.llm.gateway import Plan, Question, exchange_all
+from prompts.llm.model_profiles import Price, Profile
 from prompts.models import Api, ModelCall, ModelPrice, ModelProfile, Outcome
-from prompts.probing import probe
 from tests.fake_model import FakeModel, good_answer
 from tests.prompts.test_ask import CURATION, DEADLINE_S, booked, curate
 

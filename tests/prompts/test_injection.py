@@ -10,7 +10,7 @@ from statistics import mean
 
 import pytest
 
-from engine.fusion import fuse
+from engine.ranking.fusion import fuse
 from prompts.models import ModelCall
 from prompts.services import ask
 from tests.fake_model import FakeModel, Seen, song_lines

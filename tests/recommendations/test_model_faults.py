@@ -8,7 +8,7 @@ import pytest
 from django.db.models import Sum
 from django.test import Client
 
-from prompts import model_profiles
+from prompts.llm import model_profiles
 from prompts.models import Api, LedgerScope, ModelCall, Outcome, Reservation
 from recommendations.models import Run
 from tests.fake_model import FakeModel
