@@ -26,10 +26,16 @@ from django.conf import settings
 from django.db import close_old_connections, connections
 
 from catalog import reading
-from catalog.queries import DATABASE_FAULTS, catalog_alias, guard
+from catalog.queries import (
+    catalog_alias,
+)
 from engine.catalog.catalog import FORMAT, Catalog, CatalogDamaged
 from engine.catalog.patching import CannotPatch, patched
 from engine.catalog.search import SearchIndex
+from infrastructure.database import (
+    DATABASE_FAULTS,
+    guard,
+)
 
 log = logging.getLogger(__name__)
 

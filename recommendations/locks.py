@@ -13,7 +13,10 @@ import redis
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from catalog.queries import DATABASE_FAULTS, guard
+from infrastructure.database import (
+    DATABASE_FAULTS,
+    guard,
+)
 
 from .models import Lease
 from .serving.answer_store import gate

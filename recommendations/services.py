@@ -20,9 +20,12 @@ from django.db import close_old_connections
 from django.utils import timezone
 
 from catalog import snapshot
-from catalog.queries import DATABASE_FAULTS, guard
 from engine.ranking import recommend as engine
 from engine.types import Slate
+from infrastructure.database import (
+    DATABASE_FAULTS,
+    guard,
+)
 from profiles import services as profiles
 from prompts import services as prompts
 

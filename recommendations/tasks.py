@@ -22,7 +22,9 @@ from django.utils import timezone
 from kombu.exceptions import KombuError
 
 from catalog import queries
-from catalog.queries import DATABASE_FAULTS
+from infrastructure.database import (
+    DATABASE_FAULTS,
+)
 from prompts.llm import budget
 from prompts.versions import releases, rollouts
 

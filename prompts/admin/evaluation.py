@@ -15,11 +15,16 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 from kombu.exceptions import OperationalError as BrokerDown
 
-from prompts.admin.base import StudioAdmin, attempt, by
+from infrastructure import audit
+from prompts.admin.base import (
+    StudioAdmin,
+    attempt,
+    by,
+)
 from prompts.admin.forms import FreezeForm
 from prompts.errors import NotAllowed
 from prompts.evaluation import runs
-from prompts.models import AuditEvent, EvalRun, EvalSet, PromptVersion, Verdict
+from prompts.models import EvalRun, EvalSet, PromptVersion, Verdict
 from prompts.tasks import run_evaluation
 
 #: Cases and runs shown on a set's page.
@@ -124,7 +129,7 @@ class EvalSetAdmin(StudioAdmin):
         eval_set.active = not eval_set.active
         eval_set.save(update_fields=["active"])
         who = by(request)
-        AuditEvent.record(
+        audit.record(
             actor=who.actor,
             verb="evalset.activated" if eval_set.active else "evalset.deactivated",
             object=eval_set,

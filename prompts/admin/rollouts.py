@@ -13,7 +13,11 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from prompts.admin.base import StudioAdmin, attempt, by
+from prompts.admin.base import (
+    StudioAdmin,
+    attempt,
+    by,
+)
 from prompts.models import Release, Rollout, RolloutState
 from prompts.versions import releases, rollouts
 

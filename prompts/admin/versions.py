@@ -18,7 +18,12 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from prompts.admin.base import StudioAdmin, attempt, by
+from infrastructure import audit
+from prompts.admin.base import (
+    StudioAdmin,
+    attempt,
+    by,
+)
 from prompts.admin.evaluation import start_evaluation
 from prompts.admin.forms import PublishForm, RolloutForm, VersionForm
 from prompts.errors import MissingVariables, PromptError
@@ -562,7 +567,7 @@ def _comparison(version: PromptVersion, other: PromptVersion) -> dict[str, Any]:
 def _note_try(request: HttpRequest, version: PromptVersion, options: dict[str, Any]) -> None:
     """A call that costs money and may show a member's taste leaves a trace."""
     who = by(request)
-    AuditEvent.record(
+    audit.record(
         actor=who.actor,
         verb="version.replayed" if "run_uuid" in options else "version.tried",
         object=version,

@@ -13,6 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from infrastructure import audit
 from prompts.errors import GuardFailed, ModelUnavailable
 from prompts.evaluation import input_providers
 from prompts.evaluation.call_stats import percentile
@@ -20,7 +21,6 @@ from prompts.evaluation.input_providers import Input, LoggedRun
 from prompts.llm.ask import Answer, Ask, ask_many
 from prompts.llm.sanitizing import member_hash
 from prompts.models import (
-    AuditEvent,
     EvalCase,
     EvalResult,
     EvalRun,
@@ -104,7 +104,7 @@ def freeze(template: PromptTemplate, *, title: str, runs: int, poisoned: int, by
                 if run.item_ids
             ]
         )
-        AuditEvent.record(
+        audit.record(
             actor=by.actor,
             verb="evalset.frozen",
             object=eval_set,
@@ -161,7 +161,7 @@ def start(eval_set: EvalSet, version: PromptVersion, *, by: By) -> EvalRun:
         compared_with=live.label if live is not None else "",
         created_by=by.actor,
     )
-    AuditEvent.record(
+    audit.record(
         actor=by.actor,
         verb="evaluation.started",
         object=eval_run,

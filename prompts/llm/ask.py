@@ -13,7 +13,10 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from django.utils import timezone
 
-from catalog.queries import guard, let_connections_go
+from infrastructure.database import (
+    guard,
+    release_connections,
+)
 from prompts import metrics
 from prompts.errors import ModelUnavailable, PromptError, TemplatePaused
 from prompts.llm import budget, gateway, model_profiles, sanitizing
@@ -123,7 +126,7 @@ def ask_many(asks: Sequence[Ask], deadline_s: float) -> list[Answer | ModelUnava
     calls = [call for call in prepared if isinstance(call, _Call)]
     admitted = _paid([call for call in calls if _admitted(call, deadline_s)], deadline_s)
     try:
-        let_connections_go()
+        release_connections()
         for call in admitted:
             call.plan = _plan(call, deadline)
         plans = [call.plan for call in admitted if call.plan]
@@ -326,7 +329,7 @@ def _paid(calls: list[_Call], deadline_s: float) -> list[_Call]:
     for call, paid in zip(calls, granted, strict=True):
         if not paid:
             call.row.outcome, call.row.reserved_micro_usd = Outcome.BUDGET_DENIED, 0
-            call.row.error_class = "LedgerAway" if guard.resting else "Ceiling"
+            call.row.error_class = "LedgerAway" if guard.is_down else "Ceiling"
     return [call for call, paid in zip(calls, granted, strict=True) if paid]
 
 
@@ -462,4 +465,4 @@ def warm_up() -> None:
         if profile is not None:
             gateway.warm_up(profile)
     finally:
-        let_connections_go()
+        release_connections()

@@ -15,17 +15,19 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from smtplib import SMTPException
 from uuid import UUID
 
 from django.conf import settings
-from django.core.mail import send_mail
 from django.db import DataError, IntegrityError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from catalog.queries import DATABASE_FAULTS, guard
+from infrastructure.database import (
+    DATABASE_FAULTS,
+    guard,
+)
+from infrastructure.email import notify_operators
 from infrastructure.redis import gate
 from prompts.llm.gateway import Attempt, Exchange, Question
 from prompts.llm.model_profiles import MICRO, Profile
@@ -429,17 +431,11 @@ def _warn_if_due(limits: dict[str, int]) -> None:
         # The claim is one UPDATE: of many workers that see it, one sends the mail.
         if due and unwarned.filter(key=row.key).update(warned_at=timezone.now()):
             text = f"{row.key}: {share} % of {limit / MICRO:.2f} USD for language models is spent or set aside."
-            log.warning("budget: %s", text)
             threading.Thread(target=_mail, args=(text, row.key), name="budget-mail").start()
 
 
 def _mail(text: str, key: str) -> None:
     """Send the warning; when that fails, let the next call try again."""
-    if not settings.OPERATORS_MAIL:
-        return
-    try:
-        send_mail(f"[Songs AI] {text}", text, None, settings.OPERATORS_MAIL)
-    except (OSError, SMTPException):
-        log.exception("budget mail not sent")
+    if not notify_operators(text, text, level=logging.WARNING):
         LedgerScope.objects.filter(key=key).update(warned_at=None)
         connection.close()

@@ -15,7 +15,10 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.utils import timezone
 
-from catalog.queries import DATABASE_FAULTS, guard
+from infrastructure.database import (
+    DATABASE_FAULTS,
+    guard,
+)
 from prompts.models import Api, ModelPrice, ModelProfile
 from prompts.models.calls import KEY_VARIABLE, allowed_hosts
 

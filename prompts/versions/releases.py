@@ -6,21 +6,24 @@ template's row lock, leaves a Release and an AuditEvent, and tells every process
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 from django.conf import settings
-from django.core.mail import send_mail
 from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from infrastructure import audit
+from infrastructure.email import notify_operators
 from prompts.errors import GuardFailed, NotAllowed, StaleEdit
 from prompts.models import (
     AuditEvent,
@@ -390,7 +393,7 @@ def publish(
         )
     if break_glass:
         told = _("검토 없이 배포됨: %(label)s") % {"label": version.label}
-        _mail(told, f"{by.name}: {by.reason}")
+        _mail_after_commit(told, f"{by.name}: {by.reason}")
     return release
 
 
@@ -451,7 +454,7 @@ def _drop_schedule(version: PromptVersion, why: str) -> None:
     with _locked(version.template):
         PromptVersion.objects.filter(pk=version.pk).update(go_live_at=None)
         _audit(By(), "version.schedule_failed", version, reason=why)
-    _mail(_("예약된 배포를 하지 못함: %(label)s") % {"label": version.label}, why)
+    _mail_after_commit(_("예약된 배포를 하지 못함: %(label)s") % {"label": version.label}, why)
 
 
 def roll_back(
@@ -759,7 +762,7 @@ def _audit(
     after: Any = None,
     reason: str = "",
 ) -> None:
-    AuditEvent.record(
+    audit.record(
         actor=by.actor,
         verb=verb,
         object=target,
@@ -771,16 +774,5 @@ def _audit(
     )
 
 
-def _mail(subject: str, text: str) -> None:
-    """Tell the operators after the commit; a mail server that is down stops nobody."""
-    if not settings.OPERATORS_MAIL:
-        return
-    transaction.on_commit(
-        lambda: send_mail(
-            subject=f"[Songs AI] {subject}",
-            message=text,
-            from_email=None,
-            recipient_list=settings.OPERATORS_MAIL,
-            fail_silently=True,
-        )
-    )
+def _mail_after_commit(subject: str, text: str) -> None:
+    transaction.on_commit(partial(notify_operators, subject, text, level=logging.WARNING))

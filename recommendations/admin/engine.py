@@ -15,7 +15,10 @@ from django.utils.translation import gettext_lazy as _
 from engine.settings import EngineSettings
 from engine.training.context_learning import Heard
 from engine.weights import BUCKETS
-from prompts.models import AuditEvent
+from infrastructure import audit
+from infrastructure.admin import (
+    ReadOnlyAdmin,
+)
 
 from ..learning import training
 from ..learning.context_multipliers import comparison
@@ -27,7 +30,6 @@ from .engine_settings_form import (
     differences,
     settings_fields,
 )
-from .runs import ReadOnlyAdmin
 
 
 @admin.register(ModelArtifact)
@@ -98,7 +100,7 @@ class ModelArtifactAdmin(ReadOnlyAdmin):
             return
         before = training.live_version()
         training.activate(artifact, by=request.user.get_username(), now=timezone.now())
-        AuditEvent.record(
+        audit.record(
             actor=request.user,
             verb="activate",
             object=artifact,
@@ -244,7 +246,7 @@ def save_settings(
     made.payload = payload
     made.note, made.created_by = note, by
     made.save()
-    AuditEvent.record(
+    audit.record(
         actor=by, verb="engine_settings", object=made, before=last.number if last else 0,
         after=made.number, reason=note,
     )  # fmt: skip

@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils import timezone
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.timesince import timesince
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -29,7 +29,8 @@ from django_celery_beat.models import (
     SolarSchedule,
 )
 
-from prompts.models import AuditEvent
+from infrastructure import audit
+from infrastructure.admin import ReadOnlyAdmin, preformatted, pretty_json, seoul_time, table
 
 from .. import tasks
 from ..jobs import dead_letters, execution, rabbitmq_consumer
@@ -37,39 +38,15 @@ from ..jobs.rabbitmq_messages import InvalidMessage
 from ..models import DeadLetter, Job, JobRun, ScheduleRun
 from ..schedules import runs, scheduler
 from ..serving import answer_store
-from .runs import ReadOnlyAdmin
 
 MEMBER_DATA = "recommendations.view_member_data"
 HIDDEN = "•••"
 SHOWN_RUNS = 20
 
 
-def _pretty(value: Any) -> str:
-    """JSON, indented; the one place where it is."""
-    text = json.dumps(value, ensure_ascii=False, indent=2, default=str)
-    return format_html('<pre style="white-space:pre-wrap;max-width:70em">{}</pre>', text)
-
-
 def _shown_bytes(body: bytes) -> str:
     """A message's body exactly as it came: parsed and printed again, its numbers would be others."""
-    text = body.decode("utf-8", "backslashreplace")
-    return format_html('<pre style="white-space:pre-wrap;max-width:70em">{}</pre>', text or "–")
-
-
-def _table(head: tuple[Any, ...], rows: list[tuple[Any, ...]]) -> str:
-    if not rows:
-        return "–"
-    cells = format_html_join("", "<th>{}</th>", ((name,) for name in head))
-    lines = format_html_join(
-        "",
-        "<tr>{}</tr>",
-        ((format_html_join("", "<td>{}</td>", ((cell,) for cell in row)),) for row in rows),
-    )
-    return format_html("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>", cells, lines)
-
-
-def _seoul(moment: Any) -> str:
-    return f"{moment.astimezone(runs.SEOUL):%Y-%m-%d %H:%M:%S}" if moment else "–"
+    return preformatted(body.decode("utf-8", "backslashreplace"))
 
 
 def _report(request: HttpRequest, done: int, problems: list[str]) -> None:
@@ -139,15 +116,15 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("결과"))
     def result_shown(self, job: Job) -> str:
-        return _pretty(job.result) if job.result is not None else "–"
+        return pretty_json(job.result) if job.result is not None else "–"
 
     @admin.display(description=_("인자"))
     def arguments_shown(self, job: Job) -> str:
-        return _pretty(job.arguments) if self._may_see_member else HIDDEN
+        return pretty_json(job.arguments) if self._may_see_member else HIDDEN
 
     @admin.display(description=_("헤더"))
     def headers_shown(self, job: Job) -> str:
-        return _pretty(job.headers) if job.headers else "–"
+        return pretty_json(job.headers) if job.headers else "–"
 
     @admin.display(description=_("받은 메시지"))
     def message_shown(self, job: Job) -> str:
@@ -158,11 +135,11 @@ class JobAdmin(ReadOnlyAdmin):
         head = (_("회차"), _("시도"), _("작업자"), _("시작"), _("종료"), _("결과"), _("오류"))
         tries = JobRun.objects.filter(job=job).order_by("round", "attempt")
         rows = [
-            (run.round, run.attempt, run.worker, _seoul(run.started_at), _seoul(run.finished_at),
+            (run.round, run.attempt, run.worker, seoul_time(run.started_at), seoul_time(run.finished_at),
              run.outcome or _("실행 중"), f"{run.error_code} {run.error_message}".strip() or "–")
             for run in tries
         ]  # fmt: skip
-        return _table(head, rows)
+        return table(head, rows)
 
     # --- actions ---
     @admin.action(description=_("같은 인자로 다시 실행"), permissions=("retry",))
@@ -180,7 +157,7 @@ class JobAdmin(ReadOnlyAdmin):
         done = 0
         for job in queryset[: dead_letters.MOST_AT_ONCE]:
             if job.cancel(now=timezone.now()):
-                AuditEvent.record(actor=request.user, verb="job.cancel", object=job)
+                audit.record(actor=request.user, verb="job.cancel", object=job)
                 execution.announce(Job.objects.get(pk=job.pk))
                 done += 1
         _report(request, done, [])
@@ -209,7 +186,7 @@ def retry_job(job: Job, *, by: Any) -> str:
     if not job.reopen(now=timezone.now()):
         return gettext("아직 끝나지 않았습니다.")
     answer_store.forget_job(str(job.pk))
-    AuditEvent.record(actor=by, verb="job.retry", object=job)
+    audit.record(actor=by, verb="job.retry", object=job)
     transaction.on_commit(lambda: tasks.publish(job))
     return ""
 
@@ -319,7 +296,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("헤더"))
     def headers_shown(self, letter: DeadLetter) -> str:
-        return _pretty(letter.headers)
+        return pretty_json(letter.headers)
 
     @admin.display(description=_("본문"))
     def body_shown(self, letter: DeadLetter) -> str:
@@ -509,7 +486,7 @@ class ScheduleAdmin(admin.ModelAdmin):
 
     @admin.display(description=_("다음 실행(서울)"))
     def next_run(self, task: PeriodicTask) -> str:
-        return _seoul(runs.next_due(task, timezone.now())) if task.pk else "–"
+        return seoul_time(runs.next_due(task, timezone.now())) if task.pk else "–"
 
     @admin.display(description=_("마지막 결과"))
     def last_outcome(self, task: PeriodicTask) -> str:
@@ -519,7 +496,7 @@ class ScheduleAdmin(admin.ModelAdmin):
     @admin.display(description=_("마지막 실행(서울)"))
     def last_run(self, task: PeriodicTask) -> str:
         run = self._newest(task)
-        return _seoul(run.slot) if run is not None else "–"
+        return seoul_time(run.slot) if run is not None else "–"
 
     def _newest(self, task: PeriodicTask) -> ScheduleRun | None:
         return ScheduleRun.objects.filter(schedule=task.name).first()
@@ -528,7 +505,7 @@ class ScheduleAdmin(admin.ModelAdmin):
     def last_runs(self, task: PeriodicTask) -> str:
         head = (_("예정"), _("계기"), _("상태"), _("소요"), _("요약"), _("기록"))
         latest = ScheduleRun.objects.filter(schedule=task.name)[:SHOWN_RUNS]
-        return _table(head, [_run_row(run) for run in latest])
+        return table(head, [_run_row(run) for run in latest])
 
     # --- changes ---
     def save_model(self, request: HttpRequest, obj: PeriodicTask, form: Any, change: bool) -> None:
@@ -537,7 +514,7 @@ class ScheduleAdmin(admin.ModelAdmin):
             super().save_model(request, obj, form, change)
             if before is not None and before.name != obj.name:
                 ScheduleRun.objects.filter(schedule=before.name).update(schedule=obj.name)
-            AuditEvent.record(
+            audit.record(
                 actor=request.user,
                 verb="schedule.change" if change else "schedule.add",
                 object=obj,
@@ -567,7 +544,7 @@ class ScheduleAdmin(admin.ModelAdmin):
             trigger=ScheduleRun.Trigger.STAFF,
             requested_by=request.user.get_username(),
         )
-        AuditEvent.record(actor=request.user, verb="schedule.run_now", object=task)
+        audit.record(actor=request.user, verb="schedule.run_now", object=task)
         if run is not None and run.state == ScheduleRun.State.SKIPPED:
             messages.warning(request, f"{task.name}: {run.log.strip()}")
         else:
@@ -587,7 +564,7 @@ class ScheduleAdmin(admin.ModelAdmin):
             # Moments before this change were not missed.
             PeriodicTask.objects.filter(pk=task.pk).update(enabled=on, date_changed=timezone.now())
             verb = "schedule.enable" if on else "schedule.disable"
-            AuditEvent.record(actor=request.user, verb=verb, object=task)
+            audit.record(actor=request.user, verb=verb, object=task)
             changed += 1
         PeriodicTasks.update_changed()
         _report(request, changed, [])
@@ -620,7 +597,7 @@ def _run_row(run: ScheduleRun) -> tuple[Any, ...]:
     trigger = run.get_trigger_display()
     by = f"{trigger} ({run.requested_by})" if run.requested_by else trigger
     log = format_html('<pre style="margin:0">{}</pre>', run.log.strip()) if run.log else "–"
-    return _seoul(run.slot), by, run.get_state_display(), took, figures or "–", log
+    return seoul_time(run.slot), by, run.get_state_display(), took, figures or "–", log
 
 
 def _figures(run: ScheduleRun) -> dict[str, Any]:
@@ -647,7 +624,7 @@ class ScheduleRunAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("요약"))
     def figures_shown(self, run: ScheduleRun) -> str:
-        return _pretty(_figures(run))
+        return pretty_json(_figures(run))
 
     @admin.display(description=_("기록"))
     def log_shown(self, run: ScheduleRun) -> str:

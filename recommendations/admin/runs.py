@@ -14,14 +14,13 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from engine.types import Strategy
-from prompts.admin.base import StudioAdmin, among
+from infrastructure.admin import (
+    ReadOnlyAdmin,
+    known_values_filter,
+)
 
 from ..models import Run, Source
 from . import run_page
-
-
-class ReadOnlyAdmin(StudioAdmin):
-    """Records of what happened: looked at, never edited."""
 
 
 @admin.register(Run)
@@ -41,7 +40,7 @@ class RunAdmin(ReadOnlyAdmin):
     list_filter = (
         "source",
         ("degraded", admin.EmptyFieldListFilter),
-        among("strategy", _("전략"), lambda: list(Strategy)),
+        known_values_filter("strategy", _("전략"), lambda: list(Strategy)),
         "trigger",
         "created_at",
     )

@@ -7,17 +7,16 @@ from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, TypeVar
-from zoneinfo import ZoneInfo
 
 from django.utils.dateparse import parse_datetime
 
 from engine.catalog.text import term_key
 from engine.presentation.vocabulary import describing, term_in
 from engine.types import Activity, Context, Exclude, Locale, Only, TimeOfDay
+from infrastructure.time import SEOUL
 
 from ..serving import active_engine
 
-SEOUL = ZoneInfo("Asia/Seoul")
 #: First hour of each part of the day.
 _DAY = (
     (5, TimeOfDay.MORNING),

@@ -12,8 +12,10 @@ from django.http import Http404, HttpResponse
 from rest_framework import exceptions
 from rest_framework.views import set_rollback
 
-from catalog.queries import DATABASE_FAULTS
 from catalog.snapshot import CatalogUnavailable
+from infrastructure.database import (
+    DATABASE_FAULTS,
+)
 
 from ..errors import FieldError, Problem, SongsError, problem
 from .json_content import BodyTooLarge

@@ -12,7 +12,10 @@ from rest_framework.request import Request as HttpRequest
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from catalog.queries import DATABASE_FAULTS, guard
+from infrastructure.database import (
+    DATABASE_FAULTS,
+    guard,
+)
 
 from .. import services, tasks
 from ..models.jobs import JobSource

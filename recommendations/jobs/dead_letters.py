@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from prompts.models import AuditEvent
+from infrastructure import audit
 
 from ..errors import SongsError
 from ..models import DeadLetter, Job
@@ -40,7 +40,7 @@ def retry(letter_id: int, *, by: Any, reason: str = "", body: bytes | None = Non
         letter = _taken(letter_id, DeadLetter.State.RETRIED, by=by, reason=reason)
         sent = body if body is not None else bytes(letter.body)
         _ask_again(letter, sent)
-        AuditEvent.record(
+        audit.record(
             actor=by,
             verb="deadletter.edit_and_retry" if corrected else "deadletter.retry",
             object=letter,
@@ -63,7 +63,7 @@ def discard(letter_id: int, *, by: Any, reason: str) -> None:
         raise ValueError(_("폐기하는 사유를 적으십시오."))
     with transaction.atomic():
         letter = _taken(letter_id, DeadLetter.State.DISCARDED, by=by, reason=reason)
-        AuditEvent.record(actor=by, verb="deadletter.discard", object=letter, reason=reason)
+        audit.record(actor=by, verb="deadletter.discard", object=letter, reason=reason)
 
 
 def _taken(letter_id: int, state: DeadLetter.State, *, by: Any, reason: str) -> DeadLetter:

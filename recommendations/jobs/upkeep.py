@@ -11,13 +11,18 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 from django_celery_beat.models import PeriodicTask
 
+from infrastructure.email import (
+    notify_operators,
+)
 from profiles import services as profiles
 from prompts import services as prompts
 from prompts.llm import budget
 
 from ..models import DeadLetter, Job, JobAnswer, Run, ScheduleRun
 from ..models.jobs import ENDED, JobSource, State
-from ..schedules.runs import TASK_PREFIX, tell_operators
+from ..schedules.runs import (
+    TASK_PREFIX,
+)
 from ..serving import answer_store
 from . import execution
 
@@ -125,6 +130,6 @@ def watch_dead_letters(*, now: datetime) -> dict[str, int]:
         lines = [
             f"{letter.arrived_at:%m-%d %H:%M} {letter.code} {letter.job_uuid}" for letter in new
         ]
-        tell_operators(f"처리하지 못한 메시지 {len(new)}건", "\n".join(lines))
+        notify_operators(f"처리하지 못한 메시지 {len(new)}건", "\n".join(lines))
         DeadLetter.objects.filter(pk__in=[letter.pk for letter in new]).update(told_at=now)
     return {"open": open_.count(), "new": len(new)}

@@ -9,19 +9,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from engine.evaluation.protocol import Dataset
 from engine.training.train_test_split import Interactions, Split
+from infrastructure.time import SEOUL
 
 COLUMNS = ("member_id", "song_id", "timestamp", "type", "weight", "session_id")
 RANKING_COLUMNS = ("member_id", "song_id", "rank", "model")
 #: Unix seconds of the years a calendar knows, the first and the last left out; milliseconds lie beyond.
 _FIRST_S, _LATEST_S = -62_000_000_000, 60_000_000_000
 #: Times without an offset are the service's wall clock.
-SEOUL = ZoneInfo("Asia/Seoul")
 
 
 class DatasetInvalid(ValueError):

@@ -19,13 +19,15 @@ from django.db import transaction
 from django.utils import timezone
 
 from catalog import reading, snapshot
-from catalog.queries import let_connections_go
 from engine.catalog.catalog import Catalog
 from engine.evaluation.protocol import Dataset, Plan, evaluate, split_of
 from engine.scoring.scorers import Events
 from engine.training.model import Model, TrainSettings
 from engine.training.train_test_split import Interactions, Split
 from engine.types import SignalType
+from infrastructure.database import (
+    release_connections,
+)
 from profiles.models import FeedbackEvent, FeedbackType
 
 from ..errors import SongsError
@@ -79,7 +81,7 @@ def train(*, by: str, seed: int = 0, tell: Tell | None = None) -> ModelArtifact:
         row.state, row.note = ModelArtifact.State.FAILED, f"{type(error).__name__}: {error}"[:500]
         raise
     finally:
-        let_connections_go()
+        release_connections()
         row.seconds = round(time.perf_counter() - began, 1)
         row.save()
         release("training", token)
@@ -91,7 +93,7 @@ def _telling(token: str, tell: Tell | None) -> Tell:
     """Tell on, and hold on to the lease meanwhile. Between two stages is nothing but computing."""
 
     def told(stage: str, done: float) -> None:
-        let_connections_go()
+        release_connections()
         extend("training", token, ttl_s=LEASE_S)
         log.info("Training: %s (%.0f %%)", stage, done * 100)
         if tell is not None:
@@ -103,7 +105,7 @@ def _telling(token: str, tell: Tell | None) -> Tell:
 def _train(row: ModelArtifact, *, by: str, seed: int, tell: Tell) -> None:
     tell("read", 0.0)
     catalog = snapshot.refresh().catalog
-    let_connections_go()  # a large catalog takes longer to build than a connection may be silent
+    release_connections()  # a large catalog takes longer to build than a connection may be silent
     chosen = TrainSettings(ease_max_songs=settings.EASE_MAX_ITEMS)
     corpus = replace(catalog.corpus, events=_sung(catalog))
     model = Model.train(

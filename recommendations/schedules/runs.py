@@ -11,16 +11,15 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import orjson
-from django.conf import settings
-from django.core.mail import send_mail
 from django.db.models import Q
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
+
+from infrastructure.email import notify_operators
 
 from ..models import Job, ScheduleRun
 from ..models.jobs import State
 
 log = logging.getLogger(__name__)
-SEOUL = ZoneInfo("Asia/Seoul")
 TASK_PREFIX = "recommendations.tasks."
 #: A run that has not ended by then no longer keeps the next one from starting.
 LOCK_LIFE = timedelta(hours=20)
@@ -287,7 +286,7 @@ def _close(run: ScheduleRun, *, now: datetime) -> None:
     state = ScheduleRun.State.FAILED if bad else ScheduleRun.State.SUCCEEDED
     if run.end(state, now=now, **figures) and bad:
         text = ", ".join(f"{name} {count}" for name, count in sorted(figures.items()))
-        tell_operators(
+        notify_operators(
             f"예약 '{run.schedule}' 실행에 실패가 많습니다", f"{run}\n{text}\n\n{run.log}"
         )
 
@@ -297,16 +296,6 @@ def failure_share(figures: dict[str, int]) -> float:
     failed = figures.get("failed", 0)
     done = failed + sum(figures.get(name, 0) for name in ("model", "local", "renewed"))
     return failed / done if done else 0.0
-
-
-def tell_operators(subject: str, text: str) -> None:
-    """Log it, and send mail where addresses are configured. A mail server that is away costs the mail only."""
-    log.error("%s: %s", subject, text.replace("\n", " | "))
-    if settings.OPERATORS_MAIL:
-        try:
-            send_mail(f"[Songs AI] {subject}", text, None, settings.OPERATORS_MAIL)
-        except OSError as error:
-            log.warning("That could not be mailed: %s", type(error).__name__)
 
 
 # --- Missed runs ----------------------------------------------------------------------------------

@@ -14,7 +14,10 @@ from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 
-from catalog.queries import DATABASE_FAULTS
+from infrastructure import email
+from infrastructure.database import (
+    DATABASE_FAULTS,
+)
 from infrastructure.heartbeat import note_alive
 
 from .. import locks, tasks
@@ -103,7 +106,7 @@ def make_up_for_missed(*, now: datetime) -> None:
                 "finished_at": now,
             },
         )
-        runs.tell_operators(f"예약 '{task.name}' 실행을 놓쳤습니다", str(run))
+        email.notify_operators(f"예약 '{task.name}' 실행을 놓쳤습니다", str(run))
 
 
 # --- Housekeeping ---------------------------------------------------------------------------------

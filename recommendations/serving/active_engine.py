@@ -14,10 +14,13 @@ from pathlib import Path
 from django.conf import settings
 
 from catalog import snapshot
-from catalog.queries import DATABASE_FAULTS, guard
 from engine.settings import EngineSettings
 from engine.training.context_learning import Heard, with_learned
 from engine.training.model import Model, ModelFileInvalid
+from infrastructure.database import (
+    DATABASE_FAULTS,
+    guard,
+)
 
 from ..models import EngineSettingsVersion, LearnedSituations, ModelArtifact
 

@@ -26,7 +26,11 @@ from django.core.cache import cache
 from django.db import close_old_connections
 from django.utils import timezone
 
-from catalog.queries import DATABASE_FAULTS, guard, upsert
+from infrastructure.database import (
+    DATABASE_FAULTS,
+    guard,
+    upsert,
+)
 from infrastructure.redis import gate
 from prompts.llm import sanitizing
 

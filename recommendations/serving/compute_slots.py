@@ -16,7 +16,9 @@ from weakref import WeakSet
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from catalog.queries import let_connections_go
+from infrastructure.database import (
+    release_connections,
+)
 
 TURNS = 2
 #: Courtesy ends when no turn ended for so long: two requests that meet a slow database must not hold up all the others.
@@ -58,7 +60,7 @@ turn = Turns(TURNS)
 def keep_few_connections() -> None:
     """Close this thread's database connections when the process holds enough without them."""
     if sum(other.connection is not None for other in tuple(_seen)) > KEPT_CONNECTIONS:
-        let_connections_go()
+        release_connections()
 
 
 def _note(connection: BaseDatabaseWrapper, **_: Any) -> None:

@@ -10,15 +10,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
-from zoneinfo import ZoneInfo
 
 from engine.types import Exclude, Query, SongView
+from infrastructure.time import SEOUL
 from profiles import services as profiles
 
 from . import active_engine, answer_store, query_json
 from .request import NamedSong, Request, Unresolved
 
-SEOUL = ZoneInfo("Asia/Seoul")
 #: No language model is configured: a standing fact, not a fault.
 NO_MODEL = "no_model"
 

@@ -11,10 +11,17 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from catalog.queries import DATABASE_FAULTS, guard, let_connections_go
 from catalog.song_payloads import WireGroup, candidate_song, group_song
 from engine.ranking import recommend as engine
 from engine.types import Group, Slate, Strategy
+from infrastructure.database import (
+    DATABASE_FAULTS,
+    guard,
+    release_connections,
+)
+from infrastructure.time import (
+    SEOUL,
+)
 from profiles import services as profiles
 from prompts import services as prompts
 
@@ -22,7 +29,10 @@ from .. import metrics
 from ..models import Run, Source, Trigger
 from . import answer_store, llm_curation
 from .compute_slots import turn
-from .gather import NO_MODEL, SEOUL, Work
+from .gather import (
+    NO_MODEL,
+    Work,
+)
 from .request import Answer, Request
 
 log = logging.getLogger(__name__)
@@ -97,7 +107,7 @@ def _kept(slate: Slate, meta: answer_store.Meta) -> llm_curation.Curated:
 
 def _asked(work: Work, slate: Slate) -> llm_curation.Curated:
     request = work.request
-    let_connections_go()
+    release_connections()
     with work.clock.part("model"):
         return llm_curation.ask_model(
             slate,

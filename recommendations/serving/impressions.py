@@ -11,7 +11,10 @@ from collections import Counter
 from django.db import close_old_connections
 from django.utils import timezone
 
-from catalog.queries import DATABASE_FAULTS, guard
+from infrastructure.database import (
+    DATABASE_FAULTS,
+    guard,
+)
 from profiles import services as profiles
 
 from ..models import Run, StoredAnswer

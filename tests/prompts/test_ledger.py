@@ -131,7 +131,7 @@ def test_a_call_that_the_database_did_not_take_is_written_later(monkeypatch) -> 
         budget.settle([call_for(paid, 1_000)])
         # meanwhile nobody knows what is left: denied
         assert budget.reserve([claim(1)], now=NOW) == [False]
-    budget.guard.wake()
+    budget.guard.reset()
     assert budget.reserve([claim(1)], now=NOW) == [True]
     assert ModelCall.objects.get(uuid=paid.uuid).cost_micro_usd == 1_000
     assert scope("day:2026-01-31") == (1_000, 1)

@@ -90,7 +90,7 @@ def test_sending_again_is_byte_equal_and_opens_the_job_anew(staff, world, broker
     letter = dead(body)
     client = staff("view_deadletter", "retry_deadletter")
     act(client, LETTERS, "retry", letter)
-    sent = broker.basic_get(rabbitmq_consumer.messages.QUEUE, no_ack=True)
+    sent = broker.basic_get(rabbitmq_consumer.rabbitmq_messages.QUEUE, no_ack=True)
     assert bytes(sent.body) == body
     assert sent.headers == {"__TypeId__": "com.utabox.Message", "x-mine": "1"}
     job = Job.objects.get(pk=job_id)
@@ -114,7 +114,7 @@ def test_a_letter_can_be_corrected_and_sent(staff, world, broker):
     assert letter.state == DeadLetter.State.OPEN
     _, body = spring_body(world.alice)
     client.post(page, {"text": body.decode(), "reason": "손으로 고침"})
-    assert bytes(broker.basic_get(rabbitmq_consumer.messages.QUEUE, no_ack=True).body) == body
+    assert bytes(broker.basic_get(rabbitmq_consumer.rabbitmq_messages.QUEUE, no_ack=True).body) == body
     event = AuditEvent.objects.get(verb="deadletter.edit_and_retry")
     assert event.reason == "손으로 고침"
     assert "not a uuid" in event.before
@@ -139,7 +139,7 @@ def test_without_the_right_nothing_happens(staff, world, broker, action):
     act(staff("view_deadletter"), LETTERS, action, letter, reason="x")
     letter.refresh_from_db()
     assert letter.state == DeadLetter.State.OPEN
-    assert broker.basic_get(rabbitmq_consumer.messages.QUEUE, no_ack=True) is None
+    assert broker.basic_get(rabbitmq_consumer.rabbitmq_messages.QUEUE, no_ack=True) is None
 
 
 def test_a_letter_is_handled_once(staff, world, broker):

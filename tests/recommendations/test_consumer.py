@@ -251,7 +251,7 @@ def test_a_second_delivery_waits_for_the_outcome_of_the_first(world, monkeypatch
     _, job = execution.claim(
         UUID(job_id),
         attempt=0,
-        first_seen=rabbitmq_consumer._row(rabbitmq_consumer.messages.parse(body), delivered(body)),
+        first_seen=rabbitmq_consumer._row(rabbitmq_consumer.rabbitmq_messages.parse(body), delivered(body)),
     )
     looks: list[float] = []
 
@@ -267,7 +267,7 @@ def test_a_second_delivery_waits_for_the_outcome_of_the_first(world, monkeypatch
 
 def test_a_job_that_kills_workers_is_not_given_to_another(world):
     job_id, body = spring_body(world.alice)
-    row = rabbitmq_consumer._row(rabbitmq_consumer.messages.parse(body), delivered(body))
+    row = rabbitmq_consumer._row(rabbitmq_consumer.rabbitmq_messages.parse(body), delivered(body))
     Job.objects.create(
         uuid=job_id,
         **row

@@ -11,10 +11,10 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
-from catalog import queries
 from catalog.factories import SongFactory
 from catalog.models import SongLike
 from engine.types import Context, Strategy, TimeOfDay
+from infrastructure import database
 from profiles import services as profiles
 from profiles.models import TasteProfile
 from recommendations import services
@@ -345,14 +345,14 @@ def test_a_taste_left_by_the_old_api_is_used_while_it_fits_the_favourites(
 @pytest.fixture
 def database_away(monkeypatch) -> Iterator[Callable[[], None]]:
     """Call it: from then on every guarded query fails at once; an unguarded one would still reach the tests' database."""
-    monkeypatch.setattr(queries.guard, "_answers", lambda: False)
+    monkeypatch.setattr(database.guard, "_answers", lambda: False)
 
     def go() -> None:
-        with pytest.raises(OperationalError), queries.guard():
+        with pytest.raises(OperationalError), database.guard():
             raise OperationalError(2003, "refused")
 
     yield go
-    queries.guard.wake()
+    database.guard.reset()
 
 
 def test_without_the_database_no_call_tries_it_and_each_is_answered(

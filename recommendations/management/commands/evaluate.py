@@ -13,8 +13,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from engine.evaluation.protocol import KNOWN_COUNTS, Dataset, Plan, evaluate, split_of
 from engine.training.train_test_split import Interactions, Split
-from recommendations.learning.evaluation_files import (
+from infrastructure.time import (
     SEOUL,
+)
+from recommendations.learning.evaluation_files import (
     DatasetInvalid,
     Reader,
     write_rankings,
