@@ -39,7 +39,7 @@ lint: setup  ## style, types, missing migrations, import direction
 bench: setup  ## the figures of the README (minutes)
 	@$(PY) bench/speed.py
 	@$(PY) bench/pressure.py
-	@$(PY) bench/readme.py
+	@$(PY) bench/figures.py
 
 messages: setup  ## new staff-facing strings into locale/en (then translate and run it again)
 	@$(PY) manage.py makemessages -l en --no-obsolete --no-wrap --add-location file -i '.venv*' -i var -i tests -i bench
