@@ -52,7 +52,7 @@ SETTINGS = {"SONGS_AI_CONSUME_QUEUE": "1", "LLM_DEADLINE_S": "15"}
 STRETCH_S = 10
 #: Jobs a host has done before it counts as running.
 WARM_JOBS = 4
-NOTE_LIKES_AS_SEEN = "from recommendations import sync; sync.look().note()"
+NOTE_LIKES_AS_SEEN = "from recommendations.jobs import like_changes; like_changes.look().note()"
 
 
 class NoNamespaces(Exception):

@@ -258,11 +258,11 @@ def throughput(options: argparse.Namespace) -> dict[str, Any]:
 RUN_NIGHTLY = """
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
-from recommendations import beat
+from recommendations.schedules import scheduler
 from recommendations.models import ScheduleRun
 task = PeriodicTask.objects.get(task="recommendations.tasks.nightly_regeneration")
 now = timezone.now()
-beat.start(task, slot=now, now=now, trigger=ScheduleRun.Trigger.STAFF)
+scheduler.start(task, slot=now, now=now, trigger=ScheduleRun.Trigger.STAFF)
 """
 
 
@@ -495,9 +495,9 @@ def p99(values: list[float]) -> float:
 # --- Sync -----------------------------------------------------------------------------------------
 TIME_SYNC = """
 import time
-from recommendations import sync
+from recommendations.jobs import like_changes
 began = time.monotonic()
-found = sync.look()
+found = like_changes.look()
 print(len(found.members), len(found.chunks), round(time.monotonic() - began, 3))
 found.note()
 """

@@ -26,7 +26,7 @@ def by(request: HttpRequest, reason: str = "") -> By:
 
 
 def attempt(request: HttpRequest, move: Callable[[], Any], success: str) -> bool:
-    """Try a move of publishing.py and tell the outcome; False when it was refused. 403 for who may not."""
+    """Try a move of `prompts.versions` and report the outcome; False when it was refused. 403 for who may not."""
     try:
         move()
     except NotAllowed as error:
