@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 from django.contrib.auth.models import Group, User
 
+from bench.fake_model import FakeModel
 from prompts import ledger, model_profiles, publishing, resolution
 from prompts.breaker import breaker
 from prompts.models import Api, PromptTemplate, PromptVersion
 from prompts.publishing import Body, By
 from prompts.shared import gate
 from prompts.staff import EDITOR, INSPECTOR, OPERATOR, PUBLISHER
-from tests.fake_model import FakeModel
 
 
 @pytest.fixture(autouse=True)

@@ -8,11 +8,11 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import translation
 
+from bench.fake_model import FakeModel
 from prompts import board, previews, publishing
 from prompts.models import AuditEvent, ModelCall, PromptTemplate, PromptVersion
 from prompts.previews import Input
 from prompts.publishing import By
-from tests.fake_model import FakeModel
 
 from .conftest import approved, draft, live_of, lock_of
 

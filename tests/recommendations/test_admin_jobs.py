@@ -14,12 +14,12 @@ from django.test import Client
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
+from bench.installation import spring_body
 from prompts.models import AuditEvent
 from recommendations import consumer, schedules, tasks
 from recommendations.consumer import Delivery, attend
 from recommendations.models import DeadLetter, Job, ScheduleRun
 from recommendations.models.jobs import State
-from tests.services.installation import spring_body
 
 pytestmark = pytest.mark.django_db
 LETTERS = "/admin/recommendations/deadletter/"

@@ -8,12 +8,12 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import translation
 
+from bench.fake_model import FakeModel
 from engine.types import GroupKind
 from prompts.models import PromptVersion
 from recommendations import run_page, services
 from recommendations.models import Run
 from recommendations.requests import Request
-from tests.fake_model import FakeModel
 
 from .conftest import World
 

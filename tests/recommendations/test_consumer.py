@@ -15,11 +15,11 @@ from django.db import OperationalError
 from django.utils import timezone
 from kombu.utils.json import loads
 
+from bench.installation import spring_body
 from recommendations import consumer, execution, tasks
 from recommendations.consumer import Delivery, Verdict, attend
 from recommendations.models import DeadLetter, Job, JobAnswer, StoredAnswer
 from recommendations.models.jobs import Failure, State
-from tests.services.installation import spring_body
 
 pytestmark = pytest.mark.django_db
 TYPE_ID = "com.utabox.recommendation.RecommendationMessage"

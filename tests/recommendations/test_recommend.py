@@ -11,6 +11,7 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
+from bench.fake_model import FakeModel
 from catalog import queries
 from catalog.factories import SongFactory
 from catalog.models import SongLike
@@ -20,7 +21,6 @@ from profiles.models import TasteProfile
 from recommendations import engine_state, impressions, nightly, services, store
 from recommendations.models import EngineSettingsVersion, Run, StoredAnswer
 from recommendations.requests import Answer, NamedSong, Request
-from tests.fake_model import FakeModel
 
 from .conftest import World
 

@@ -8,10 +8,10 @@ import time
 import pytest
 from django.db import connection
 
+from bench.fake_model import FakeModel
 from recommendations import curation, services, turns
 from recommendations.requests import Request
 from recommendations.turns import keep_few_connections, turn
-from tests.fake_model import FakeModel
 
 from .conftest import World
 

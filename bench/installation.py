@@ -21,7 +21,7 @@ import amqp
 import pymysql
 import redis
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 LOOPBACK = "127.0.0.1"
 
@@ -316,7 +316,7 @@ class Installation:
         port = free_port(self.address)
         named = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
         here = (f"--host={self.address}", f"--port={port}")
-        self.start("model", sys.executable, "-m", "tests.fake_model", *here, *named)
+        self.start("model", sys.executable, "-m", "bench.fake_model", *here, *named)
         wait_until(lambda: listens(port, self.address), "the model")
         return f"http://{self.address}:{port}/v1"
 
