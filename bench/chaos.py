@@ -43,6 +43,9 @@ RESULTS = Path(__file__).parent / "results"
 CALLING_MEMBERS = 300
 #: When nothing more ended for so long, nothing will: the longest retry waits 120 s.
 STALLED_AFTER_S = 200.0
+#: In this time a job of ours that was lost is told from one that has just been queued.
+QUIET_AT_LEAST_S = 45.0
+WAITS_FOR_NOTHING_S = 10.0
 MODEL = {"delay_s": 0.05, "tokens_per_s": 3000.0}
 
 
@@ -197,7 +200,8 @@ def settle(stage: Stage) -> float:
     before = (-1, -1)
     while time.monotonic() - moved < STALLED_AFTER_S:
         open_ = unsettled(stage.made, stage.publisher.sent, stage.listener)
-        if open_ == 0 and not stage.watch.waiting_longer_than(10):
+        quiet = time.monotonic() - began > QUIET_AT_LEAST_S
+        if quiet and open_ == 0 and not stage.watch.waiting_longer_than(WAITS_FOR_NOTHING_S):
             break
         if (stage.publisher.done, open_) != before:
             before, moved = (stage.publisher.done, open_), time.monotonic()

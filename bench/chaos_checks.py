@@ -196,9 +196,8 @@ def _redis_problem(client: redis.Redis, message: Sent) -> str:
         lacking.append("job:result")
     if client.get(f"latest:recommendation:{message.member}") != result:
         lacking.append("latest:recommendation")
-    kept = client.get(f"recommend:{message.member}")
-    if kept is None:
-        lacking.append(f"recommend:{message.member}")
+    if message.plain and not client.exists(f"recommend:{message.member}"):
+        lacking.append("recommend")
     return f"{message.job_id}: {', '.join(lacking)}" if lacking else ""
 
 

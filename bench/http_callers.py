@@ -73,7 +73,7 @@ class Callers(threading.Thread):
         calls: list[tuple[str, str, str, dict[str, Any] | None]] = [
             ("cached read", "GET", f"/recommend/cached/{member}", None),
             ("cached read", "POST", "/recommend/cached", {"memberId": member}),
-            ("recommend", "POST", "/recommend", {"memberId": member, "strategy": "fast"}),
+            ("recommend", "POST", "/recommend", {"memberId": member}),
             (
                 "favorites/updated",
                 "POST",
@@ -95,12 +95,19 @@ class Callers(threading.Thread):
             self.counts[name][str(status)] += 1
             self.slowest_s = max(self.slowest_s, time.monotonic() - began)
             if status >= 500:
-                away = self.outages.away(STORES, within_s=10)
-                self.server_errors.append(
-                    f"{status} {method} {path} (away: {away}): {text[:120]!r}"
-                )
+                self._note_server_error(name, status, text, began)
             if status == 202:
                 self.promised.append(json.loads(text)["job_id"])
+
+    def _note_server_error(self, name: str, status: int, text: bytes, began: float) -> None:
+        took_s = time.monotonic() - began
+        away = self.outages.away(STORES, within_s=took_s + STORE_NOTICED_WITHIN_S)
+        if (name, status) == ("recommend/jobs", 503) and "mariadb" in away:
+            self.no_promise += 1
+            return
+        self.server_errors.append(
+            f"{status} {name} after {took_s:.1f} s (away: {away}): {text[:120]!r}"
+        )
 
     def _note_silence(self, name: str, error: Exception, began: float) -> None:
         """No answer: the web process is dead or frozen, or else that is told."""

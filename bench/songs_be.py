@@ -38,19 +38,24 @@ class Sent:
     #: Must be dead-lettered; a poisoned message that need not may also be served.
     must_die: bool = False
     headers: Mapping[str, Any] = field(default_factory=dict)
+    #: Its answer is the member's usual one, which `recommend:{member}` holds.
+    plain: bool = True
 
 
 # --- Messages -------------------------------------------------------------------------------------
 def good(member: int, rng: random.Random) -> Sent:
     """A job as songs_be writes it; favourites, strategy and language vary."""
+    strategy = rng.choice(("default", "default", "fast", "deep"))
+    locale = rng.choice((None, "ko", "rubbish", "ja", "en"))
     job_id, body = spring_body(
         member,
         favorites=rng.choice((None, [], rng.sample(range(1, 100), 5))),
-        strategy=rng.choice(("default", "fast", "deep")),
+        strategy=strategy,
         top_k=rng.choice((1, 20, 50)),
-        locale=rng.choice((None, "ko", "ja", "en", "rubbish")),
+        locale=locale,
     )
-    return Sent(job_id=job_id, member=member, body=body)
+    plain = strategy == "default" and locale not in ("ja", "en")
+    return Sent(job_id=job_id, member=member, body=body, plain=plain)
 
 
 @dataclass(frozen=True, kw_only=True)
