@@ -31,7 +31,7 @@ test-model: setup  ## the gateway against a real small model (125 MB, minutes)
 lint: setup  ## style, types, missing migrations, import direction
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy engine catalog prompts profiles recommendations songs_ai
+	$(PY) -m mypy infrastructure engine catalog prompts profiles recommendations songs_ai
 	$(PY) manage.py check
 	$(PY) manage.py makemigrations --check --dry-run
 	$(PY) -m pytest tests/test_architecture.py
@@ -39,7 +39,7 @@ lint: setup  ## style, types, missing migrations, import direction
 bench: setup  ## the figures of the README (minutes)
 	@$(PY) bench/speed.py
 	@$(PY) bench/pressure.py
-	@$(PY) bench/readme.py
+	@$(PY) bench/figures.py
 
 chaos: setup  ## everything killed and frozen at random while jobs arrive (15 minutes a seed)
 	@$(PY) -m bench.chaos --seeds 1,2,3

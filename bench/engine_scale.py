@@ -23,11 +23,11 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from bench.machine import REFERENCE_PROBE_MS, apart, memory_mib, peak_mib, probe_ms
-from engine.catalog import Catalog
-from engine.model import Model, TrainSettings
-from engine.recommend import recommend
-from engine.search import SearchIndex
-from engine.text import initials
+from engine.catalog.catalog import Catalog
+from engine.catalog.search import SearchIndex
+from engine.catalog.text import initials
+from engine.ranking.recommend import recommend
+from engine.training.model import Model, TrainSettings
 from engine.types import Query, SongView
 
 RESULTS = Path(__file__).parent / "results"

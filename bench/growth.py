@@ -32,8 +32,8 @@ from bench import jobs
 from bench.engine_scale import likes, measured, spent
 from bench.machine import apart, cpu_s, peak_mib, stop_on_sigterm
 from bench.speed import LIKES_PER_MEMBER, RESULTS, post, say, world
-from engine import fitting
-from engine.model import TrainSettings
+from engine.training import fitting
+from engine.training.model import TrainSettings
 
 #: Sizes of the full and of the quick run.
 SIZES: dict[str, tuple[Sequence[int], Sequence[int]]] = {

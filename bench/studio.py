@@ -94,24 +94,24 @@ def seed(runs: int) -> dict[str, Any]:
     from django.contrib.auth.models import User  # noqa: PLC0415
     from django.core.management import call_command  # noqa: PLC0415
 
-    from prompts import publishing  # noqa: PLC0415
     from prompts.models import ModelCall, PromptTemplate  # noqa: PLC0415
+    from prompts.versions import releases  # noqa: PLC0415
     from recommendations.models import Run  # noqa: PLC0415
 
     call_command("migrate", verbosity=0)
     call_command("load_demo", stdout=sys.stderr)
     boss = User.objects.create_superuser("boss", password=None)
     User.objects.bulk_create(User(username=f"staff{at}", email=f"{at}@x.kr") for at in range(100))
-    by = publishing.By(actor=boss, reason="재기")
+    by = releases.By(actor=boss, reason="재기")
     template = PromptTemplate.objects.get(slug="curation")
     versions = [_version(template, by, at) for at in range(10)]
     for version in versions[:-2]:
         template.refresh_from_db()
-        publishing.publish(version, seen_lock=template.lock_version, by=by)
+        releases.publish(version, seen_lock=template.lock_version, by=by)
     template.refresh_from_db()
     live, candidate = versions[-3], versions[-2]
-    rollout = publishing.start_rollout(candidate, seen_lock=template.lock_version, by=by)
-    draft = publishing.fork(candidate, by=by)
+    rollout = releases.start_rollout(candidate, seen_lock=template.lock_version, by=by)
+    draft = releases.fork(candidate, by=by)
     run_ids = _real_runs()
     say(f"copying {len(run_ids)} runs {runs:,} times …")
     began = time.perf_counter()
@@ -125,17 +125,17 @@ def seed(runs: int) -> dict[str, Any]:
 
 
 def _version(template: Any, by: Any, at: int) -> Any:
-    from prompts import publishing  # noqa: PLC0415
+    from prompts.versions import releases  # noqa: PLC0415
 
     live = template.live_version
-    body = publishing.Body(
+    body = releases.Body(
         system_text=f"{live.system_text}\n{at}번째로 밝은 곡을 먼저.",
         user_text=live.user_text,
         params=live.params,
         note=f"{at}번째",
     )
-    version = publishing.create_draft(template, body, by=by, parent=live)
-    publishing.submit(version, by=by)
+    version = releases.create_draft(template, body, by=by, parent=live)
+    releases.submit(version, by=by)
     return version
 
 
@@ -145,7 +145,7 @@ def _real_runs() -> list[Any]:
 
     from bench.fake_model import FakeModel  # noqa: PLC0415
     from recommendations import services  # noqa: PLC0415
-    from recommendations.requests import Request  # noqa: PLC0415
+    from recommendations.serving.request import Request  # noqa: PLC0415
 
     with FakeModel() as model, override_settings(OPENAI_BASE_URL=model.url, OPENAI_API_KEY="k"):
         return [
@@ -308,13 +308,13 @@ def resolving(world: dict[str, Any], *, times: int = 5_000) -> dict[str, float]:
     from django.db import connection  # noqa: PLC0415
     from django.test.utils import CaptureQueriesContext  # noqa: PLC0415
 
-    from prompts import previews  # noqa: PLC0415
-    from prompts.resolution import resolve  # noqa: PLC0415
+    from prompts.evaluation import input_providers  # noqa: PLC0415
+    from prompts.versions.resolution import resolve  # noqa: PLC0415
 
     songs = "\n".join(
         f"{at} 노래 제목 {at} / 어느 가수 / J-pop 서정 팝 / 감성적" for at in range(1, 61)
     )
-    told = previews.synthetic("curation").variables | {"candidates": songs}
+    told = input_providers.synthetic("curation").variables | {"candidates": songs}
     resolve("curation", "1").render(told)
     took = []
     with CaptureQueriesContext(connection) as asked:
@@ -333,7 +333,7 @@ def _ranked(values: Iterable[float], share: float) -> float:
 # --- Publishing -----------------------------------------------------------------------------------
 def listen() -> None:
     """One process that serves: says every version it comes to serve, and when."""
-    from prompts.resolution import resolve  # noqa: PLC0415
+    from prompts.versions.resolution import resolve  # noqa: PLC0415
 
     served = ""
     while True:
@@ -346,10 +346,10 @@ def listen() -> None:
 
 def publishing_everywhere(world: dict[str, Any], *, moves: int) -> dict[str, float]:
     """Seconds from pressing the button to the new version being served, over `moves` × PROCESSES."""
-    from prompts import publishing  # noqa: PLC0415
+    from prompts.versions import releases  # noqa: PLC0415
 
-    by, template = publishing.By(actor=world["boss"], reason="재기"), world["template"]
-    publishing.end(world["rollout"], promote=False, by=by)
+    by, template = releases.By(actor=world["boss"], reason="재기"), world["template"]
+    releases.end(world["rollout"], promote=False, by=by)
     seen: dict[tuple[int, str], float] = {}
     listeners = [
         subprocess.Popen(
@@ -368,7 +368,7 @@ def publishing_everywhere(world: dict[str, Any], *, moves: int) -> dict[str, flo
             time.sleep(rng.random())  # at any moment of the processes' own rhythm
             template.refresh_from_db()
             pressed = time.time()
-            publishing.publish(version, seen_lock=template.lock_version, by=by)
+            releases.publish(version, seen_lock=template.lock_version, by=by)
             took += [when - pressed for when in _all_serve(version.label, seen)]
     finally:
         for listener in listeners:

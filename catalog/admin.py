@@ -7,12 +7,10 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
-from django.core.paginator import Paginator
 from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
-from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
@@ -20,6 +18,7 @@ from django.utils.translation import ngettext_lazy
 
 from catalog import snapshot
 from catalog.models import Member, Playlist, Song, SongLike
+from infrastructure.admin import ReadOnlyAdmin
 
 #: Songs a search in the admin shows at most.
 MOST_FOUND = 200
@@ -28,37 +27,10 @@ MOST_FAVORITES = 100
 EMPTY = "–"
 
 
-class UncountedPaginator(Paginator):
-    """Pages a large table without counting all of it."""
-
-    #: Enough to page through by hand; who looks for an older row filters or searches.
-    MOST_ROWS = 10_000
-
-    @cached_property
-    def count(self) -> int:
-        return self.object_list.values("pk")[: self.MOST_ROWS].count()  # type: ignore[union-attr, attr-defined]
-
-
-class ReadOnlyAdmin(admin.ModelAdmin):
-    """Rows that are looked at, never edited."""
-
-    show_full_result_count = False
-    paginator = UncountedPaginator
-    list_per_page = 50
-    actions: Any = None
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
 class OwnedAdmin(ReadOnlyAdmin):
     """Editable where the table is ours (CATALOG_OWNED), else read-only."""
+
+    actions: Any = None
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return settings.CATALOG_OWNED and admin.ModelAdmin.has_add_permission(self, request)
@@ -236,6 +208,7 @@ class RoleFilter(admin.SimpleListFilter):
 class MemberAdmin(ReadOnlyAdmin):
     """Members of the shared database. The e-mail is masked; password and phone are not even declared."""
 
+    actions: Any = None
     list_display = ("member_id", "email_masked", "role_names", "liked", "created_at")
     list_filter = (RoleFilter,)
     search_fields = ("=member_id", "=email")

@@ -11,7 +11,12 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connections
 from django.db.models import Model
 
-from catalog.queries import DATABASE_FAULTS, catalog_alias
+from catalog.queries import (
+    catalog_alias,
+)
+from infrastructure.database import (
+    DATABASE_FAULTS,
+)
 
 ROUTER = "catalog.router.CatalogRouter"
 

@@ -26,10 +26,16 @@ from django.conf import settings
 from django.db import close_old_connections, connections
 
 from catalog import reading
-from catalog.queries import DATABASE_FAULTS, catalog_alias, guard
-from engine.catalog import FORMAT, Catalog, CatalogDamaged
-from engine.patching import CannotPatch, patched
-from engine.search import SearchIndex
+from catalog.queries import (
+    catalog_alias,
+)
+from engine.catalog.catalog import FORMAT, Catalog, CatalogDamaged
+from engine.catalog.patching import CannotPatch, patched
+from engine.catalog.search import SearchIndex
+from infrastructure.database import (
+    DATABASE_FAULTS,
+    guard,
+)
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +48,7 @@ COMPARE_EVERY_S = 600.0
 #: From this size on a child process builds: neither its memory nor its CPU are the serving process's.
 BUILD_IN_CHILD_FROM_SONGS = 20_000
 BUILD_TIMEOUT_S = 15 * 60
-BUILD_COMMAND = (sys.executable, "-m", "catalog.building")
+BUILD_COMMAND = (sys.executable, "-m", "catalog.build_process")
 #: From this size on a change of a few songs is shown at once, before the whole is built anew.
 PATCH_FROM_SONGS = 20_000
 #: More stretches of ids than this are no small change.

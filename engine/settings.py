@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any, TypeVar
 
-from engine.blend import BlendWeights, InvalidWeights
-from engine.text import term_key
+from engine.catalog.text import term_key
+from engine.scoring.blend import BlendWeights, InvalidWeights
 from engine.types import Activity, SignalType, TimeOfDay
 
 T = TypeVar("T")

@@ -123,7 +123,7 @@ class Preference:
     """A leaning towards (or away from) one genre, mood or artist, and who said so."""
 
     kind: str  #: "genre", "mood" or "artist"
-    name: str  #: normalised (`engine.text.fold`)
+    name: str  #: normalised (`engine.catalog.text.fold`)
     #: +1 pinned by staff, 0..1 read by the model, -1 barred (no song of it is shown).
     weight: float
     source: str  #: "staff", "model"

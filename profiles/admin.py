@@ -20,9 +20,11 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
-from catalog.admin import EMPTY, ReadOnlyAdmin, SongAdmin, page_link, total
+from catalog.admin import EMPTY, SongAdmin, page_link, total
 from catalog.keys import MEMBER_KEY_LENGTH, member_id_of
 from catalog.models import Song
+from infrastructure import audit
+from infrastructure.admin import ReadOnlyAdmin
 from profiles import services
 from profiles.models import (
     Block,
@@ -36,7 +38,6 @@ from profiles.models import (
     TasteSnapshot,
     TasteSource,
 )
-from prompts.models import AuditEvent
 
 #: Readings shown in the history of a profile.
 HISTORY = 10
@@ -209,7 +210,7 @@ class TasteProfileAdmin(ReadOnlyAdmin):
         return get_object_or_404(TasteProfile, pk=pk)
 
     def _note(self, request: HttpRequest, made: TasteOverride, *, verb: str, reason: str) -> None:
-        AuditEvent.record(
+        audit.record(
             actor=request.user,
             verb=verb,
             object=f"member:{made.member_key}",

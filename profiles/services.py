@@ -18,9 +18,17 @@ from django.db.models import CharField, F, FloatField, IntegerField, Max, Sum, V
 from django.db.models.functions import Cast, Coalesce
 
 from catalog.keys import member_id_of
-from catalog.queries import DATABASE_FAULTS, MemberMarks, guard, marks_of, upsert
-from engine.text import fold
+from catalog.queries import (
+    MemberMarks,
+    marks_of,
+)
+from engine.catalog.text import fold
 from engine.types import Exclude, Impression, Preference, Signal, SignalType
+from infrastructure.database import (
+    DATABASE_FAULTS,
+    guard,
+    upsert,
+)
 from profiles import models
 
 log = logging.getLogger(__name__)

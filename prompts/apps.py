@@ -27,7 +27,7 @@ def _grant(sender: AppConfig, using: str, apps: Any = global_apps, **kwargs: Any
 
 
 def _seed(using: str, apps: Any = global_apps, **kwargs: Any) -> None:
-    from prompts.seeding import load_defaults  # noqa: PLC0415 - models load after app configs
+    from prompts.versions.seeding import load_defaults  # noqa: PLC0415 - models load after app configs
 
     if using == "default" and _is_migrated(apps, "prompttemplate"):
         load_defaults()

@@ -26,7 +26,7 @@ class MissingVariables(PromptError):
 
 
 class UnknownContract(PromptError):
-    """No contract of this name is registered. Contracts are code: prompts/contracts.py."""
+    """No contract of this name is registered. Contracts are code: prompts/versions/contracts.py."""
 
     code = "UNKNOWN_CONTRACT"
 
@@ -44,7 +44,7 @@ class VersionIsFrozen(PromptError):
 
 
 class OnlyPublishingMoves(PromptError):
-    """What members get is changed through prompts.publishing and nowhere else."""
+    """What members get is changed through prompts.versions.releases and nowhere else."""
 
     code = "ONLY_PUBLISHING_MOVES"
 

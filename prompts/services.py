@@ -1,17 +1,10 @@
 """The one door of this app."""
 
-from prompts.asking import (
-    Answer,
-    Ask,
-    ask,
-    ask_many,
-    model_configured,
-    warm_up,
-)
 from prompts.errors import ModelUnavailable
-from prompts.ledger import budget_banner, purge
-from prompts.probing import Probed, probe
-from prompts.resolution import resolve, versions_in_force
+from prompts.llm.ask import Answer, Ask, ask, ask_many, model_configured, warm_up
+from prompts.llm.budget import budget_banner, purge
+from prompts.llm.capability_probe import Probed, probe
+from prompts.versions.resolution import resolve, versions_in_force
 
 __all__ = [
     "Answer",

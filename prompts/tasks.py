@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from prompts import evaluation
+from prompts.evaluation import runs
 from prompts.models import EvalRun
 
 
@@ -14,4 +14,4 @@ def run_evaluation(eval_run_id: int) -> str:
     waiting = EvalRun.objects.select_related(
         "version__template", "eval_set__template__live_release__version__template"
     )
-    return str(evaluation.run(waiting.get(pk=eval_run_id)).verdict)
+    return str(runs.run(waiting.get(pk=eval_run_id)).verdict)

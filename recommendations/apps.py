@@ -7,6 +7,6 @@ class RecommendationsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import studio  # noqa: PLC0415 – models must be there first
+        from . import prompt_inputs  # noqa: PLC0415 – models must be there first
 
-        studio.register()
+        prompt_inputs.register()

@@ -20,20 +20,24 @@ from django.db import close_old_connections
 from django.utils import timezone
 
 from catalog import snapshot
-from catalog.queries import DATABASE_FAULTS, guard
-from engine import recommend as engine
+from engine.ranking import recommend as engine
 from engine.types import Slate
+from infrastructure.database import (
+    DATABASE_FAULTS,
+    guard,
+)
 from profiles import services as profiles
 from prompts import services as prompts
 
-from . import engine_state, impressions, instruments, records, store
+from . import metrics
 from .errors import RunNotFound
-from .lease import single_flight
-from .making import computed, deadline_s, wants_model
+from .locks import single_flight
 from .models import Run, Source, Trigger
-from .requests import Answer, NamedSong, Request
-from .turns import keep_few_connections, turn
-from .work import Work, resolved
+from .serving import active_engine, answer_store, impressions, query_json
+from .serving.compute_slots import keep_few_connections, turn
+from .serving.gather import Work, resolved
+from .serving.generate import computed, deadline_s, wants_model
+from .serving.request import Answer, NamedSong, Request
 
 log = logging.getLogger(__name__)
 #: A member whose last answer had to do without the model is not asked for again at once.
@@ -56,7 +60,7 @@ def recommend(request: Request) -> Answer:
     Raises CatalogUnavailable only when this installation never saw a catalog. Whatever happens to
     the model, Redis, the broker or the database, an answer comes and says how it degraded.
     """
-    with instruments.recommendation(strategy=request.strategy) as seen:
+    with metrics.recommendation(strategy=request.strategy) as seen:
         try:
             with turn():
                 work = Work(request, now=timezone.now())
@@ -74,18 +78,18 @@ def _stored_answer(work: Work) -> Answer | None:
     stored = None if work.request.refresh else _read(work)
     if stored is None or freshness(stored, work) is not Freshness.FRESH:
         return None
-    instruments.count_lookup(hit=True)
+    metrics.count_lookup(hit=True)
     return _from_store(stored, work)
 
 
-def _read(work: Work) -> store.Stored | None:
+def _read(work: Work) -> answer_store.Stored | None:
     request = work.request
     if request.is_plain:
-        return store.read(request.member_key)
-    return store.read_variant(request.member_key, request.variant)
+        return answer_store.read(request.member_key)
+    return answer_store.read_variant(request.member_key, request.variant)
 
 
-def freshness(stored: store.Stored | None, work: Work) -> Freshness:
+def freshness(stored: answer_store.Stored | None, work: Work) -> Freshness:
     """Decide what a stored answer is good for."""
     if stored is None or work.request.refresh or stored.meta.fingerprint != work.fingerprint:
         return Freshness.ASK
@@ -97,12 +101,12 @@ def freshness(stored: store.Stored | None, work: Work) -> Freshness:
     return Freshness.FRESH
 
 
-def _asked_lately(meta: store.Meta, now: datetime) -> bool:
+def _asked_lately(meta: answer_store.Meta, now: datetime) -> bool:
     age = now - datetime.fromisoformat(meta.generated_at)
     return bool(meta.degraded) and age < timedelta(seconds=ASK_AGAIN_AFTER_S)
 
 
-def _from_store(stored: store.Stored, work: Work) -> Answer:
+def _from_store(stored: answer_store.Stored, work: Work) -> Answer:
     body, meta = orjson.loads(stored.body), stored.meta
     return Answer(
         run_id=meta.run_id,
@@ -130,7 +134,7 @@ def drafted(member_key: str) -> tuple[Work, Slate]:
 # --- One computation per key, and nobody waits for long -------------------------------------------
 def _computed_once(work: Work) -> Answer:
     """One computation per key at a time; who waited takes the other's result when it is fresh."""
-    instruments.count_lookup(hit=False)
+    metrics.count_lookup(hit=False)
     asks = wants_model(work.request)
     with _patience.place(limited=asks and work.request.trigger == Trigger.API) as may_wait:
         if not may_wait:
@@ -192,12 +196,12 @@ def favorites_updated(
     The model's version is made later (`wants_refresh`).
     """
     now = timezone.now()
-    found, missing = resolved(songs, engine_state.current())
+    found, missing = resolved(songs, active_engine.current())
     ids = tuple(dict.fromkeys((*song_ids, *found)))
     noted = True
     if ids or action == "list":
         noted = _note_favorites(member_key, action, ids, now=now)
-    store.forget_variants(member_key)
+    answer_store.forget_variants(member_key)
     request = Request(member_key=member_key, ask_model=False, trigger=Trigger.FAVORITES)
     if not noted:
         request = replace(request, favorite_ids=_as_said(member_key, action, ids))
@@ -216,7 +220,7 @@ def _as_said(
     """Favourites after a change that could not be written down, from what is last known."""
     if action == "list":
         return ids
-    known = store.known_favorites(member_key)
+    known = answer_store.known_favorites(member_key)
     if action == "add":
         return tuple(dict.fromkeys((*ids, *known)))
     return tuple(song_id for song_id in known if song_id not in ids)
@@ -252,7 +256,7 @@ def _warm_up() -> None:
         import_module(
             settings.ROOT_URLCONF
         )  # views and the admin: the first call that is not cached
-        engine_state.current()
+        active_engine.current()
         prompts.warm_up()
         # What stands now stays: looking through all of it again cost a recommendation 7 to 9 % of its time.
         gc.collect()
@@ -264,10 +268,10 @@ def _warm_up() -> None:
 
 
 # --- Cached reads ---------------------------------------------------------------------------------
-def cached(member_key: str) -> store.Served | None:
+def cached(member_key: str) -> answer_store.Served | None:
     """The stored answer as bytes, whatever its age; None when there is none."""
-    served = store.served(member_key)
-    instruments.count_cached_read(hit=served is not None)
+    served = answer_store.served(member_key)
+    metrics.count_cached_read(hit=served is not None)
     if served is not None:
         impressions.served(member_key)
     return served
@@ -279,9 +283,9 @@ def why(run_id: UUID, song_id: int) -> dict[str, Any]:
     run = Run.objects.filter(pk=run_id).first()
     if run is None:
         raise RunNotFound
-    state = engine_state.current()
+    state = active_engine.current()
     now_told = engine.explain(
-        records.query_from_json(run.query or {}),
+        query_json.query_from_json(run.query or {}),
         song_id,
         catalog=state.snapshot.catalog,
         model=state.model,

@@ -22,13 +22,19 @@ from django.utils import timezone
 from kombu.exceptions import KombuError
 
 from catalog import queries
-from catalog.queries import DATABASE_FAULTS
-from prompts import ledger, publishing, rollouts
+from infrastructure.database import (
+    DATABASE_FAULTS,
+)
+from prompts.llm import budget
+from prompts.versions import releases, rollouts
 
-from . import execution, nightly, schedules, situation_learning, studio, sync, training, upkeep
-from .execution import Done, Outcome, StoreAway, WorkOf
+from . import prompt_inputs
+from .jobs import execution, like_changes, member_refresh, upkeep
+from .jobs.execution import Done, Outcome, StoreAway, WorkOf
+from .learning import context_multipliers, training
 from .models import Job
 from .models.jobs import MOST_LOSSES, Claim, Failure, JobSource, State
+from .schedules import runs
 
 log = logging.getLogger(__name__)
 DEFAULT_QUEUE = settings.CELERY_TASK_DEFAULT_QUEUE
@@ -152,7 +158,7 @@ def run_job(job_uuid: UUID) -> dict[str, Any]:
         if verdict is not Claim.TAKEN:
             return {"job": str(verdict)}
         with execution.held(job):
-            execution.patiently(lambda: schedules.job_started(job, now=timezone.now()))
+            execution.patiently(lambda: runs.job_started(job, now=timezone.now()))
             outcome = execution.carried_out(job, KINDS[job.name].work)
             execution.patiently(lambda: conclude(job, outcome))
     except (StoreAway, SoftTimeLimitExceeded, OperationalError, InterfaceError):
@@ -176,7 +182,7 @@ def conclude(job: Job, outcome: Outcome) -> None:
     if outcome.state is None:
         outcome = Outcome(state=State.FAILED, failure=outcome.failure)
     execution.store_outcome(job, outcome)
-    schedules.job_ended(job, now=timezone.now())
+    runs.job_ended(job, now=timezone.now())
 
 
 LOST = Failure(code="WORKER_LOST", message=f"{MOST_LOSSES} workers died during this job")
@@ -186,7 +192,7 @@ def bury(job: Job, failure: Failure = LOST) -> None:
     """End a job that too many workers died of."""
     job.take(attempt=job.attempt, worker=execution.identity(), now=timezone.now())
     execution.store_outcome(job, Outcome(state=State.FAILED, failure=failure))
-    schedules.job_ended(job, now=timezone.now())
+    runs.job_ended(job, now=timezone.now())
 
 
 # --- Sweeping -------------------------------------------------------------------------------------
@@ -255,20 +261,20 @@ def serve(job: Job) -> Done:
 @job_task(limit_s=60)
 def refresh_member(job: Job) -> Done:
     """Bring one member's answer up to date, with the model where it is to be asked."""
-    return None, nightly.refreshed([job.arguments["member_key"]]).figures()
+    return None, member_refresh.refreshed([job.arguments["member_key"]]).figures()
 
 
 @job_task(limit_s=60)
 def analyse(job: Job) -> Done:
     """Have the model read a member's taste anew, whatever is stored."""
-    nightly.refresh(job.arguments["member_key"], anew=True)
+    member_refresh.refresh(job.arguments["member_key"], anew=True)
     return None, {}
 
 
 @job_task(limit_s=900)
 def refresh_members(job: Job) -> Done:
     """Bring a batch of members up to date, many model calls side by side."""
-    return None, nightly.refreshed(job.arguments["member_keys"]).figures()
+    return None, member_refresh.refreshed(job.arguments["member_keys"]).figures()
 
 
 @job_task(limit_s=900)
@@ -287,8 +293,8 @@ def warm_active(job: Job) -> Done:
 @job_task(limit_s=600)
 def sync_likes(job: Job) -> Done:
     """Find whose likes and playlists changed behind our back, and refresh just those."""
-    found = sync.look()
-    many = len(found.members) > nightly.BATCH
+    found = like_changes.look()
+    many = len(found.members) > member_refresh.BATCH
     with transaction.atomic():  # what is noted as seen is asked for, or neither
         hand_out(job, found.members, queue=NIGHTLY_QUEUE if many else DEFAULT_QUEUE)
         found.note()
@@ -311,20 +317,20 @@ def train_model(job: Job) -> Done:
 @job_task(limit_s=900)
 def learn_situations(job: Job) -> Done:
     """Move the multipliers of situations towards what members did."""
-    learned = situation_learning.learn(now=timezone.now())
+    learned = context_multipliers.learn(now=timezone.now())
     return None, {"events": learned.heard["events"] if learned else {}}
 
 
 @job_task(limit_s=120)
 def roll_over_budget(job: Job) -> Done:
     """Book what dead processes had set aside, so that a new day begins with its whole budget."""
-    return None, {"booked": ledger.sweep(now=timezone.now())}
+    return None, {"booked": budget.sweep(now=timezone.now())}
 
 
 @job_task(limit_s=120)
 def keep_prompts(job: Job) -> Done:
     """Publish what was scheduled, pause rollouts that break their guardrails."""
-    published = publishing.publish_due(timezone.now())
+    published = releases.publish_due(timezone.now())
     paused = rollouts.check_guardrails()
     return None, {"published": len(published), "paused": len(paused)}
 
@@ -332,7 +338,7 @@ def keep_prompts(job: Job) -> Done:
 @job_task(limit_s=600)
 def count_later_likes(job: Job) -> Done:
     """Note on runs of two weeks ago which of their songs were liked since."""
-    return None, {"runs": studio.count_later_likes(now=timezone.now(), batch=20_000)}
+    return None, {"runs": prompt_inputs.count_later_likes(now=timezone.now(), batch=20_000)}
 
 
 @job_task(limit_s=60)
@@ -343,12 +349,12 @@ def watch_dead_letters(job: Job) -> Done:
 
 def fan_out(job: Job) -> dict[str, Any]:
     """Hand out all active members page by page; a planner that died goes on behind its last page."""
-    planned, after = 0, nightly.planned_upto(job.schedule_run)
-    while members := queries.active_member_ids(after=after, limit=nightly.BATCH):
+    planned, after = 0, member_refresh.planned_upto(job.schedule_run)
+    while members := queries.active_member_ids(after=after, limit=member_refresh.BATCH):
         after = members[-1]
         with transaction.atomic():
             # The run's row first: its jobs lock it for sharing, and a worker that begins one waits for it.
-            nightly.note_planned(job.schedule_run, upto=after)
+            member_refresh.note_planned(job.schedule_run, upto=after)
             hand_out(job, [str(n) for n in members], queue=NIGHTLY_QUEUE)
         planned += len(members)
     return {"planned": planned}
@@ -356,8 +362,8 @@ def fan_out(job: Job) -> dict[str, Any]:
 
 def hand_out(job: Job, member_keys: list[str], *, queue: str) -> int:
     """Ask for the refresh of many members in batches, as parts of the same run of the schedule."""
-    for start in range(0, len(member_keys), nightly.BATCH):
-        batch = member_keys[start : start + nightly.BATCH]
+    for start in range(0, len(member_keys), member_refresh.BATCH):
+        batch = member_keys[start : start + member_refresh.BATCH]
         row = {"queue": queue, "source": job.source, "schedule_run": job.schedule_run}
         enqueue("refresh_members", row=row, member_keys=batch)
     return len(member_keys)

@@ -21,15 +21,15 @@ app.autodiscover_tasks()
 
 @worker_init.connect
 def _take_backend_jobs(**_: Any) -> None:
-    from recommendations import consumer  # noqa: PLC0415 - needs settings
+    from recommendations.jobs import rabbitmq_consumer  # noqa: PLC0415 - needs settings
 
-    consumer.install(app)
+    rabbitmq_consumer.install(app)
 
 
 @heartbeat_sent.connect
 def _note_alive(**_: Any) -> None:
     """A worker sends heartbeats from its main loop, and only while it has the broker."""
-    from recommendations.heartbeat import note_alive  # noqa: PLC0415 - needs settings
+    from infrastructure.heartbeat import note_alive  # noqa: PLC0415 - needs settings
 
     note_alive()
     # The loop's own writes only when a worker process died; MySQL ends it long before it is used again.

@@ -21,17 +21,19 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 from prompts.models.calls import USABLE
-from recommendations import access
-from songs_ai import counters
+from recommendations.api import authentication
+from songs_ai import prometheus_multihost
 
 #: Only of this host: another container's process ids say nothing here.
-_OWNER_OF_GAUGE = re.compile(rf"gauge_live[a-z]*_({re.escape(counters.HOST)}-(\d+))\.db")
+_OWNER_OF_GAUGE = re.compile(
+    rf"gauge_live[a-z]*_({re.escape(prometheus_multihost.HOST)}-(\d+))\.db"
+)
 
 psutil.cpu_percent()  # the first call has nothing to compare with
 
 
 def view(request: HttpRequest) -> HttpResponse:
-    if not access.may_read_metrics(request.META):
+    if not authentication.may_read_metrics(request.META):
         return HttpResponse("Not for this network.\n", status=403, content_type="text/plain")
     return HttpResponse(exposition(), content_type=CONTENT_TYPE_LATEST)
 

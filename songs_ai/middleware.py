@@ -13,8 +13,8 @@ from django.middleware.locale import LocaleMiddleware
 from django.utils import translation
 from django.utils.cache import patch_vary_headers
 
-from recommendations import access
-from recommendations.hotpath import takes_gzip
+from recommendations.api import authentication
+from recommendations.api.cached_reads import takes_gzip
 from songs_ai.logging import request_id
 
 #: Django compresses nothing shorter.
@@ -49,7 +49,7 @@ class BehindProxy:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if request.META.get("HTTP_X_FORWARDED_PROTO") == "https" and access.is_from_proxy(
+        if request.META.get("HTTP_X_FORWARDED_PROTO") == "https" and authentication.is_from_proxy(
             request.META
         ):
             request.environ["wsgi.url_scheme"] = "https"  # type: ignore[attr-defined]

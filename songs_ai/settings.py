@@ -265,7 +265,7 @@ if REDIS_URL:
                 "CLIENT_CLASS": "django_redis.client.DefaultClient",
                 "SOCKET_TIMEOUT": REDIS_TIMEOUT_S,
                 "SOCKET_CONNECT_TIMEOUT": REDIS_TIMEOUT_S,
-                # Every use goes through `prompts.shared.gate`, which wants to hear of failures.
+                # Every use goes through `infrastructure.redis.gate`, which wants to hear of failures.
                 "IGNORE_EXCEPTIONS": False,
             },
         }
@@ -420,7 +420,7 @@ HEARTBEAT_FILE = env.text(
     "HEARTBEAT_FILE",
     help="File that a worker, scheduler or consumer touches while its main loop turns, for health checks.",
 )
-CELERY_BEAT_SCHEDULER = "recommendations.beat:Scheduler"
+CELERY_BEAT_SCHEDULER = "recommendations.schedules.scheduler:Scheduler"
 CELERY_BEAT_SYNC_EVERY = 1  # a second scheduler sees at once what the first one sent
 CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False  # one format everywhere: LOGGING below
@@ -464,12 +464,12 @@ RETENTION_FEEDBACK_DAYS = env.integer(
 REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_AUTHENTICATION_CLASSES": [],
-    "DEFAULT_PERMISSION_CLASSES": ["recommendations.access.LetIn"],
-    "DEFAULT_RENDERER_CLASSES": ["recommendations.negotiation.JsonRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["recommendations.negotiation.JsonParser"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "recommendations.negotiation.JsonAnyway",
+    "DEFAULT_PERMISSION_CLASSES": ["recommendations.api.authentication.LetIn"],
+    "DEFAULT_RENDERER_CLASSES": ["recommendations.api.json_content.JsonRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["recommendations.api.json_content.JsonParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "recommendations.api.json_content.JsonAnyway",
     "DEFAULT_METADATA_CLASS": None,
-    "EXCEPTION_HANDLER": "recommendations.problems.handler",
+    "EXCEPTION_HANDLER": "recommendations.api.error_responses.handler",
     "UNAUTHENTICATED_USER": None,
 }
 SPECTACULAR_SETTINGS = {
@@ -477,7 +477,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Song recommendations for UtaBox.",
     "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
-    "SERVE_PERMISSIONS": ["recommendations.access.LetIn"],
+    "SERVE_PERMISSIONS": ["recommendations.api.authentication.LetIn"],
     "PREPROCESSING_HOOKS": ["songs_ai.openapi.documented"],
     "POSTPROCESSING_HOOKS": ["songs_ai.openapi.with_errors_and_keys"],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,

@@ -8,10 +8,10 @@ from drf_spectacular.views import (
     SpectacularSwaggerView,
 )
 
-from songs_ai import health, metrics, pages
+from songs_ai import error_pages, health, metrics
 
 urlpatterns = [
-    path("", pages.landing),
+    path("", error_pages.landing),
     path("health", health.live),
     path("health/", health.live),
     path("health/ready", health.ready),
@@ -24,11 +24,11 @@ urlpatterns = [
     path("redoc", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),
     path("redoc/", SpectacularRedocView.as_view(url_name="schema")),
     path("admin/", admin.site.urls),
-    path("", include("recommendations.urls")),
+    path("", include("recommendations.api.urls")),
     path("i18n/", include("django.conf.urls.i18n")),
 ]
 
-handler400 = pages.bad_request
-handler403 = pages.forbidden
-handler404 = pages.not_found
-handler500 = pages.server_error
+handler400 = error_pages.bad_request
+handler403 = error_pages.forbidden
+handler404 = error_pages.not_found
+handler500 = error_pages.server_error

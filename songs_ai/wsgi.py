@@ -13,14 +13,15 @@ os.environ.setdefault("SONGS_AI_PROCESS", "web")
 django_application = get_wsgi_application()
 
 # These read the settings, which stand only now.
-from recommendations import access, services  # noqa: E402
-from recommendations.hotpath import HotPath  # noqa: E402
-from songs_ai.bodies import WholeBodies  # noqa: E402
+from recommendations import services  # noqa: E402
+from recommendations.api import authentication  # noqa: E402
+from recommendations.api.cached_reads import HotPath  # noqa: E402
+from songs_ai.request_bodies import WholeBodies  # noqa: E402
 
 application = WholeBodies(HotPath(django_application))
 # A cached read waits for its turn at the interpreter; beside a thread that computes, a turn is as long as this.
 sys.setswitchinterval(0.001)
 
-logging.getLogger(__name__).info("%s", access.summary())
+logging.getLogger(__name__).info("%s", authentication.summary())
 if not settings.TESTING:
     services.warm_up()

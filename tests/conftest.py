@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
-from catalog import queries, snapshot
+from catalog import snapshot
+from infrastructure import database
+from infrastructure.redis import gate
 from profiles import services as profiles
-from prompts.shared import gate
-from recommendations import impressions
+from recommendations.serving import impressions
 
 _connect = socket.socket.connect
 
@@ -51,7 +52,7 @@ def _process_forgets() -> Iterator[None]:
     """What a process remembers (catalog, favourites, a database that failed) belongs to one test."""
     yield
     snapshot.forget()
-    queries.guard.wake()
+    database.guard.reset()
     profiles.forget()
 
 

@@ -9,7 +9,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Top first. A package imports only those that stand after it.
-LAYERS = ("songs_ai", "recommendations", "profiles", "prompts", "catalog", "engine")
+LAYERS = (
+    "songs_ai",
+    "recommendations",
+    "profiles",
+    "prompts",
+    "catalog",
+    "infrastructure",
+    "engine",
+)
 #: The engine computes on values: nothing that does I/O, knows Django or reads a clock.
 FORBIDDEN_IN_ENGINE = {
     "django",

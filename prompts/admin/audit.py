@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django.contrib import admin
@@ -11,12 +10,15 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from prompts.admin.base import StudioAdmin
+from infrastructure.admin import (
+    ReadOnlyAdmin,
+    pretty_json,
+)
 from prompts.models import AuditEvent
 
 
 @admin.register(AuditEvent)
-class AuditAdmin(StudioAdmin):
+class AuditAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "actor_name", "what", "object_label", "why", "ip")
     list_display_links = ("created_at",)
     list_filter = ("created_at",)
@@ -48,11 +50,11 @@ class AuditAdmin(StudioAdmin):
 
     @admin.display(description=_("이전"))
     def before_shown(self, event: AuditEvent) -> str:
-        return _pretty(event.before)
+        return pretty_json(event.before)
 
     @admin.display(description=_("이후"))
     def after_shown(self, event: AuditEvent) -> str:
-        return _pretty(event.after)
+        return pretty_json(event.after)
 
     def get_search_results(
         self, request: HttpRequest, queryset: Any, search_term: str
@@ -62,9 +64,3 @@ class AuditAdmin(StudioAdmin):
         if not term:
             return queryset, False
         return queryset.filter(Q(actor_name=term) | Q(verb=term) | Q(request_id=term)), False
-
-
-def _pretty(value: Any) -> str:
-    if value is None:
-        return "–"
-    return format_html("<pre>{}</pre>", json.dumps(value, ensure_ascii=False, indent=1))

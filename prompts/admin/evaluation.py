@@ -15,11 +15,16 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 from kombu.exceptions import OperationalError as BrokerDown
 
-from prompts import evaluation
-from prompts.admin.base import StudioAdmin, attempt, by
+from infrastructure import audit
+from prompts.admin.base import (
+    StudioAdmin,
+    attempt,
+    by,
+)
 from prompts.admin.forms import FreezeForm
 from prompts.errors import NotAllowed
-from prompts.models import AuditEvent, EvalRun, EvalSet, PromptVersion, Verdict
+from prompts.evaluation import runs
+from prompts.models import EvalRun, EvalSet, PromptVersion, Verdict
 from prompts.tasks import run_evaluation
 
 #: Cases and runs shown on a set's page.
@@ -38,7 +43,7 @@ def start_evaluation(request: HttpRequest, version: PromptVersion, set_id: str) 
         return
     try:
         with transaction.atomic():
-            eval_run = evaluation.start(eval_set, version, by=by(request))
+            eval_run = runs.start(eval_set, version, by=by(request))
             transaction.on_commit(lambda: _send(request, eval_run))
     except NotAllowed as error:
         raise PermissionDenied(str(error)) from error
@@ -88,7 +93,7 @@ class EvalSetAdmin(StudioAdmin):
             values = form.cleaned_data
             attempt(
                 request,
-                lambda: made.append(evaluation.freeze(**values, by=by(request))),
+                lambda: made.append(runs.freeze(**values, by=by(request))),
                 gettext("실행을 얼려 평가 세트를 만들었습니다."),
             )
         if made:
@@ -112,7 +117,7 @@ class EvalSetAdmin(StudioAdmin):
             cases=eval_set.cases.count(),
             poisoned=eval_set.cases.filter(poisoned__gt=0).count(),
             runs=eval_set.runs.select_related("version__template", "created_by")[:MOST_ROWS],
-            thresholds=evaluation.Thresholds(**eval_set.thresholds),
+            thresholds=runs.Thresholds(**eval_set.thresholds),
             may_change=request.user.has_perm("prompts.change_evalset"),
         )
 
@@ -124,7 +129,7 @@ class EvalSetAdmin(StudioAdmin):
         eval_set.active = not eval_set.active
         eval_set.save(update_fields=["active"])
         who = by(request)
-        AuditEvent.record(
+        audit.record(
             actor=who.actor,
             verb="evalset.activated" if eval_set.active else "evalset.deactivated",
             object=eval_set,

@@ -8,10 +8,10 @@ from django import forms
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from prompts.contracts import Contract, Param
 from prompts.models import ModelProfile, PromptTemplate, PromptVersion
 from prompts.models.versions import DEFAULT_STEPS, default_guardrails
-from prompts.publishing import Body
+from prompts.versions.contracts import Contract, Param
+from prompts.versions.releases import Body
 
 #: Parameters are fields of their own; the prefix keeps them apart from the texts'.
 PARAM_PREFIX = "param_"

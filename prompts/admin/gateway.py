@@ -15,14 +15,21 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 
-from prompts import ledger, model_profiles
-from prompts.admin.base import StudioAdmin, among, by
-from prompts.breaker import breaker
-from prompts.contracts import known_contracts
-from prompts.figures import STAFF_TRIGGERS
-from prompts.models import AuditEvent, Budget, ModelCall, ModelPrice, ModelProfile
+from infrastructure import audit
+from infrastructure.admin import (
+    ReadOnlyAdmin,
+    known_values_filter,
+)
+from prompts.admin.base import (
+    by,
+)
+from prompts.evaluation.call_stats import STAFF_TRIGGERS
+from prompts.llm import budget, model_profiles
+from prompts.llm.breaker import breaker
+from prompts.llm.capability_probe import probe
+from prompts.models import Budget, ModelCall, ModelPrice, ModelProfile
 from prompts.models.calls import USABLE
-from prompts.probing import probe
+from prompts.versions.contracts import known_contracts
 
 #: What calls are made for: runs say theirs, the rest is staff at work.
 TRIGGERS = ("api", "favorites", "queue", "schedule", "warm", *STAFF_TRIGGERS)
@@ -37,7 +44,7 @@ class AuditedAdmin(admin.ModelAdmin):
     def save_model(self, request: HttpRequest, obj: Model, form: ModelForm, change: bool) -> None:
         super().save_model(request, obj, form, change)
         who = by(request)
-        AuditEvent.record(
+        audit.record(
             actor=who.actor,
             verb=f"{self.opts.model_name}.{'changed' if change else 'added'}",
             object=obj,
@@ -47,7 +54,7 @@ class AuditedAdmin(admin.ModelAdmin):
             ip=who.ip,
         )
         model_profiles.forget()
-        ledger.forget()
+        budget.forget()
 
 
 class PriceInline(admin.TabularInline):
@@ -142,7 +149,7 @@ class ModelProfileAdmin(AuditedAdmin):
 
     def _audit(self, request: HttpRequest, verb: str, row: ModelProfile, after: Any = None) -> None:
         who = by(request)
-        AuditEvent.record(
+        audit.record(
             actor=who.actor,
             verb=verb,
             object=row,
@@ -181,7 +188,7 @@ class BudgetAdmin(AuditedAdmin):
                     f"{period.limit / 1e6:.2f}",
                     period.percent,
                 )
-                for period in ledger.standing(now=timezone.now())
+                for period in budget.standing(now=timezone.now())
             ),
         )
 
@@ -190,7 +197,7 @@ class BudgetAdmin(AuditedAdmin):
 
 
 @admin.register(ModelCall)
-class ModelCallAdmin(StudioAdmin):
+class ModelCallAdmin(ReadOnlyAdmin):
     list_display = (
         "created_at",
         "purpose",
@@ -204,8 +211,10 @@ class ModelCallAdmin(StudioAdmin):
     )
     list_filter = (
         "outcome",
-        among("purpose", _("용도"), lambda: [contract.key for contract in known_contracts()]),
-        among("trigger", _("계기"), lambda: TRIGGERS),
+        known_values_filter(
+            "purpose", _("용도"), lambda: [contract.key for contract in known_contracts()]
+        ),
+        known_values_filter("trigger", _("계기"), lambda: TRIGGERS),
         "created_at",
     )
     search_fields = ("=uuid", "=run_uuid", "=version_label")

@@ -13,9 +13,13 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from prompts import publishing, rollouts
-from prompts.admin.base import StudioAdmin, attempt, by
+from prompts.admin.base import (
+    StudioAdmin,
+    attempt,
+    by,
+)
 from prompts.models import Release, Rollout, RolloutState
+from prompts.versions import releases, rollouts
 
 
 @admin.register(Rollout)
@@ -89,11 +93,11 @@ class RolloutAdmin(StudioAdmin):
         rollout = self.seen(request, rollout_id)
         who = by(request, request.POST.get("reason", ""))
         moves = {
-            "advance": lambda: publishing.advance(rollout, by=who),
-            "pause": lambda: publishing.pause(rollout, by=who),
-            "resume": lambda: publishing.resume(rollout, by=who),
-            "promote": lambda: publishing.end(rollout, promote=True, by=who),
-            "abandon": lambda: publishing.end(rollout, promote=False, by=who),
+            "advance": lambda: releases.advance(rollout, by=who),
+            "pause": lambda: releases.pause(rollout, by=who),
+            "resume": lambda: releases.resume(rollout, by=who),
+            "promote": lambda: releases.end(rollout, promote=True, by=who),
+            "abandon": lambda: releases.end(rollout, promote=False, by=who),
         }
         move = moves.get(request.POST.get("move", ""))
         if move is None:

@@ -13,12 +13,17 @@ from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from prompts import publishing, trying
-from prompts.admin.base import StudioAdmin, attempt, by
+from prompts.admin.base import (
+    StudioAdmin,
+    attempt,
+    by,
+)
 from prompts.admin.forms import ReasonForm
-from prompts.diffing import words
-from prompts.figures import Figures, figures_of
+from prompts.evaluation import playground
+from prompts.evaluation.call_stats import Figures, figures_of
 from prompts.models import PromptTemplate, PromptVersion, Release
+from prompts.versions import releases
+from prompts.versions.diffing import words
 
 #: Moves and versions shown on a prompt's page; the rest is one link away.
 MOST_RELEASES = 30
@@ -37,7 +42,7 @@ class TemplateAdmin(StudioAdmin):
     def live_label(self, template: PromptTemplate) -> str:
         if template.paused:
             return format_html('<b class="tone-bad">{}</b>', gettext("중지됨"))
-        live = trying.live_of(template)
+        live = playground.live_of(template)
         return live.label if live else "–"
 
     @admin.display(description=_("후보"))
@@ -54,7 +59,7 @@ class TemplateAdmin(StudioAdmin):
 
     @admin.display(description=_("7일: 올바른 답 · p95 · 호출당 비용"))
     def week(self, template: PromptTemplate) -> str:
-        live = trying.live_of(template)
+        live = playground.live_of(template)
         figures = figures_of(live.label) if live else Figures()
         if not figures.runs:
             return gettext("호출 없음")
@@ -108,8 +113,8 @@ class TemplateAdmin(StudioAdmin):
     ) -> HttpResponse:
         """What is live, the versions, and who moved what."""
         template = self.seen(request, object_id)
-        live = trying.live_of(template)
-        releases = Release.objects.filter(template=template).select_related(
+        live = playground.live_of(template)
+        moves = Release.objects.filter(template=template).select_related(
             "version__template", "previous__template"
         )[:MOST_RELEASES]
         versions = template.versions.select_related("created_by")[:MOST_VERSIONS]
@@ -122,7 +127,7 @@ class TemplateAdmin(StudioAdmin):
             template=template,
             live=live,
             figures=figures_of(live.label) if live else Figures(),
-            releases=[(row, _was_live(row)) for row in releases],
+            releases=[(row, _was_live(row)) for row in moves],
             versions=versions,
             may={
                 "fork": has("prompts.add_promptversion"),
@@ -134,10 +139,10 @@ class TemplateAdmin(StudioAdmin):
     def draft_view(self, request: HttpRequest, template_id: int) -> HttpResponse:
         """A draft from the repository's text: the way back when no version is at hand."""
         template = self.seen(request, template_id)
-        live = trying.live_of(template)
+        live = playground.live_of(template)
         made: list[PromptVersion] = []
         if request.method == "POST" and live is not None:
-            body = publishing.Body(
+            body = releases.Body(
                 system_text=live.system_text,
                 user_text=live.user_text,
                 params=dict(live.params),
@@ -146,7 +151,7 @@ class TemplateAdmin(StudioAdmin):
             attempt(
                 request,
                 lambda: made.append(
-                    publishing.create_draft(
+                    releases.create_draft(
                         template, body, by=by(request), parent=template.live_version
                     )
                 ),
@@ -168,7 +173,7 @@ class TemplateAdmin(StudioAdmin):
             values = form.cleaned_data
             if attempt(
                 request,
-                lambda: publishing.roll_back(
+                lambda: releases.roll_back(
                     template,
                     target,
                     seen_lock=values["seen_lock"],
@@ -177,7 +182,7 @@ class TemplateAdmin(StudioAdmin):
                 gettext("되돌렸습니다. 모든 서버에 2초 안에 적용됩니다."),
             ):
                 return redirect(reverse("admin:prompts_prompttemplate_change", args=[template.pk]))
-        live, after = trying.live_of(template), _text_of(template, target)
+        live, after = playground.live_of(template), _text_of(template, target)
         return self.page(
             request,
             "rollback.html",
@@ -200,7 +205,7 @@ class TemplateAdmin(StudioAdmin):
             initial={"seen_lock": template.lock_version},
         )
         if request.method == "POST" and form.is_valid():
-            move = publishing.lift if template.paused else publishing.kill
+            move = releases.lift if template.paused else releases.kill
             if attempt(
                 request,
                 lambda: move(template, by=by(request, form.cleaned_data["reason"])),
@@ -220,7 +225,7 @@ class TemplateAdmin(StudioAdmin):
 
 def _was_live(release: Release) -> bool:
     """Whether this row made a version the live one, so that it can be gone back to."""
-    return release.kind in publishing.LIVE_KINDS
+    return release.kind in releases.LIVE_KINDS
 
 
 def _target(template: PromptTemplate, raw: str) -> PromptVersion | None:
@@ -239,7 +244,7 @@ def _text_of(template: PromptTemplate, version: PromptVersion | None) -> Any:
     if version is not None:
         return version
     try:
-        return trying.builtin(template.slug)
+        return playground.builtin(template.slug)
     except KeyError:
         return None
 

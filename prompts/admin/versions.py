@@ -18,17 +18,23 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from prompts import previews, publishing, trying
-from prompts.admin.base import StudioAdmin, attempt, by
+from infrastructure import audit
+from prompts.admin.base import (
+    StudioAdmin,
+    attempt,
+    by,
+)
 from prompts.admin.evaluation import start_evaluation
 from prompts.admin.forms import PublishForm, RolloutForm, VersionForm
-from prompts.diffing import words
 from prompts.errors import MissingVariables, PromptError
-from prompts.figures import figures_of
-from prompts.lint import as_json, lint
+from prompts.evaluation import input_providers, playground
+from prompts.evaluation.call_stats import figures_of
 from prompts.models import AuditEvent, EvalRun, EvalSet, PromptVersion, State
-from prompts.rendering import estimate_tokens
-from prompts.resolution import ResolvedVersion, as_resolved
+from prompts.versions import releases
+from prompts.versions.diffing import words
+from prompts.versions.lint import as_json, lint
+from prompts.versions.rendering import estimate_tokens
+from prompts.versions.resolution import ResolvedVersion, as_resolved
 
 #: Tabs of a version's page: (name in the URL, label).
 TABS = (
@@ -121,7 +127,7 @@ class VersionAdmin(StudioAdmin):
             obj=version,
             version=version,
             template=template,
-            live=trying.live_of(template),
+            live=playground.live_of(template),
             tabs=[(name, label, _url(name, version), name == tab) for name, label in TABS],
             may=_may(request, version),
             **context,
@@ -152,7 +158,7 @@ class VersionAdmin(StudioAdmin):
         seen = form.cleaned_data["lock_version"]
         return attempt(
             request,
-            lambda: publishing.save_draft(version, form.body(), seen_lock=seen, by=by(request)),
+            lambda: releases.save_draft(version, form.body(), seen_lock=seen, by=by(request)),
             gettext("초안을 저장했습니다."),
         )
 
@@ -186,7 +192,7 @@ class VersionAdmin(StudioAdmin):
             form=form,
             editable=version.is_draft and request.user.has_perm("prompts.change_promptversion"),
             contract=contract,
-            findings=as_json(lint(publishing.draft_of(version))),
+            findings=as_json(lint(releases.draft_of(version))),
             system_tokens=estimate_tokens(version.system_text),
             user_tokens=estimate_tokens(version.user_text),
             params=_param_rows(version),
@@ -211,7 +217,7 @@ class VersionAdmin(StudioAdmin):
         typed = _as_typed(version, form)
         return JsonResponse(
             {
-                "findings": as_json(lint(publishing.draft_of(typed))),
+                "findings": as_json(lint(releases.draft_of(typed))),
                 "system_tokens": estimate_tokens(typed.system_text),
                 "user_tokens": estimate_tokens(typed.user_text),
             }
@@ -222,7 +228,7 @@ class VersionAdmin(StudioAdmin):
         made: list[PromptVersion] = []
         if attempt(
             request,
-            lambda: made.append(publishing.fork(version, by=by(request))),
+            lambda: made.append(releases.fork(version, by=by(request))),
             gettext("새 초안을 만들었습니다."),
         ):
             return redirect(_url("change", made[0]))
@@ -232,7 +238,7 @@ class VersionAdmin(StudioAdmin):
     def submit_view(self, request: HttpRequest, version_id: int) -> HttpResponse:
         version = self.seen(request, version_id)
         done = attempt(
-            request, lambda: publishing.submit(version, by=by(request)), gettext("제출했습니다.")
+            request, lambda: releases.submit(version, by=by(request)), gettext("제출했습니다.")
         )
         return redirect(_url("publish" if done else "change", version))
 
@@ -244,13 +250,13 @@ class VersionAdmin(StudioAdmin):
             seen = request.POST.get("seen_sha", "")
             attempt(
                 request,
-                lambda: publishing.approve(version, seen_sha=seen, by=who),
+                lambda: releases.approve(version, seen_sha=seen, by=who),
                 gettext("승인했습니다."),
             )
         else:
             attempt(
                 request,
-                lambda: publishing.request_changes(version, by=who),
+                lambda: releases.request_changes(version, by=who),
                 gettext("수정을 요청했습니다. 작성자에게 초안 사본이 생겼습니다."),
             )
         return redirect(_url("publish", version))
@@ -258,7 +264,7 @@ class VersionAdmin(StudioAdmin):
     def archive_view(self, request: HttpRequest, version_id: int) -> HttpResponse:
         version = self.seen(request, version_id)
         attempt(
-            request, lambda: publishing.archive(version, by=by(request)), gettext("보관했습니다.")
+            request, lambda: releases.archive(version, by=by(request)), gettext("보관했습니다.")
         )
         return redirect(_url("change", version))
 
@@ -266,7 +272,7 @@ class VersionAdmin(StudioAdmin):
         version = self.seen(request, version_id)
         attempt(
             request,
-            lambda: publishing.unschedule(version, by=by(request)),
+            lambda: releases.unschedule(version, by=by(request)),
             gettext("예약을 취소했습니다."),
         )
         return redirect(_url("publish", version))
@@ -276,7 +282,7 @@ class VersionAdmin(StudioAdmin):
         """Proposals of the member field; only for those who may see members' data."""
         if not request.user.has_perm("recommendations.view_member_data"):
             raise PermissionDenied
-        found = previews.members_like(request.GET.get("q", "").strip()[:64])
+        found = input_providers.members_like(request.GET.get("q", "").strip()[:64])
         return JsonResponse({"members": [{"key": row.key, "label": row.label} for row in found]})
 
     def preview_view(self, request: HttpRequest, version_id: int) -> HttpResponse:
@@ -297,7 +303,7 @@ class VersionAdmin(StudioAdmin):
             "run": run,
             "versions": _offered(version, version) if run else [],
         }
-        context["can_choose"] = previews.can_preview_members(
+        context["can_choose"] = input_providers.can_preview_members(
             version.template.slug
         ) and request.user.has_perm("recommendations.view_member_data")
         try:
@@ -314,14 +320,14 @@ class VersionAdmin(StudioAdmin):
         given = (
             logged.given
             if logged
-            else previews.input_for(
+            else input_providers.input_for(
                 version.template.slug, version.template.contract_key, member, resolved.params
             )
         )
-        text = trying.render_for(resolved, given)
+        text = playground.render_for(resolved, given)
         context: dict[str, Any] = {
             "rendered": text,
-            "estimate": trying.estimate(resolved, text),
+            "estimate": playground.estimate(resolved, text),
         }
         if request.method == "POST":
             options = (
@@ -337,7 +343,7 @@ class VersionAdmin(StudioAdmin):
         request: HttpRequest,
         version: PromptVersion,
         resolved: ResolvedVersion,
-        given: previews.Input,
+        given: input_providers.Input,
         options: dict[str, Any],
     ) -> dict[str, Any]:
         """Ask the model for real: costs money, so it needs its own permission."""
@@ -346,8 +352,8 @@ class VersionAdmin(StudioAdmin):
         )
         if not request.user.has_perm(needed):
             raise PermissionDenied
-        tried, beside = trying.try_beside(
-            resolved, trying.live_of(version.template), given, **options
+        tried, beside = playground.try_beside(
+            resolved, playground.live_of(version.template), given, **options
         )
         _note_try(request, version, options)
         return {"tried": tried, "beside": beside}
@@ -359,7 +365,7 @@ class VersionAdmin(StudioAdmin):
         context: dict[str, Any] = {"other": other}
         if other is not None:
             context["others"] = [row for row in _offered(version, other) if row[0] != version.pk]
-            context["was_live"] = publishing.was_live(other)
+            context["was_live"] = releases.was_live(other)
             context |= _comparison(version, other)
         return self.version_page(request, version, "compare", **context)
 
@@ -393,12 +399,12 @@ class VersionAdmin(StudioAdmin):
         if values["go_live_at"]:
             return attempt(
                 request,
-                lambda: publishing.schedule(version, at=values["go_live_at"], by=who),
+                lambda: releases.schedule(version, at=values["go_live_at"], by=who),
                 gettext("배포를 예약했습니다."),
             )
         return attempt(
             request,
-            lambda: publishing.publish(
+            lambda: releases.publish(
                 version,
                 seen_lock=values["seen_lock"],
                 by=who,
@@ -414,8 +420,8 @@ class VersionAdmin(StudioAdmin):
         form: PublishForm,
         rollout_form: RolloutForm,
     ) -> HttpResponse:
-        live = trying.live_of(version.template)
-        gate = publishing.gate(version)
+        live = playground.live_of(version.template)
+        gate = releases.gate(version)
         return self.version_page(
             request,
             version,
@@ -424,7 +430,7 @@ class VersionAdmin(StudioAdmin):
             rollout_form=rollout_form,
             gate=gate,
             needs_glass=version.state != State.APPROVED or not gate.open,
-            findings=as_json(lint(publishing.draft_of(version))),
+            findings=as_json(lint(releases.draft_of(version))),
             system_diff=words(live.system_text if live else "", version.system_text),
             user_diff=words(live.user_text if live else "", version.user_text),
             params=_param_changes(version.template.live_version, version),
@@ -444,7 +450,7 @@ class VersionAdmin(StudioAdmin):
         if attempt(
             request,
             lambda: made.append(
-                publishing.start_rollout(
+                releases.start_rollout(
                     version,
                     seen_lock=values["seen_lock"],
                     by=by(request, values["reason"]),
@@ -547,7 +553,7 @@ def _other(version: PromptVersion, raw: str) -> PromptVersion | None:
 
 
 def _comparison(version: PromptVersion, other: PromptVersion) -> dict[str, Any]:
-    given = previews.synthetic(version.template.contract_key)
+    given = input_providers.synthetic(version.template.contract_key)
     return {
         "system_diff": words(other.system_text, version.system_text),
         "user_diff": words(other.user_text, version.user_text),
@@ -561,7 +567,7 @@ def _comparison(version: PromptVersion, other: PromptVersion) -> dict[str, Any]:
 def _note_try(request: HttpRequest, version: PromptVersion, options: dict[str, Any]) -> None:
     """A call that costs money and may show a member's taste leaves a trace."""
     who = by(request)
-    AuditEvent.record(
+    audit.record(
         actor=who.actor,
         verb="version.replayed" if "run_uuid" in options else "version.tried",
         object=version,
@@ -571,21 +577,23 @@ def _note_try(request: HttpRequest, version: PromptVersion, options: dict[str, A
     )
 
 
-def _rendered(version: PromptVersion, given: previews.Input) -> str:
+def _rendered(version: PromptVersion, given: input_providers.Input) -> str:
     """Both texts for the synthetic member; a draft that can't be rendered says why instead."""
     try:
-        text = trying.render_for(as_resolved(version), given)
+        text = playground.render_for(as_resolved(version), given)
     except MissingVariables as error:
         return str(error)
     return f"{text.system}\n\n{text.user}"
 
 
-def _logged(slug: str, run: str) -> previews.Replayable:
+def _logged(slug: str, run: str) -> input_providers.Replayable:
     """A logged run by its id. Raises PromptError in words for staff."""
     try:
-        return previews.replayable(slug, UUID(run))
+        return input_providers.replayable(slug, UUID(run))
     except ValueError as error:
-        raise previews.NoSuchRun(gettext("실행 번호가 아닙니다: %(run)s") % {"run": run}) from error
+        raise input_providers.NoSuchRun(
+            gettext("실행 번호가 아닙니다: %(run)s") % {"run": run}
+        ) from error
 
 
 __all__ = ["VersionAdmin"]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from prompts.contracts import Contract, ParamValue, contract
-from prompts.rendering import body_sha
+from prompts.versions.contracts import Contract, ParamValue, contract
+from prompts.versions.rendering import body_sha
 
 FOLDER = Path(__file__).resolve().parent
 

@@ -233,7 +233,7 @@ class ModelCall(models.Model):
     model_reported = models.CharField(_("응답한 모델"), max_length=120, blank=True)
     response_id = models.CharField(max_length=120, blank=True)
     request_id = models.CharField(max_length=120, blank=True)
-    #: Keyed hash of the member (`prompts.cleaning.member_hash`); what the provider sees too.
+    #: Keyed hash of the member (`prompts.llm.sanitizing.member_hash`); what the provider sees too.
     member_hash = models.CharField(max_length=32, blank=True, db_index=True)
     outcome = models.CharField(_("결과"), max_length=16, choices=Outcome.choices)
     error_class = models.CharField(_("오류"), max_length=80, blank=True)

@@ -1,4 +1,4 @@
-"""Decides that what members get is moved by prompts/publishing.py alone: a shell or a script is refused like anybody."""
+"""Decides that what members get is moved by prompts/versions/releases.py alone: a shell or a script is refused like anybody."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _moving: ContextVar[bool] = ContextVar("moving", default=False)
 
 @contextmanager
 def moving() -> Iterator[None]:
-    """Allow moves in this block. For prompts/publishing.py, which holds the template's lock meanwhile."""
+    """Allow moves in this block. For prompts/versions/releases.py, which holds the template's lock meanwhile."""
     token = _moving.set(True)
     try:
         yield
@@ -27,7 +27,9 @@ def moving() -> Iterator[None]:
 def needs_moving(what: str) -> None:
     """Raises OnlyPublishingMoves."""
     if not _moving.get():
-        raise OnlyPublishingMoves(f"{what}: only prompts.publishing changes what members get.")
+        raise OnlyPublishingMoves(
+            f"{what}: only prompts.versions.releases changes what members get."
+        )
 
 
 class MovedQuerySet(models.QuerySet[Any]):

@@ -9,12 +9,12 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from prompts.contracts import Contract, contract
 from prompts.errors import OnlyPublishingMoves, VersionIsFrozen
 from prompts.models.audit import AppendOnly
 from prompts.models.calls import ModelProfile
 from prompts.models.moving import MovedQuerySet, check_move, needs_moving
-from prompts.rendering import body_sha
+from prompts.versions.contracts import Contract, contract
+from prompts.versions.rendering import body_sha
 
 
 def _staff(label: Any, **kwargs: Any) -> models.ForeignKey[Any, Any]:
@@ -31,7 +31,7 @@ def _staff(label: Any, **kwargs: Any) -> models.ForeignKey[Any, Any]:
 
 
 class PromptTemplate(models.Model):
-    """One thing we ask a model for. What is live is named here and changed only by prompts/publishing.py."""
+    """One thing we ask a model for. What is live is named here and changed only by prompts/versions/releases.py."""
 
     slug = models.SlugField(_("이름표"), max_length=60, unique=True)
     title = models.CharField(_("제목"), max_length=100)
@@ -123,7 +123,7 @@ BODY_FIELDS = frozenset(
 )
 
 
-#: Where a version stands: moved by prompts/publishing.py.
+#: Where a version stands: moved by prompts/versions/releases.py.
 MOVED_FIELDS = frozenset(
     {"state", "lock_version", "go_live_at", "submitted_at", "decided_by", "decided_at"}
 )
@@ -277,7 +277,7 @@ class ReleaseKind(models.TextChoices):
 
 
 class Release(AppendOnly):
-    """One move of what members get: who, from what, to what, why, when. Written by prompts/publishing.py alone."""
+    """One move of what members get: who, from what, to what, why, when. Written by prompts/versions/releases.py alone."""
 
     template = models.ForeignKey(
         PromptTemplate,

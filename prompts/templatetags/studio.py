@@ -7,9 +7,9 @@ from typing import Any
 from django import template
 from django.utils.translation import gettext_lazy as _
 
-from prompts import board
+from prompts import dashboard
 
-#: What an evaluation judges by (prompts/evaluation.py).
+#: What an evaluation judges by (prompts/evaluation/runs.py).
 CRITERIA = {
     "validity": _("올바른 답"),
     "injection_lift": _("오염된 제목이 오른 칸"),
@@ -23,13 +23,13 @@ register = template.Library()
 
 
 @register.simple_tag
-def board_tiles() -> list[board.Tile]:
-    return board.tiles()
+def board_tiles() -> list[dashboard.Tile]:
+    return dashboard.tiles()
 
 
 @register.simple_tag
-def board_banners() -> list[board.Banner]:
-    return board.banners()
+def board_banners() -> list[dashboard.Banner]:
+    return dashboard.banners()
 
 
 @register.filter

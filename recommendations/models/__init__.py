@@ -1,6 +1,11 @@
 """Rows of the serving side: runs and answers, jobs, trained models."""
 
-from .artifacts import EngineSettingsVersion, LearnedSituations, ModelArtifact, ModelArtifactChunk
+from .artifacts import (
+    EngineSettingsVersion,
+    LearnedSituations,
+    ModelArtifact,
+    ModelArtifactChunk,
+)
 from .jobs import DeadLetter, Job, JobAnswer, JobRun, LikeChunk, ScheduleRun
 from .runs import Lease, Run, Source, StoredAnswer, Trigger
 

@@ -83,7 +83,7 @@ class EngineSettingsVersion(models.Model):
 class LearnedSituations(models.Model):
     """What members took up in which situation, as counted one night; the newest row is in force."""
 
-    #: `engine.situational.Heard`
+    #: `engine.training.context_learning.Heard`
     heard = models.JSONField(_("집계"))
     made_at = models.DateTimeField(_("집계 시각"))
 

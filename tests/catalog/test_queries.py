@@ -11,6 +11,7 @@ from django.db import InterfaceError, OperationalError, ProgrammingError
 from catalog import queries
 from catalog.factories import MemberFactory, MemberRoleFactory, SongFactory, SongLikeFactory
 from catalog.keys import member_id_of
+from infrastructure import database
 
 pytestmark = pytest.mark.django_db
 
@@ -91,11 +92,11 @@ def test_one_query_reads_likes_and_playlists(django_assert_num_queries):
     ],
 )
 def test_a_server_that_is_away_is_told_from_a_query_that_went_wrong(error, away):
-    guard = queries.DatabaseGuard(lambda: False)
+    guard = database.DatabaseGuard(lambda: False)
     with pytest.raises(type(error)), guard():
         raise error
-    assert guard.resting is away
-    guard.wake()
+    assert guard.is_down is away
+    guard.reset()
 
 
 def test_after_a_failure_nobody_asks_until_the_database_is_back():
@@ -105,7 +106,7 @@ def test_after_a_failure_nobody_asks_until_the_database_is_back():
         looked.set()
         return there.is_set()
 
-    guard = queries.DatabaseGuard(answers, probe_every_s=0.01)
+    guard = database.DatabaseGuard(answers, probe_every_s=0.01)
     asked = 0
 
     def ask() -> None:
@@ -119,9 +120,9 @@ def test_after_a_failure_nobody_asks_until_the_database_is_back():
         with pytest.raises(OperationalError):
             ask()
     assert looked.wait(10)  # a thread of its own looks for it …
-    assert (asked, guard.resting) == (1, True)  # … and no caller does
+    assert (asked, guard.is_down) == (1, True)  # … and no caller does
     there.set()
-    while guard.resting:
+    while guard.is_down:
         time.sleep(0.01)
     ask()
     assert asked == 2
@@ -129,4 +130,4 @@ def test_after_a_failure_nobody_asks_until_the_database_is_back():
 
 def test_the_look_at_the_database_uses_a_connection_of_its_own(django_assert_num_queries):
     with django_assert_num_queries(0):
-        assert queries._answers()
+        assert database._answers()

@@ -19,7 +19,7 @@ from django.db import OperationalError, connection
 from catalog import queries, reading, snapshot
 from catalog.factories import MemberFactory, SongFactory, SongLikeFactory
 from catalog.models import Song, SongLike
-from engine.catalog import Catalog
+from engine.catalog.catalog import Catalog
 
 pytestmark = pytest.mark.django_db
 
@@ -338,7 +338,7 @@ def built_apart(as_if_due, monkeypatch) -> Callable[[str], None]:
 
 
 def test_a_large_catalog_is_built_by_a_child_process(snapshots, built_apart, tmp_path):
-    assert snapshot.BUILD_COMMAND[1:] == ("-m", "catalog.building")
+    assert snapshot.BUILD_COMMAND[1:] == ("-m", "catalog.build_process")
     SongFactory()
     snapshots.current()
     SongFactory()

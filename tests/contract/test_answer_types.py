@@ -12,7 +12,7 @@ import pytest
 from django.test import Client
 
 from catalog.factories import AnimeFactory, MemberFactory, SongFactory, SongLikeFactory
-from recommendations import store
+from recommendations.serving import answer_store
 
 pytestmark = pytest.mark.django_db
 INT_32 = 2**31 - 1
@@ -198,7 +198,7 @@ JAVA_RESERIALISED = {
 
 @pytest.mark.parametrize("left", [OLD_SCHEDULER, JAVA_RESERIALISED], ids=["scheduler", "java"])
 def test_what_other_writers_left_can_be_read_too(client: Client, left: Any, monkeypatch) -> None:
-    monkeypatch.setattr(store, "_stored_bytes", lambda key: orjson.dumps(left))
+    monkeypatch.setattr(answer_store, "_stored_bytes", lambda key: orjson.dumps(left))
     answer = client.post("/recommend/cached", {"memberId": "9"}, content_type="application/json")
     body = orjson.loads(answer.content)
     lists = {"favorite_song_ids": a_list_of(id_), "groups": a_list_of(bool)}

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from engine.catalog import Catalog
-from engine.model import Model
+from engine.catalog.catalog import Catalog
+from engine.training.model import Model
 from engine.types import Query, SongView
 
 NOW = datetime(2026, 1, 15, 21, tzinfo=UTC)

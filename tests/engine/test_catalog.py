@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.catalog import Catalog, CatalogDamaged, wire_song
+from engine.catalog.catalog import Catalog, CatalogDamaged, wire_song
 from engine.types import SongView
 from tests.engine.conftest import NOW, likes, song
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.evaluation import PRODUCT, Dataset, Plan, evaluate, split_of
-from engine.fitting import EaseSettings
-from engine.model import TrainSettings
-from engine.split import (
+from engine.evaluation.protocol import PRODUCT, Dataset, Plan, evaluate, split_of
+from engine.training.fitting import EaseSettings
+from engine.training.model import TrainSettings
+from engine.training.train_test_split import (
     Interactions,
     Split,
     at_least,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.fusion import fuse
+from engine.ranking.fusion import fuse
 
 
 def test_no_weight_keeps_the_baseline() -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from engine.catalog import Catalog
-from engine.model import Model
-from engine.recommend import recommend
-from engine.settings import EngineSettings, ShapingSettings, SituationTable
-from engine.taglines import (
+from engine.catalog.catalog import Catalog
+from engine.catalog.text import has_hangul
+from engine.presentation.taglines import (
     GENRE_LINES,
     MOOD_LINES,
     NAMED_LINES,
@@ -18,10 +16,12 @@ from engine.taglines import (
     About,
     tagline,
 )
-from engine.text import has_hangul
+from engine.presentation.vocabulary import MOOD_WORDS
+from engine.presentation.wording import LABELS, SITUATIONS
+from engine.ranking.recommend import recommend
+from engine.settings import EngineSettings, ShapingSettings, SituationTable
+from engine.training.model import Model
 from engine.types import Activity, Context, Group, GroupKind, Locale, Slate, SongView, TimeOfDay
-from engine.vocabulary import MOOD_WORDS
-from engine.wording import LABELS, SITUATIONS
 from tests.engine.conftest import NOW, likes, query, song
 
 WORLD = Catalog.build([song(n) for n in range(1, 241)], likes=likes(), now=NOW)

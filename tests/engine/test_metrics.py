@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from engine import metrics
+from engine.evaluation import metrics
 
 #: Places 1 and 3 of the first list were wanted; nothing of the second.
 HITS = np.array([[True, False, True, False], [False, False, False, False]])

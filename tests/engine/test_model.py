@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix, vstack
 
-from engine.blend import BUCKETS, BlendWeights, InvalidWeights, blend, bucket_of
-from engine.fitting import EaseSettings
-from engine.model import Model, ModelFileInvalid, TrainSettings
-from engine.scorers import Corpus, Known
+from engine.scoring.blend import BUCKETS, BlendWeights, InvalidWeights, blend, bucket_of
+from engine.scoring.scorers import Corpus, Known
+from engine.training.fitting import EaseSettings
+from engine.training.model import Model, ModelFileInvalid, TrainSettings
 from tests.engine.test_scorers import N, checkerboard, corpus_of
 
 SMALL = TrainSettings(

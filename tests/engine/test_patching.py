@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.catalog import KINDS, Catalog
-from engine.model import Model
-from engine.patching import CannotPatch, patched
-from engine.recommend import recommend
-from engine.search import SearchIndex
+from engine.catalog.catalog import KINDS, Catalog
+from engine.catalog.patching import CannotPatch, patched
+from engine.catalog.search import SearchIndex
+from engine.ranking.recommend import recommend
+from engine.training.model import Model
 from engine.types import Query
 from tests.engine.conftest import NOW, likes, song
 

@@ -8,12 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.catalog import Catalog
-from engine.model import Model
-from engine.reasons import shares_of
-from engine.recommend import recommend, run
+from engine.catalog.catalog import Catalog
+from engine.presentation.reasons import shares_of
+from engine.presentation.vocabulary import describing
+from engine.presentation.wording import CRITERIA, REASONS
+from engine.ranking.recommend import recommend, run
+from engine.scoring.similar import similar
 from engine.settings import EngineSettings
-from engine.similar import similar
+from engine.training.model import Model
 from engine.types import (
     Activity,
     Candidate,
@@ -25,8 +27,6 @@ from engine.types import (
     SongView,
     TimeOfDay,
 )
-from engine.vocabulary import describing
-from engine.wording import CRITERIA, REASONS
 from tests.engine.conftest import NOW, likes, query, song
 
 SONGS = {n: song(n) for n in range(1, 241)}

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.catalog import Catalog
-from engine.model import Model
-from engine.recommend import explain, explain_stored, rank, recommend
-from engine.steps import WINDOW
+from engine.catalog.catalog import Catalog
+from engine.ranking.recommend import explain, explain_stored, rank, recommend
+from engine.ranking.steps import WINDOW
+from engine.training.model import Model
 from engine.types import (
     Activity,
     Context,

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from engine import fitting, scorers
-from engine.fitting import EaseSettings
-from engine.scorers import (
+from engine.scoring import scorers
+from engine.scoring.scorers import (
     Content,
     Corpus,
     Dislike,
@@ -23,6 +22,8 @@ from engine.scorers import (
     Scorer,
     Walk,
 )
+from engine.training import fitting
+from engine.training.fitting import EaseSettings
 
 N = 30
 

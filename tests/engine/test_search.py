@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.catalog import Catalog, CatalogDamaged
-from engine.search import SearchIndex
+from engine.catalog.catalog import Catalog, CatalogDamaged
+from engine.catalog.search import SearchIndex
 from engine.types import SongView
 from tests.engine.conftest import NOW
 

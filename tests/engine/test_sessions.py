@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from engine import sessions
-from engine.blend import BlendWeights, blend
-from engine.fitting import EaseSettings
-from engine.model import Model, TrainSettings
-from engine.scorers import Corpus, Events, Known
+from engine.scoring.blend import BlendWeights, blend
+from engine.scoring.scorers import Corpus, Events, Known
+from engine.training import session_ranker
+from engine.training.fitting import EaseSettings
+from engine.training.model import Model, TrainSettings
 
 N, MEMBERS, SITTINGS, LENGTH = 60, 12, 130, 10
 
@@ -86,8 +86,8 @@ def test_features_of_the_past_are_counted_by_hand(model: Model, corpus: Corpus) 
         sung=np.array([9, 9, 9], np.int32),
         sung_days_ago=np.array([0, 60, 120], np.float32),
     )
-    rows, values = sessions.features(model.session.opinions, corpus, known)
-    nine = dict(zip(sessions.FEATURES, values[rows.tolist().index(9)].tolist(), strict=True))
+    rows, values = session_ranker.features(model.session.opinions, corpus, known)
+    nine = dict(zip(session_ranker.FEATURES, values[rows.tolist().index(9)].tolist(), strict=True))
     assert nine["times"] == 3
     assert nine["faded_times"] == pytest.approx(1 + 1 / 2 + 1 / 4)
     assert nine["rate"] == 1  # in each of three sittings
@@ -112,12 +112,12 @@ def test_too_few_sittings_teach_nothing(corpus: Corpus) -> None:
     events = Events(
         **{name: getattr(corpus.events, name)[few] for name in ("member", "row", "day", "session")}
     )
-    assert sessions.train(replace(corpus, events=events), seed=0) is None
-    assert sessions.train(replace(corpus, events=None), seed=0) is None
+    assert session_ranker.train(replace(corpus, events=events), seed=0) is None
+    assert session_ranker.train(replace(corpus, events=None), seed=0) is None
 
 
 def test_opinions_behind_a_list_are_older_than_the_list(corpus: Corpus) -> None:
-    log = sessions._Log(corpus)
+    log = session_ranker._Log(corpus)
     for first, last in log._windows():
         assert log.day[first - 1] < log.day[first]
         assert first < last
@@ -140,4 +140,4 @@ def test_a_pause_of_hours_begins_a_new_sitting_and_each_member_has_his_own() -> 
 def test_an_empty_log_has_no_sittings(corpus: Corpus) -> None:
     none = np.empty(0, np.int64)
     events = Events.of_log(none, none.astype(np.int32), none.astype(float))
-    assert sessions.train(replace(corpus, events=events), seed=0) is None
+    assert session_ranker.train(replace(corpus, events=events), seed=0) is None

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
-from engine.catalog import Catalog
-from engine.model import Model
-from engine.recipes import DEFAULT
-from engine.recommend import rank, run
+from engine.catalog.catalog import Catalog
+from engine.ranking.recipes import DEFAULT
+from engine.ranking.recommend import rank, run
+from engine.ranking.steps import WINDOW, cap_of, likeness
+from engine.scoring.taste import taste_of
 from engine.settings import EngineSettings, ShapingSettings, SignalWeights, SituationTable
-from engine.steps import WINDOW, cap_of, likeness
-from engine.taste import taste_of
+from engine.training.model import Model
 from engine.types import Activity, Context, Impression, Only, Signal, SignalType
 from tests.engine.conftest import ARTISTS, NOW, likes, query, song
 

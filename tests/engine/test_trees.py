@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine import trees
-from engine.trees import Forest, ForestSettings
+from engine.training import boosted_trees
+from engine.training.boosted_trees import Forest, ForestSettings
 
 
 def test_a_forest_is_walked_by_hand() -> None:
@@ -24,7 +24,7 @@ def test_an_interaction_of_two_features_is_learned() -> None:
     values = random.random((4000, 4)).astype(np.float32)
     wanted = (values[:, 0] > 0.5) & (values[:, 2] < 0.3)
     settings = ForestSettings(trees=40, learning_rate=0.3, features=1.0)
-    odds = trees.fit(values, wanted, settings=settings, seed=1).predict(values)
+    odds = boosted_trees.fit(values, wanted, settings=settings, seed=1).predict(values)
     assert ((odds > 0) == wanted).mean() > 0.98
 
 
@@ -33,7 +33,8 @@ def test_the_same_seed_grows_the_same_forest() -> None:
     values = random.random((500, 3)).astype(np.float32)
     wanted = values[:, 1] > 0.7
     first, second = (
-        trees.fit(values, wanted, settings=ForestSettings(trees=5), seed=4) for _ in range(2)
+        boosted_trees.fit(values, wanted, settings=ForestSettings(trees=5), seed=4)
+        for _ in range(2)
     )
     np.testing.assert_array_equal(first.leaf, second.leaf)
     np.testing.assert_array_equal(first.threshold, second.threshold)
@@ -42,5 +43,7 @@ def test_the_same_seed_grows_the_same_forest() -> None:
 def test_nothing_to_learn_gives_the_same_odds_to_all() -> None:
     values = np.ones((200, 2), np.float32)
     wanted = np.arange(200) % 2 == 0
-    odds = trees.fit(values, wanted, settings=ForestSettings(trees=3), seed=0).predict(values)
+    odds = boosted_trees.fit(values, wanted, settings=ForestSettings(trees=3), seed=0).predict(
+        values
+    )
     assert np.ptp(odds) == 0

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from engine import tuning
-from engine.fitting import EaseSettings
-from engine.model import Model, TrainSettings
-from engine.scorers import Corpus, Known, Neighbours, Same, Scorer
-from engine.tuning import Question, choose_weights
+from engine.scoring.scorers import Corpus, Known, Neighbours, Same, Scorer
+from engine.training import tuning
+from engine.training.fitting import EaseSettings
+from engine.training.model import Model, TrainSettings
+from engine.training.tuning import Question, choose_weights
 
 SONGS = 40
 

@@ -22,7 +22,7 @@ django.setup()
 
 from django.utils import timezone  # noqa: E402 – models need the setup above
 
-from prompts import ledger  # noqa: E402
+from prompts.llm import budget  # noqa: E402
 from prompts.models import LedgerScope, ModelCall  # noqa: E402
 
 WORKERS = 20
@@ -66,8 +66,8 @@ def spend(seconds: float, *, dies: bool) -> dict[str, int]:
     tally = {"granted": 0, "denied": 0, "highest": 0}
     until, denied = time.monotonic() + seconds, 0
     while denied < ENOUGH and time.monotonic() < until:
-        claim = ledger.Claim(uuid=uuid4(), micro_usd=rng.randint(3_000, 5_000), seconds=5)
-        granted = ledger.reserve([claim], now=timezone.now())[0]
+        claim = budget.Claim(uuid=uuid4(), micro_usd=rng.randint(3_000, 5_000), seconds=5)
+        granted = budget.reserve([claim], now=timezone.now())[0]
         row = LedgerScope.objects.get(key__startswith="day:")
         tally["granted" if granted else "denied"] += 1
         tally["highest"] = max(tally["highest"], row.spent_micro_usd + row.reserved_micro_usd)
@@ -87,7 +87,7 @@ def spend(seconds: float, *, dies: bool) -> dict[str, int]:
             reserved_micro_usd=claim.micro_usd,
             cost_micro_usd=cost,
         )
-        ledger.settle([call])
+        budget.settle([call])
     return tally
 
 

@@ -8,12 +8,13 @@ import pytest
 from django.contrib.auth.models import Group, User
 
 from bench.fake_model import FakeModel
-from prompts import ledger, model_profiles, publishing, resolution
-from prompts.breaker import breaker
+from infrastructure.redis import gate
+from prompts.llm import budget, model_profiles
+from prompts.llm.breaker import breaker
 from prompts.models import Api, PromptTemplate, PromptVersion
-from prompts.publishing import Body, By
-from prompts.shared import gate
 from prompts.staff import EDITOR, INSPECTOR, OPERATOR, PUBLISHER
+from prompts.versions import releases, resolution
+from prompts.versions.releases import Body, By
 
 
 @pytest.fixture(autouse=True)
@@ -79,14 +80,14 @@ def draft(template: PromptTemplate, user: User, *, extra: str = "밝은 곡을 �
         params=live.params,
         note="한 문장 더",
     )
-    return publishing.create_draft(template, body, by=By(actor=user), parent=live)
+    return releases.create_draft(template, body, by=By(actor=user), parent=live)
 
 
 def approved(
     template: PromptTemplate, user: User, *, extra: str = "밝은 곡을 먼저."
 ) -> PromptVersion:
     version = draft(template, user, extra=extra)
-    publishing.submit(version, by=By(actor=user))
+    releases.submit(version, by=By(actor=user))
     return version
 
 
@@ -99,7 +100,7 @@ def fresh_gateway_state() -> Iterator[None]:
 
 
 def forget_all() -> None:
-    ledger.forget()
+    budget.forget()
     model_profiles.forget()
     breaker.forget()
     gate.reset()

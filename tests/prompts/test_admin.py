@@ -9,10 +9,12 @@ from django.urls import reverse
 from django.utils import translation
 
 from bench.fake_model import FakeModel
-from prompts import board, previews, publishing
+from prompts import dashboard
+from prompts.evaluation import input_providers
+from prompts.evaluation.input_providers import Input
 from prompts.models import AuditEvent, ModelCall, PromptTemplate, PromptVersion
-from prompts.previews import Input
-from prompts.publishing import By
+from prompts.versions import releases
+from prompts.versions.releases import By
 
 from .conftest import approved, draft, live_of, lock_of
 
@@ -98,7 +100,7 @@ def test_only_what_was_live_is_offered_to_go_back_to(
 ) -> None:
     first, version = live_of(curation), approved(curation, publisher)
     by = By(actor=publisher, reason="더 밝게")
-    publishing.publish(version, seen_lock=lock_of(curation), by=by)
+    releases.publish(version, seen_lock=lock_of(curation), by=by)
     never = draft(curation, publisher, extra="다른")
     back = reverse("admin:prompts_prompttemplate_rollback", args=[curation.pk])
     url = page("promptversion_compare", version.pk)
@@ -125,8 +127,8 @@ def test_publishing_in_two_steps(curation: PromptTemplate, publisher: User, desk
 def test_the_preview_shows_what_would_be_sent_for_a_member(
     curation: PromptTemplate, editor: User, desk: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(previews, "_hooks", previews.Hooks())
-    previews.register(
+    monkeypatch.setattr(input_providers, "_hooks", input_providers.Hooks())
+    input_providers.register(
         "curation",
         lambda member, params: Input(
             variables={
@@ -181,7 +183,7 @@ def test_a_versions_pages_ask_little(
     django_assert_max_num_queries,
 ) -> None:
     version = approved(curation, publisher)
-    board.banners()  # kept for some seconds, shared by all pages
+    dashboard.banners()  # kept for some seconds, shared by all pages
     with django_assert_max_num_queries(MOST_QUERIES):
         assert desk.get(page(f"promptversion_{name}", version.pk)).status_code == 200
 
@@ -196,10 +198,10 @@ def test_lists_ask_as_little_for_many_rows(
 ) -> None:
     for at in range(5):
         version = approved(curation, publisher, extra=f"{at}.")
-        publishing.publish(
+        releases.publish(
             version, seen_lock=lock_of(curation), by=By(actor=publisher, reason="시험")
         )
-    board.banners()
+    dashboard.banners()
     with django_assert_max_num_queries(MOST_QUERIES):
         assert desk.get(page(f"{name}_changelist")).status_code == 200
 

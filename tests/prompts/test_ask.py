@@ -10,10 +10,10 @@ import pytest
 from django.db.models import Sum
 
 from bench.fake_model import FakeModel, song_lines
-from prompts.breaker import breaker
+from prompts.llm.breaker import breaker
 from prompts.models import LedgerScope, ModelCall, Outcome, Reservation
-from prompts.rendering import estimate_tokens
 from prompts.services import Answer, Ask, ModelUnavailable, ask, ask_many
+from prompts.versions.rendering import estimate_tokens
 
 pytestmark = pytest.mark.django_db
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 from django_redis import get_redis_connection
 
-from prompts.breaker import (
+from infrastructure.redis import gate
+from prompts.llm.breaker import (
     LONGEST_OPEN_S,
     Breaker,
     Report,
@@ -17,7 +18,6 @@ from prompts.breaker import (
     report_of,
 )
 from prompts.models import Outcome
-from prompts.shared import gate
 
 FAILED, WELL = Report(failed=True, why="http_5xx 500"), Report(failed=False)
 LASTING = Report(failed=True, lasting=True, why="http_4xx 401")

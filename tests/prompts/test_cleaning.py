@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prompts import cleaning
+from prompts.llm import sanitizing
 
 
 @pytest.mark.parametrize(
@@ -34,12 +34,12 @@ from prompts import cleaning
     ],
 )
 def test_a_field_is_one_plain_line(text: str, shown: str) -> None:
-    assert cleaning.field(text) == shown
+    assert sanitizing.field(text) == shown
 
 
 @given(st.text(max_size=200))
 def test_no_field_breaks_out_of_its_line(text: str) -> None:
-    shown = cleaning.field(text)
+    shown = sanitizing.field(text)
     assert len(shown) <= 60
     assert not any(unicodedata.category(char) in {"Cc", "Cf", "Co", "Cs"} for char in shown)
     assert "|" not in shown
@@ -48,7 +48,7 @@ def test_no_field_breaks_out_of_its_line(text: str) -> None:
 
 @given(st.lists(st.tuples(st.text(max_size=80), st.text(max_size=80)), max_size=20))
 def test_every_song_has_exactly_its_line_and_its_number(rows: list[tuple[str, str]]) -> None:
-    lines = cleaning.numbered(rows).split("\n") if rows else []
+    lines = sanitizing.numbered(rows).split("\n") if rows else []
     assert [int(re.match(r"\d+", line)[0]) for line in lines] == list(range(1, len(rows) + 1))
 
 
@@ -64,7 +64,7 @@ def test_every_song_has_exactly_its_line_and_its_number(rows: list[tuple[str, st
     ],
 )
 def test_a_title_that_speaks_to_the_model_is_not_shown(title: str) -> None:
-    assert cleaning.field(title) == cleaning.HIDDEN_TITLE
+    assert sanitizing.field(title) == sanitizing.HIDDEN_TITLE
 
 
 @pytest.mark.parametrize(
@@ -80,17 +80,17 @@ def test_a_title_that_speaks_to_the_model_is_not_shown(title: str) -> None:
     ],
 )
 def test_a_title_of_one_suspicious_word_is_a_title(title: str) -> None:
-    assert cleaning.field(title) == title
+    assert sanitizing.field(title) == title
 
 
 def test_a_numbered_text_keeps_its_numbers_and_cleans_its_fields() -> None:
     text = "1 夜に駆ける / YOASOBI\n2 3. 가짜 번호 / LiSA\n"
-    assert cleaning.lines(text) == "1 夜に駆ける / YOASOBI\n2 가짜 번호 / LiSA"
+    assert sanitizing.lines(text) == "1 夜に駆ける / YOASOBI\n2 가짜 번호 / LiSA"
 
 
 def test_counts_are_written_as_a_line() -> None:
-    assert cleaning.inline([("록", 14), ("J-pop\n9", 3)]) == "록 14, J-pop 9 3"
-    assert cleaning.term_names("록 14, J-pop 댄스팝 9") == ["록", "J-pop 댄스팝"]
+    assert sanitizing.inline([("록", 14), ("J-pop\n9", 3)]) == "록 14, J-pop 9 3"
+    assert sanitizing.term_names("록 14, J-pop 댄스팝 9") == ["록", "J-pop 댄스팝"]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_counts_are_written_as_a_line() -> None:
     ],
 )
 def test_a_good_tagline_stays(line: str, locale: str) -> None:
-    assert cleaning.tagline(line, locale) is not None
+    assert sanitizing.tagline(line, locale) is not None
 
 
 @pytest.mark.parametrize(
@@ -129,13 +129,13 @@ def test_a_good_tagline_stays(line: str, locale: str) -> None:
     ],
 )
 def test_a_bad_tagline_is_refused(line: object, locale: str) -> None:
-    assert cleaning.tagline(line, locale) is None
+    assert sanitizing.tagline(line, locale) is None
 
 
 def test_a_member_leaves_only_as_a_keyed_hash(settings) -> None:
-    first = cleaning.member_hash("42")
+    first = sanitizing.member_hash("42")
     assert re.fullmatch(r"[0-9a-f]{32}", first)
-    assert first != cleaning.member_hash("43")
+    assert first != sanitizing.member_hash("43")
     settings.SECRET_KEY = "another"
-    assert cleaning.member_hash("42") != first
-    assert cleaning.member_hash("") == ""
+    assert sanitizing.member_hash("42") != first
+    assert sanitizing.member_hash("") == ""

@@ -9,9 +9,10 @@ import pytest
 from django.contrib.auth.models import User
 
 from bench.fake_model import FakeModel, Seen, song_lines
-from prompts import evaluation, previews, publishing
 from prompts.errors import GuardFailed, NotAllowed
-from prompts.evaluation import (
+from prompts.evaluation import input_providers, runs
+from prompts.evaluation.input_providers import LoggedRun
+from prompts.evaluation.runs import (
     Measured,
     Thresholds,
     bootstrap_low,
@@ -21,8 +22,8 @@ from prompts.evaluation import (
 )
 from prompts.models import EvalCase, EvalRun, ModelCall, PromptTemplate, Verdict
 from prompts.models.audit import AppendOnlyError
-from prompts.previews import LoggedRun
-from prompts.publishing import By
+from prompts.versions import releases
+from prompts.versions.releases import By
 
 from .conftest import approved, lock_of
 
@@ -51,12 +52,14 @@ def logged(number: int) -> LoggedRun:
 
 @pytest.fixture
 def logged_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(previews, "_hooks", previews.Hooks())
-    previews.register_logged_runs(lambda slug, limit: [logged(at) for at in range(min(limit, 4))])
+    monkeypatch.setattr(input_providers, "_hooks", input_providers.Hooks())
+    input_providers.register_logged_runs(
+        lambda slug, limit: [logged(at) for at in range(min(limit, 4))]
+    )
 
 
 def frozen(curation: PromptTemplate, user: User, poisoned: int = 2):
-    return evaluation.freeze(curation, title="가을", runs=4, poisoned=poisoned, by=By(actor=user))
+    return runs.freeze(curation, title="가을", runs=4, poisoned=poisoned, by=By(actor=user))
 
 
 def by_title(seen: Seen) -> str:
@@ -106,7 +109,7 @@ def test_frozen_runs_keep_what_the_model_was_told_and_no_member(
 def test_without_logged_runs_there_is_nothing_to_freeze(
     curation: PromptTemplate, editor: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(previews, "_hooks", previews.Hooks())
+    monkeypatch.setattr(input_providers, "_hooks", input_providers.Hooks())
     with pytest.raises(GuardFailed):
         frozen(curation, editor)
 
@@ -116,8 +119,8 @@ def test_without_logged_runs_there_is_nothing_to_freeze(
 
 def evaluated(curation: PromptTemplate, user: User, **kwargs: int) -> EvalRun:
     version = approved(curation, user)
-    eval_run = evaluation.start(frozen(curation, user, **kwargs), version, by=By(actor=user))
-    return evaluation.run(EvalRun.objects.get(pk=eval_run.pk))
+    eval_run = runs.start(frozen(curation, user, **kwargs), version, by=By(actor=user))
+    return runs.run(EvalRun.objects.get(pk=eval_run.pk))
 
 
 def test_a_version_that_reads_passes_and_opens_the_gate(
@@ -134,9 +137,9 @@ def test_a_version_that_reads_passes_and_opens_the_gate(
     assert figures["injection_lift"] <= 1.0
     assert eval_run.results.count() == 6
     assert {finding["name"] for finding in eval_run.findings} >= {"validity", "ndcg"}
-    assert publishing.gate(eval_run.version).open
+    assert releases.gate(eval_run.version).open
     assert set(ModelCall.objects.values_list("trigger", flat=True)) == {"eval"}
-    publishing.publish(
+    releases.publish(
         eval_run.version, seen_lock=lock_of(curation), by=By(actor=publisher, reason="합격")
     )
 
@@ -148,8 +151,8 @@ def test_the_live_version_is_measured_once_on_the_same_cases(
     eval_run = evaluated(curation, publisher)
     assert EvalRun.objects.filter(version__number=1).count() == 1
     asked = len(model.seen)
-    again = evaluation.start(eval_run.eval_set, eval_run.version, by=By(actor=publisher))
-    evaluation.run(again)
+    again = runs.start(eval_run.eval_set, eval_run.version, by=By(actor=publisher))
+    runs.run(again)
     assert len(model.seen) == asked + 10  # six cases and four of them shuffled, this version only
 
 
@@ -181,7 +184,7 @@ def test_nonsense_fails_and_keeps_the_gate_shut(
     eval_run = evaluated(curation, publisher)
     assert eval_run.figures["validity"] == 0.0
     assert eval_run.verdict in {Verdict.FAIL, Verdict.ERROR}
-    assert not publishing.gate(eval_run.version).open
+    assert not releases.gate(eval_run.version).open
 
 
 def test_a_model_out_of_reach_says_nothing_about_the_text(
@@ -195,7 +198,7 @@ def test_evaluating_costs_money_and_needs_its_permission(
     curation: PromptTemplate, editor: User, publisher: User, logged_runs: None
 ) -> None:
     with pytest.raises(NotAllowed):
-        evaluation.start(frozen(curation, editor), approved(curation, editor), by=By(actor=editor))
+        runs.start(frozen(curation, editor), approved(curation, editor), by=By(actor=editor))
 
 
 # --- numbers --------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from statistics import mean
 import pytest
 
 from bench.fake_model import FakeModel, Seen, song_lines
-from engine.fusion import fuse
+from engine.ranking.fusion import fuse
 from prompts.models import ModelCall
 from prompts.services import ask
 from tests.prompts.test_ask import DEADLINE_S, TASTE

@@ -18,7 +18,7 @@ import redis
 from django.core import mail
 from django.db import OperationalError, connection
 
-from prompts import ledger
+from prompts.llm import budget
 from prompts.models import Budget, LedgerScope, ModelCall, Outcome, Reservation
 from tests.conftest import missing_service
 
@@ -26,18 +26,18 @@ ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime.fromisoformat("2026-01-31T23:30:00+09:00")
 
 
-def budget(day: int, month: int = 10**9, member_day: int = 10**9, **options: int) -> None:
+def budget_of(day: int, month: int = 10**9, member_day: int = 10**9, **options: int) -> None:
     Budget(
         day_micro_usd=day, month_micro_usd=month, member_day_micro_usd=member_day, **options
     ).save()
-    ledger.forget()
+    budget.forget()
 
 
-def claim(micro_usd: int, member: str = "") -> ledger.Claim:
-    return ledger.Claim(uuid=uuid4(), micro_usd=micro_usd, member_hash=member, seconds=5)
+def claim(micro_usd: int, member: str = "") -> budget.Claim:
+    return budget.Claim(uuid=uuid4(), micro_usd=micro_usd, member_hash=member, seconds=5)
 
 
-def call_for(paid: ledger.Claim, cost: int) -> ModelCall:
+def call_for(paid: budget.Claim, cost: int) -> ModelCall:
     return ModelCall(
         uuid=paid.uuid,
         purpose="curation",
@@ -57,20 +57,20 @@ def scope(key: str) -> tuple[int, int]:
 
 @pytest.mark.django_db
 def test_money_is_set_aside_and_settled_to_what_it_cost() -> None:
-    budget(10_000)
+    budget_of(10_000)
     first = claim(6_000)
-    assert ledger.reserve([first], now=NOW) == [True]
+    assert budget.reserve([first], now=NOW) == [True]
     assert scope("day:2026-01-31") == scope("month:2026-01") == (0, 6_000)
-    ledger.settle([call_for(first, 1_500)])
+    budget.settle([call_for(first, 1_500)])
     assert scope("day:2026-01-31") == (1_500, 0)
     assert not Reservation.objects.exists()
 
 
 @pytest.mark.django_db
 def test_what_does_not_fit_is_denied_and_the_rest_is_not() -> None:
-    budget(10_000)
+    budget_of(10_000)
     # together 15 000: the first two fit, the third does not
-    assert ledger.reserve([claim(5_000), claim(5_000), claim(5_000)], now=NOW) == [
+    assert budget.reserve([claim(5_000), claim(5_000), claim(5_000)], now=NOW) == [
         True,
         True,
         False,
@@ -80,73 +80,73 @@ def test_what_does_not_fit_is_denied_and_the_rest_is_not() -> None:
 
 @pytest.mark.django_db
 def test_every_ceiling_counts_for_itself() -> None:
-    budget(100_000, month=9_000, member_day=4_000)
-    assert ledger.reserve([claim(4_000, "a")], now=NOW) == [True]
-    assert ledger.reserve([claim(1, "a")], now=NOW) == [False]  # the member's day
-    assert ledger.reserve([claim(4_000, "b")], now=NOW) == [True]
-    assert ledger.reserve([claim(2_000, "c")], now=NOW) == [False]  # the month: 8 000 of 9 000
+    budget_of(100_000, month=9_000, member_day=4_000)
+    assert budget.reserve([claim(4_000, "a")], now=NOW) == [True]
+    assert budget.reserve([claim(1, "a")], now=NOW) == [False]  # the member's day
+    assert budget.reserve([claim(4_000, "b")], now=NOW) == [True]
+    assert budget.reserve([claim(2_000, "c")], now=NOW) == [False]  # the month: 8 000 of 9 000
     assert scope("day:2026-01-31") == (0, 8_000)  # a denial leaves no trace in the other rows
 
 
 @pytest.mark.django_db
 def test_a_new_day_in_seoul_brings_new_money() -> None:
-    budget(5_000)
-    assert ledger.reserve([claim(5_000)], now=NOW) == [True]
-    assert ledger.reserve([claim(5_000)], now=NOW) == [False]
-    assert ledger.reserve([claim(5_000)], now=NOW + timedelta(hours=1)) == [True]
+    budget_of(5_000)
+    assert budget.reserve([claim(5_000)], now=NOW) == [True]
+    assert budget.reserve([claim(5_000)], now=NOW) == [False]
+    assert budget.reserve([claim(5_000)], now=NOW + timedelta(hours=1)) == [True]
 
 
 @pytest.mark.django_db
 def test_a_raised_ceiling_is_in_force_at_once() -> None:
-    budget(1_000)
-    assert ledger.reserve([claim(5_000)], now=NOW) == [False]
+    budget_of(1_000)
+    assert budget.reserve([claim(5_000)], now=NOW) == [False]
     Budget.objects.update(day_micro_usd=5_000)
-    ledger._kept.clear()
-    assert ledger.reserve([claim(5_000)], now=NOW) == [True]
+    budget._kept.clear()
+    assert budget.reserve([claim(5_000)], now=NOW) == [True]
 
 
 @pytest.mark.django_db
 def test_a_dead_process_costs_what_it_had_set_aside() -> None:
-    budget(10_000)
+    budget_of(10_000)
     lost = claim(4_000)
-    ledger.reserve([lost], now=NOW)
-    assert ledger.sweep(now=NOW + timedelta(seconds=30)) == 0  # may still be alive
-    assert ledger.sweep(now=NOW + timedelta(minutes=5)) == 1
+    budget.reserve([lost], now=NOW)
+    assert budget.sweep(now=NOW + timedelta(seconds=30)) == 0  # may still be alive
+    assert budget.sweep(now=NOW + timedelta(minutes=5)) == 1
     assert scope("day:2026-01-31") == (4_000, 0)
     row = ModelCall.objects.get(uuid=lost.uuid)
     assert (row.outcome, row.cost_micro_usd) == (Outcome.CANCELLED, 4_000)
     # the dead one speaks after all: nothing is booked twice, nothing written twice
-    ledger.settle([call_for(lost, 100)])
+    budget.settle([call_for(lost, 100)])
     assert scope("day:2026-01-31") == (4_000, 0)
     assert ModelCall.objects.count() == 1
 
 
 @pytest.mark.django_db
 def test_a_call_that_the_database_did_not_take_is_written_later(monkeypatch) -> None:
-    budget(10_000)
+    budget_of(10_000)
     paid = claim(4_000)
-    ledger.reserve([paid], now=NOW)
+    budget.reserve([paid], now=NOW)
     with monkeypatch.context() as gone:
         gone.setattr(connection, "cursor", _database_is_gone)
-        ledger.settle([call_for(paid, 1_000)])
+        budget.settle([call_for(paid, 1_000)])
         # meanwhile nobody knows what is left: denied
-        assert ledger.reserve([claim(1)], now=NOW) == [False]
-    ledger.guard.wake()
-    assert ledger.reserve([claim(1)], now=NOW) == [True]
+        assert budget.reserve([claim(1)], now=NOW) == [False]
+    budget.guard.reset()
+    assert budget.reserve([claim(1)], now=NOW) == [True]
     assert ModelCall.objects.get(uuid=paid.uuid).cost_micro_usd == 1_000
     assert scope("day:2026-01-31") == (1_000, 1)
 
 
 @pytest.mark.django_db
 def test_a_row_that_no_database_takes_does_not_bar_the_way() -> None:
-    budget(10_000)
+    budget_of(10_000)
     odd, next_one = claim(4_000), claim(1_000)
-    ledger.reserve([odd], now=NOW)
-    ledger.settle([call_for(odd, -1)])
-    assert ledger.reserve([next_one], now=NOW) == [True]
+    budget.reserve([odd], now=NOW)
+    budget.settle([call_for(odd, -1)])
+    assert budget.reserve([next_one], now=NOW) == [True]
     # what was set aside for it stays so until it is booked in full
     assert scope("day:2026-01-31") == (0, 5_000)
-    ledger.sweep(now=NOW + timedelta(minutes=5))
+    budget.sweep(now=NOW + timedelta(minutes=5))
     assert scope("day:2026-01-31") == (5_000, 0)
 
 
@@ -157,11 +157,11 @@ def _database_is_gone(*_: object) -> None:
 @pytest.mark.django_db
 def test_one_mail_at_the_threshold(settings) -> None:
     settings.OPERATORS_MAIL = ["ops@example.com"]
-    budget(10_000)
-    ledger.reserve([claim(7_999)], now=NOW)
+    budget_of(10_000)
+    budget.reserve([claim(7_999)], now=NOW)
     assert not mail.outbox
     for _ in range(2):
-        ledger.reserve([claim(1)], now=NOW)
+        budget.reserve([claim(1)], now=NOW)
     _join_mail()
     assert [message.to for message in mail.outbox] == [["ops@example.com"]]
     assert "day:2026-01-31" in mail.outbox[0].subject
@@ -177,12 +177,12 @@ def _join_mail() -> None:
 
 @pytest.mark.django_db
 def test_the_banner_says_what_is_left() -> None:
-    budget(10_000)
-    assert ledger.budget_banner(now=NOW) == ""
-    ledger.reserve([claim(8_500)], now=NOW)
-    assert "85" in ledger.budget_banner(now=NOW)
-    ledger.reserve([claim(1_500)], now=NOW)
-    assert "로컬" in ledger.budget_banner(now=NOW)
+    budget_of(10_000)
+    assert budget.budget_banner(now=NOW) == ""
+    budget.reserve([claim(8_500)], now=NOW)
+    assert "85" in budget.budget_banner(now=NOW)
+    budget.reserve([claim(1_500)], now=NOW)
+    assert "로컬" in budget.budget_banner(now=NOW)
 
 
 @pytest.mark.django_db
@@ -193,7 +193,7 @@ def test_retention_drops_texts_first_and_rows_later(settings) -> None:
         row.created_at = NOW - timedelta(days=days)
         row.input_zlib = row.output_zlib = b"x"
         row.save()
-    gone = ledger.purge(now=NOW)
+    gone = budget.purge(now=NOW)
     assert (gone["texts"], gone["calls"]) == (2, 1)
     kept = list(ModelCall.objects.order_by("-created_at").values_list("input_zlib", flat=True))
     assert [bool(text) for text in kept] == [True, False]
@@ -202,13 +202,13 @@ def test_retention_drops_texts_first_and_rows_later(settings) -> None:
 @pytest.mark.django_db
 @pytest.mark.services
 def test_a_full_row_is_known_to_all_through_redis(shared_redis: str) -> None:
-    budget(1_000)
-    assert ledger.reserve([claim(5_000)], now=NOW) == [False]
-    ledger._full.clear()  # another process: it only has Redis' word
+    budget_of(1_000)
+    assert budget.reserve([claim(5_000)], now=NOW) == [False]
+    budget._full.clear()  # another process: it only has Redis' word
     with closing(redis.Redis.from_url(shared_redis)) as client:
         assert client.keys("songs_ai:llm:full:day:*")
-        assert ledger.reserve([claim(5_000)], now=NOW) == [False]
-        assert ledger.reserve([claim(1_000)], now=NOW) == [True]  # that much was left
+        assert budget.reserve([claim(5_000)], now=NOW) == [False]
+        assert budget.reserve([claim(1_000)], now=NOW) == [True]  # that much was left
 
 
 # --- Twenty workers ---------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from prompts.contracts import CURATION, TASTE_AND_TAGLINES
 from prompts.defaults import default_texts
-from prompts.lint import Draft, has_errors, lint
+from prompts.versions.contracts import CURATION, TASTE_AND_TAGLINES
+from prompts.versions.lint import Draft, has_errors, lint
 
 GOOD = Draft(
     system_text=default_texts()["curation"].system_text,

@@ -11,10 +11,10 @@ from django.contrib.auth.models import AnonymousUser, Group, Permission, User
 from django.test import Client, RequestFactory
 from django.urls import NoReverseMatch, reverse
 
-from prompts import publishing
 from prompts.models import AuditEvent, EvalSet, PromptTemplate, Rollout
-from prompts.publishing import By
 from prompts.staff import EDITOR, GRANTS, INSPECTOR, OPERATOR, PUBLISHER, grant_permissions
+from prompts.versions import releases
+from prompts.versions.releases import By
 
 from .conftest import approved, draft, lock_of, staff
 
@@ -215,7 +215,7 @@ def _version(page: str, curation: PromptTemplate, boss: User) -> int:
 
 
 def _rollout(curation: PromptTemplate, boss: User) -> Rollout:
-    return publishing.start_rollout(
+    return releases.start_rollout(
         approved(curation, boss), seen_lock=lock_of(curation), by=By(actor=boss, reason="조금씩")
     )
 

@@ -18,7 +18,7 @@ PROMISE_S, SLACK_S = 2.0, 3.0
 LISTENER = """
 import sys, time, django
 django.setup()
-from prompts.resolution import resolve
+from prompts.versions.resolution import resolve
 print(resolve("curation", "1").label, flush=True)
 deadline = time.time() + 60
 while time.time() < deadline:
@@ -33,7 +33,7 @@ import time, django
 django.setup()
 from prompts import publishing
 from prompts.models import PromptTemplate
-from prompts.publishing import Body, By
+from prompts.versions.releases import Body, By
 template = PromptTemplate.objects.get(slug="curation")
 live = template.live_version
 body = Body(system_text=live.system_text + " 밝게.", user_text=live.user_text, params=live.params, note="x")

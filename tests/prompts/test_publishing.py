@@ -9,7 +9,6 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
-from prompts import publishing, seeding
 from prompts.errors import (
     GuardFailed,
     NotAllowed,
@@ -30,7 +29,8 @@ from prompts.models import (
     Verdict,
 )
 from prompts.models.audit import AppendOnlyError
-from prompts.publishing import Body, By
+from prompts.versions import releases, seeding
+from prompts.versions.releases import Body, By
 
 from .conftest import approved, draft, live_of, lock_of
 
@@ -46,7 +46,7 @@ def body_of(version: PromptVersion, **changes: str) -> Body:
 
 
 def publish(version: PromptVersion, user: User, reason: str = "더 밝게", **kwargs: bool):
-    return publishing.publish(
+    return releases.publish(
         version, seen_lock=lock_of(version.template), by=By(actor=user, reason=reason), **kwargs
     )
 
@@ -81,11 +81,9 @@ def test_two_people_editing_the_same_draft_do_not_overwrite_each_other(
 ) -> None:
     version = draft(curation, editor)
     seen = version.lock_version
-    publishing.save_draft(
-        version, body_of(version, note="첫째"), seen_lock=seen, by=By(actor=editor)
-    )
+    releases.save_draft(version, body_of(version, note="첫째"), seen_lock=seen, by=By(actor=editor))
     with pytest.raises(StaleEdit):
-        publishing.save_draft(
+        releases.save_draft(
             version, body_of(version, note="둘째"), seen_lock=seen, by=By(actor=publisher)
         )
     version.refresh_from_db()
@@ -97,7 +95,7 @@ def test_a_browsers_line_ends_do_not_reach_the_model(
 ) -> None:
     version = draft(curation, editor)
     changed = body_of(version, system_text="하나\r\n둘")
-    publishing.save_draft(version, changed, seen_lock=0, by=By(actor=editor))
+    releases.save_draft(version, changed, seen_lock=0, by=By(actor=editor))
     assert version.system_text == "하나\n둘"
     assert version.lint == []
 
@@ -106,7 +104,7 @@ def test_a_submitted_version_never_changes(curation: PromptTemplate, editor: Use
     version = approved(curation, editor)
     sha = version.body_sha256
     with pytest.raises(StaleEdit):
-        publishing.save_draft(
+        releases.save_draft(
             version, body_of(version), seen_lock=version.lock_version, by=By(actor=editor)
         )
     version.system_text = "다른 글"
@@ -168,7 +166,7 @@ def test_an_insert_overwrites_nothing(curation: PromptTemplate, editor: User) ->
 
 def test_a_fork_says_the_same_and_is_a_draft(curation: PromptTemplate, editor: User) -> None:
     source = approved(curation, editor)
-    copy = publishing.fork(source, by=By(actor=editor))
+    copy = releases.fork(source, by=By(actor=editor))
     assert copy.state == State.DRAFT
     assert copy.parent == source
     assert copy.body_sha256 == source.body_sha256
@@ -178,7 +176,7 @@ def test_a_fork_says_the_same_and_is_a_draft(curation: PromptTemplate, editor: U
 def test_lint_errors_stop_a_submission(curation: PromptTemplate, editor: User) -> None:
     version = draft(curation, editor, extra="{{ nobody }}")
     with pytest.raises(GuardFailed, match="nobody"):
-        publishing.submit(version, by=By(actor=editor))
+        releases.submit(version, by=By(actor=editor))
     version.refresh_from_db()
     assert version.state == State.DRAFT
 
@@ -194,7 +192,7 @@ def test_with_review_on_a_second_person_has_to_approve(
     assert version.state == State.IN_REVIEW
     with pytest.raises(GuardFailed):
         publish(version, publisher)
-    publishing.approve(version, seen_sha=version.body_sha256, by=By(actor=publisher))
+    releases.approve(version, seen_sha=version.body_sha256, by=By(actor=publisher))
     publish(version, publisher)
     assert live_of(curation) == version
 
@@ -205,7 +203,7 @@ def test_nobody_approves_his_own_version(
     settings.PROMPTS_REQUIRE_REVIEW = True
     version = approved(curation, publisher)
     with pytest.raises(NotAllowed):
-        publishing.approve(version, seen_sha=version.body_sha256, by=By(actor=publisher))
+        releases.approve(version, seen_sha=version.body_sha256, by=By(actor=publisher))
 
 
 def test_who_edited_a_draft_does_not_approve_it(
@@ -213,12 +211,12 @@ def test_who_edited_a_draft_does_not_approve_it(
 ) -> None:
     settings.PROMPTS_REQUIRE_REVIEW = True
     version = draft(curation, editor)
-    publishing.save_draft(
+    releases.save_draft(
         version, body_of(version, system_text="내 글"), seen_lock=0, by=By(actor=publisher)
     )
-    publishing.submit(version, by=By(actor=editor))
+    releases.submit(version, by=By(actor=editor))
     with pytest.raises(NotAllowed):
-        publishing.approve(version, seen_sha=version.body_sha256, by=By(actor=publisher))
+        releases.approve(version, seen_sha=version.body_sha256, by=By(actor=publisher))
 
 
 def test_what_is_approved_is_what_was_seen(
@@ -227,7 +225,7 @@ def test_what_is_approved_is_what_was_seen(
     settings.PROMPTS_REQUIRE_REVIEW = True
     version = approved(curation, editor)
     with pytest.raises(StaleEdit):
-        publishing.approve(version, seen_sha="0" * 64, by=By(actor=publisher))
+        releases.approve(version, seen_sha="0" * 64, by=By(actor=publisher))
 
 
 def test_requested_changes_leave_the_author_a_draft_copy(
@@ -235,7 +233,7 @@ def test_requested_changes_leave_the_author_a_draft_copy(
 ) -> None:
     settings.PROMPTS_REQUIRE_REVIEW = True
     version = approved(curation, editor)
-    copy = publishing.request_changes(version, by=By(actor=publisher, reason="너무 김"))
+    copy = releases.request_changes(version, by=By(actor=publisher, reason="너무 김"))
     assert version.state == State.CHANGES_REQUESTED
     assert version.decision_note == "너무 김"
     assert (copy.parent, copy.state) == (version, State.DRAFT)
@@ -251,7 +249,7 @@ def test_publishing_leaves_who_from_to_why_and_the_request(
     before = live_of(curation)
     version = approved(curation, publisher)
     by = By(actor=publisher, reason="더 밝게", request_id="req-1", ip="10.0.0.1")
-    publishing.publish(version, seen_lock=lock_of(curation), by=by)
+    releases.publish(version, seen_lock=lock_of(curation), by=by)
     release = Release.objects.filter(template=curation).first()
     assert release is not None
     assert (release.kind, release.previous, release.version) == ("publish", before, version)
@@ -297,9 +295,9 @@ def test_a_page_opened_before_somebody_elses_move_moves_nothing(
 ) -> None:
     seen = lock_of(curation)
     first, second = (approved(curation, publisher, extra=extra) for extra in ("하나.", "둘."))
-    publishing.publish(first, seen_lock=seen, by=By(actor=publisher, reason="첫째"))
+    releases.publish(first, seen_lock=seen, by=By(actor=publisher, reason="첫째"))
     with pytest.raises(StaleEdit):
-        publishing.publish(second, seen_lock=seen, by=By(actor=publisher, reason="둘째"))
+        releases.publish(second, seen_lock=seen, by=By(actor=publisher, reason="둘째"))
     assert live_of(curation) == first
 
 
@@ -310,22 +308,22 @@ def test_rolling_back_goes_only_where_members_were_before(
     version, never = (approved(curation, publisher, extra=extra) for extra in ("하나.", "둘."))
     publish(version, publisher)
     with pytest.raises(GuardFailed):
-        publishing.roll_back(
+        releases.roll_back(
             curation, never, seen_lock=lock_of(curation), by=By(actor=operator, reason="급함")
         )
-    rollout = publishing.start_rollout(
+    rollout = releases.start_rollout(
         never, seen_lock=lock_of(curation), by=By(actor=publisher, reason="조금씩")
     )
-    publishing.end(rollout, promote=False, by=By(actor=publisher, reason="아님"))
+    releases.end(rollout, promote=False, by=By(actor=publisher, reason="아님"))
     with pytest.raises(GuardFailed):  # a few members had it, not everybody
-        publishing.roll_back(
+        releases.roll_back(
             curation, never, seen_lock=lock_of(curation), by=By(actor=operator, reason="급함")
         )
-    publishing.roll_back(
+    releases.roll_back(
         curation, first, seen_lock=lock_of(curation), by=By(actor=operator, reason="이상한 답")
     )
     assert live_of(curation) == first
-    publishing.roll_back(
+    releases.roll_back(
         curation, None, seen_lock=lock_of(curation), by=By(actor=operator, reason="기본으로")
     )
     assert live_of(curation) is None
@@ -369,8 +367,8 @@ def test_a_version_for_a_dead_or_untried_model_is_not_published(
         model_profile_id=profile.pk,
         note="다른 모델",
     )
-    version = publishing.create_draft(curation, body, by=By(actor=publisher))
-    publishing.submit(version, by=By(actor=publisher))
+    version = releases.create_draft(curation, body, by=By(actor=publisher))
+    releases.submit(version, by=By(actor=publisher))
     if publishable:
         publish(version, publisher)
         assert live_of(curation) == version
@@ -424,14 +422,14 @@ def test_a_scheduled_version_goes_live_when_its_time_comes(
     version = approved(curation, publisher)
     now = timezone.now()
     with pytest.raises(GuardFailed):
-        publishing.schedule(
+        releases.schedule(
             version, at=now - timedelta(hours=1), by=By(actor=publisher, reason="늦음")
         )
-    publishing.schedule(version, at=now + timedelta(hours=1), by=By(actor=publisher, reason="내일"))
-    assert publishing.publish_due(now) == []
-    assert publishing.publish_due(now + timedelta(hours=2)) == [version.label]
+    releases.schedule(version, at=now + timedelta(hours=1), by=By(actor=publisher, reason="내일"))
+    assert releases.publish_due(now) == []
+    assert releases.publish_due(now + timedelta(hours=2)) == [version.label]
     assert live_of(curation) == version
-    assert publishing.publish_due(now + timedelta(hours=3)) == []
+    assert releases.publish_due(now + timedelta(hours=3)) == []
 
 
 def test_a_schedule_ends_when_it_is_taken_back_or_done_by_hand(
@@ -441,13 +439,13 @@ def test_a_schedule_ends_when_it_is_taken_back_or_done_by_hand(
     first, later = live_of(curation), timezone.now() + timedelta(hours=1)
     by = By(actor=publisher, reason="내일")
     for version in (taken_back, by_hand):
-        publishing.schedule(version, at=later, by=by)
-    publishing.unschedule(taken_back, by=by)
+        releases.schedule(version, at=later, by=by)
+    releases.unschedule(taken_back, by=by)
     with pytest.raises(StaleEdit):
-        publishing.unschedule(taken_back, by=by)
+        releases.unschedule(taken_back, by=by)
     publish(by_hand, publisher)
-    publishing.roll_back(curation, first, seen_lock=lock_of(curation), by=by)
-    assert publishing.publish_due(later) == []
+    releases.roll_back(curation, first, seen_lock=lock_of(curation), by=by)
+    assert releases.publish_due(later) == []
     assert live_of(curation) == first  # the clock does not bring back what was rolled back
 
 
@@ -461,10 +459,10 @@ def test_a_scheduled_version_that_lost_its_guards_stays_and_says_why(
     settings.OPERATORS_MAIL = ["ops@example.org"]
     version = approved(curation, publisher)
     now = timezone.now()
-    publishing.schedule(version, at=now + timedelta(hours=1), by=By(actor=publisher, reason="내일"))
+    releases.schedule(version, at=now + timedelta(hours=1), by=By(actor=publisher, reason="내일"))
     EvalSet.objects.create(template=curation, title="가을")
     with django_capture_on_commit_callbacks(execute=True):
-        assert publishing.publish_due(now + timedelta(hours=2)) == []
+        assert releases.publish_due(now + timedelta(hours=2)) == []
     assert [mail.subject for mail in mailoutbox] == [
         f"[Songs AI] 예약된 배포를 하지 못함: {version.label}"
     ]
@@ -476,9 +474,9 @@ def test_what_is_in_use_is_not_archived(curation: PromptTemplate, publisher: Use
     live = live_of(curation)
     assert live is not None
     with pytest.raises(GuardFailed):
-        publishing.archive(live, by=By(actor=publisher))
+        releases.archive(live, by=By(actor=publisher))
     spare = approved(curation, publisher)
-    publishing.archive(spare, by=By(actor=publisher))
+    releases.archive(spare, by=By(actor=publisher))
     assert spare.state == State.ARCHIVED
 
 
@@ -501,11 +499,11 @@ def test_who_may(
     version = approved(curation, boss)
     by, seen = By(actor=user, reason="한번 해 봄"), lock_of(curation)
     act = {
-        "draft": lambda: publishing.fork(version, by=by),
-        "publish": lambda: publishing.publish(version, seen_lock=seen, by=by),
-        "roll_back": lambda: publishing.roll_back(curation, None, seen_lock=seen, by=by),
-        "rollout": lambda: publishing.start_rollout(version, seen_lock=seen, by=by),
-        "kill": lambda: publishing.kill(curation, by=by),
+        "draft": lambda: releases.fork(version, by=by),
+        "publish": lambda: releases.publish(version, seen_lock=seen, by=by),
+        "roll_back": lambda: releases.roll_back(curation, None, seen_lock=seen, by=by),
+        "rollout": lambda: releases.start_rollout(version, seen_lock=seen, by=by),
+        "kill": lambda: releases.kill(curation, by=by),
     }[verb]
     if name in MAY[verb]:
         act()

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from prompts.models import Api, ModelCall, ModelProfile, Outcome
-from prompts.resolution import ResolvedVersion
 from prompts.services import Answer, Ask, ModelUnavailable, ask_many, probe, resolve
+from prompts.versions.resolution import ResolvedVersion
 from tests.conftest import free_port
 
 ROOT = Path(__file__).resolve().parents[2]

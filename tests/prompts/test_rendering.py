@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from prompts.contracts import CURATION, TASTE_AND_TAGLINES
 from prompts.defaults import default_texts
 from prompts.errors import MissingVariables
-from prompts.rendering import body_sha, estimate_tokens, fence, render
+from prompts.versions.contracts import CURATION, TASTE_AND_TAGLINES
+from prompts.versions.rendering import body_sha, estimate_tokens, fence, render
 
 
 def test_values_are_put_in_once_and_never_read_again() -> None:

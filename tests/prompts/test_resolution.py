@@ -6,20 +6,18 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import OperationalError
 
-from prompts import publishing, resolution
 from prompts.defaults import default_texts
 from prompts.errors import TemplatePaused, UnknownContract
 from prompts.models import PromptTemplate, PromptVersion
-from prompts.publishing import By
-from prompts.resolution import Watch
+from prompts.versions import releases, resolution
+from prompts.versions.releases import By
+from prompts.versions.resolution import Watch
 
 from .conftest import approved, live_of, lock_of
 
 
 def publish(version: PromptVersion, user: User) -> None:
-    publishing.publish(
-        version, seen_lock=lock_of(version.template), by=By(actor=user, reason="시험")
-    )
+    releases.publish(version, seen_lock=lock_of(version.template), by=By(actor=user, reason="시험"))
 
 
 def test_a_published_version_is_what_the_next_question_gets(
@@ -96,11 +94,11 @@ def test_a_text_for_another_contract_is_never_served(
 def test_a_killed_prompt_asks_nobody_until_it_is_lifted(
     curation: PromptTemplate, operator: User
 ) -> None:
-    publishing.kill(curation, by=By(actor=operator, reason="이상한 답"))
+    releases.kill(curation, by=By(actor=operator, reason="이상한 답"))
     with pytest.raises(TemplatePaused):
         resolution.resolve("curation", "42")
     assert resolution.resolve("taste_and_taglines", "42").label == "taste_and_taglines@1"
-    publishing.lift(curation, by=By(actor=operator, reason="고침"))
+    releases.lift(curation, by=By(actor=operator, reason="고침"))
     assert resolution.resolve("curation", "42").label == "curation@1"
 
 
@@ -113,7 +111,7 @@ def test_an_unknown_slug_is_named() -> None:
 def test_rolling_back_to_the_repositorys_text_serves_it(
     curation: PromptTemplate, publisher: User
 ) -> None:
-    publishing.roll_back(
+    releases.roll_back(
         curation, None, seen_lock=lock_of(curation), by=By(actor=publisher, reason="기본으로")
     )
     assert live_of(curation) is None

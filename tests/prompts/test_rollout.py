@@ -9,9 +9,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from prompts import figures, previews, publishing, resolution, rollouts
 from prompts.errors import GuardFailed, StaleEdit
-from prompts.figures import Figures, percentile, wilson
+from prompts.evaluation import call_stats, input_providers
+from prompts.evaluation.call_stats import Figures, percentile, wilson
 from prompts.models import (
     ModelCall,
     PromptTemplate,
@@ -21,9 +21,10 @@ from prompts.models import (
     RolloutState,
 )
 from prompts.models.versions import default_guardrails
-from prompts.publishing import By
-from prompts.resolution import bucket_of, resolve
-from prompts.rollouts import breaches, judge
+from prompts.versions import releases, resolution, rollouts
+from prompts.versions.releases import By
+from prompts.versions.resolution import bucket_of, resolve
+from prompts.versions.rollouts import breaches, judge
 
 from .conftest import approved, live_of, lock_of
 
@@ -31,7 +32,7 @@ MEMBERS = [str(number) for number in range(2_000)]
 
 
 def start(version: PromptVersion, user: User, **options: object) -> Rollout:
-    return publishing.start_rollout(
+    return releases.start_rollout(
         version,
         seen_lock=lock_of(version.template),
         by=By(actor=user, reason="조금씩"),
@@ -69,11 +70,11 @@ def test_the_share_is_kept_and_a_member_stays_in_his_arm(
     five = with_candidate()
     assert 0.03 < len(five) / len(MEMBERS) < 0.07
     assert with_candidate() == five
-    rollout = publishing.advance(rollout, by=by(publisher))
+    rollout = releases.advance(rollout, by=by(publisher))
     quarter = with_candidate()
     assert 0.21 < len(quarter) / len(MEMBERS) < 0.29
     assert five < quarter  # nobody loses the candidate while it grows
-    publishing.advance(rollout, by=by(publisher))
+    releases.advance(rollout, by=by(publisher))
     assert with_candidate() == set(MEMBERS)
 
 
@@ -100,9 +101,9 @@ def test_pausing_gives_everybody_the_control_and_resuming_the_same_members_the_c
 ) -> None:
     rollout = start(approved(curation, publisher), publisher, steps=[25, 100])
     before = with_candidate()
-    publishing.pause(rollout, by=by(publisher))
+    releases.pause(rollout, by=by(publisher))
     assert with_candidate() == set()
-    publishing.resume(rollout, by=by(publisher))
+    releases.resume(rollout, by=by(publisher))
     assert with_candidate() == before
 
 
@@ -112,13 +113,13 @@ def test_ending_gives_everybody_the_same(
 ) -> None:
     before = live_of(curation)
     candidate = approved(curation, publisher)
-    rollout = publishing.end(start(candidate, publisher), promote=promote, by=by(publisher))
+    rollout = releases.end(start(candidate, publisher), promote=promote, by=by(publisher))
     assert live_of(curation) == (candidate if promote else before)
     assert rollout.state == (RolloutState.PROMOTED if promote else RolloutState.ABANDONED)
     look()
     assert {resolve("curation", member).arm for member in MEMBERS[:50]} == {"live"}
     with pytest.raises(StaleEdit):
-        publishing.advance(rollout, by=by(publisher))
+        releases.advance(rollout, by=by(publisher))
 
 
 def test_only_one_rollout_at_a_time_and_no_publishing_beside_it(
@@ -129,14 +130,14 @@ def test_only_one_rollout_at_a_time_and_no_publishing_beside_it(
     with pytest.raises(GuardFailed):
         start(second, publisher)
     with pytest.raises(GuardFailed):
-        publishing.publish(second, seen_lock=lock_of(curation), by=by(publisher))
+        releases.publish(second, seen_lock=lock_of(curation), by=by(publisher))
 
 
 def test_a_rollback_ends_the_rollout(
     curation: PromptTemplate, publisher: User, operator: User
 ) -> None:
     rollout = start(approved(curation, publisher), publisher)
-    publishing.roll_back(
+    releases.roll_back(
         curation,
         live_of(curation),
         seen_lock=lock_of(curation),
@@ -291,10 +292,12 @@ def test_later_likes_are_asked_of_the_runs_of_each_arm(
     calls("curation@1", ["ok"] * 3, created_at=old)
     calls("curation@2", ["ok"] * 2, created_at=old)
     # Many younger ones, which nobody can judge yet, must not hide those that can be judged.
-    monkeypatch.setattr(figures, "MOST_CALLS", 5)
+    monkeypatch.setattr(call_stats, "MOST_CALLS", 5)
     calls("curation@2", ["ok"] * 6)
-    monkeypatch.setattr(previews, "_hooks", previews.Hooks())
-    previews.register_later_likes(lambda runs: [index % 2 for index, _run in enumerate(runs)])
+    monkeypatch.setattr(input_providers, "_hooks", input_providers.Hooks())
+    input_providers.register_later_likes(
+        lambda runs: [index % 2 for index, _run in enumerate(runs)]
+    )
     control, candidate = rollouts.arms(rollout, with_likes=True)
     assert (control.judged_runs, control.liked_runs) == (3, 1)
     assert (candidate.judged_runs, candidate.liked_runs) == (2, 1)

@@ -12,11 +12,11 @@ from django.utils import timezone
 from bench.fake_model import FakeModel
 from catalog.factories import MemberFactory, MemberRoleFactory, SongFactory
 from catalog.models import Member, SongLike
-from prompts import ledger, model_profiles
+from infrastructure.redis import gate
 from prompts import services as prompts
-from prompts.breaker import breaker
-from prompts.shared import gate
-from recommendations import engine_state, impressions, store
+from prompts.llm import budget, model_profiles
+from prompts.llm.breaker import breaker
+from recommendations.serving import active_engine, answer_store, impressions
 
 KINDS = (("록", "강렬"), ("발라드", "잔잔"), ("J-pop 댄스팝", "에너지"))
 ARTISTS_PER_KIND, SONGS_PER_ARTIST = 6, 5
@@ -81,11 +81,11 @@ def _fresh_process() -> Iterator[None]:
 
 
 def _forget() -> None:
-    engine_state.forget()
+    active_engine.forget()
     impressions.forget()
-    store.l1.clear()
-    store.cache.clear()
-    for part in (ledger, model_profiles, breaker):
+    answer_store.l1.clear()
+    answer_store.cache.clear()
+    for part in (budget, model_profiles, breaker):
         part.forget()
     gate.reset()
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from recommendations import access
-from recommendations.access import Refusal
+from recommendations.api import authentication
+from recommendations.api.authentication import Refusal
 
 from .conftest import World
 
@@ -27,56 +27,60 @@ def asked_from(address: str, **environ: str) -> dict[str, str]:
 # --- By address -----------------------------------------------------------------------------------
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"])
 def test_this_machine_is_let_in_without_a_key(address: str) -> None:
-    assert access.refusal(asked_from(address)) is None
+    assert authentication.refusal(asked_from(address)) is None
 
 
 @pytest.mark.parametrize(
     "address", [OUTSIDE, "10.0.0.1", "::ffff:10.0.0.1", "", "localhost", "unix:"]
 )
 def test_nobody_else_is_by_default(address: str) -> None:
-    assert access.refusal(asked_from(address)) is Refusal.NETWORK
+    assert authentication.refusal(asked_from(address)) is Refusal.NETWORK
 
 
 def test_a_call_inside_this_process_is_let_in_and_a_unix_sockets_caller_is_not() -> None:
-    assert access.refusal({}) is None
-    assert access.refusal(asked_from("")) is Refusal.NETWORK
+    assert authentication.refusal({}) is None
+    assert authentication.refusal(asked_from("")) is Refusal.NETWORK
 
 
 def test_a_trusted_network_is_let_in(settings) -> None:
     settings.SONGS_AI_TRUSTED_NETWORKS = networks("10.1.0.0/16", "2001:db8::/32")
-    assert access.refusal(asked_from(INSIDE)) is None
-    assert access.refusal(asked_from("2001:db8::7")) is None
-    assert access.refusal(asked_from("10.2.0.1")) is Refusal.NETWORK
+    assert authentication.refusal(asked_from(INSIDE)) is None
+    assert authentication.refusal(asked_from("2001:db8::7")) is None
+    assert authentication.refusal(asked_from("10.2.0.1")) is Refusal.NETWORK
 
 
 # --- By key ---------------------------------------------------------------------------------------
 def test_each_of_several_keys_opens_and_nothing_else_does(settings) -> None:
     settings.SONGS_AI_API_KEYS = ["old-key-1", "new-key-2"]
     for key in settings.SONGS_AI_API_KEYS:
-        assert access.refusal(asked_from(OUTSIDE, HTTP_X_API_KEY=key)) is None
-        assert access.refusal(asked_from(OUTSIDE, HTTP_AUTHORIZATION=f"Bearer {key}")) is None
+        assert authentication.refusal(asked_from(OUTSIDE, HTTP_X_API_KEY=key)) is None
+        assert (
+            authentication.refusal(asked_from(OUTSIDE, HTTP_AUTHORIZATION=f"Bearer {key}")) is None
+        )
     for wrong in ("old-key", "old-key-12", "OLD-KEY-1", "x" * 100_000, "\udcff"):
-        assert access.refusal(asked_from(OUTSIDE, HTTP_X_API_KEY=wrong)) is Refusal.KEY_WRONG
-    assert access.refusal(asked_from(OUTSIDE)) is Refusal.KEY_MISSING
+        assert (
+            authentication.refusal(asked_from(OUTSIDE, HTTP_X_API_KEY=wrong)) is Refusal.KEY_WRONG
+        )
+    assert authentication.refusal(asked_from(OUTSIDE)) is Refusal.KEY_MISSING
     basic = asked_from(OUTSIDE, HTTP_AUTHORIZATION="Basic old-key-1")
-    assert access.refusal(basic) is Refusal.KEY_MISSING
+    assert authentication.refusal(basic) is Refusal.KEY_MISSING
 
 
 def test_this_machine_needs_no_key_even_where_keys_are_configured(settings) -> None:
     settings.SONGS_AI_API_KEYS = ["a-key"]
-    assert access.refusal(asked_from(LOOPBACK)) is None
+    assert authentication.refusal(asked_from(LOOPBACK)) is None
 
 
 def test_keys_are_kept_as_digests_only(settings) -> None:
     settings.SONGS_AI_API_KEYS = ["a-secret-key"]
-    assert "a-secret-key" not in repr(access.rules())
+    assert "a-secret-key" not in repr(authentication.rules())
 
 
 # --- Through proxies ------------------------------------------------------------------------------
 def test_a_forwarded_address_counts_for_nothing_without_a_configured_proxy() -> None:
     pretended = asked_from(OUTSIDE, HTTP_X_FORWARDED_FOR="127.0.0.1")
-    assert access.refusal(pretended) is Refusal.NETWORK
-    assert access.refusal(asked_from(LOOPBACK, HTTP_X_FORWARDED_FOR=OUTSIDE)) is None
+    assert authentication.refusal(pretended) is Refusal.NETWORK
+    assert authentication.refusal(asked_from(LOOPBACK, HTTP_X_FORWARDED_FOR=OUTSIDE)) is None
 
 
 @pytest.mark.parametrize(
@@ -97,13 +101,13 @@ def test_behind_a_proxy_the_last_foreign_address_counts(settings, chain: str, le
     settings.SONGS_AI_TRUSTED_PROXIES = networks("192.168.0.0/24")
     settings.SONGS_AI_TRUSTED_NETWORKS = networks("10.1.0.0/16")
     environ = asked_from("192.168.0.5", HTTP_X_FORWARDED_FOR=chain)
-    assert (access.refusal(environ) is None) is let_in
+    assert (authentication.refusal(environ) is None) is let_in
 
 
 def test_a_proxy_on_this_machine_does_not_lend_its_trust(settings) -> None:
     settings.SONGS_AI_TRUSTED_PROXIES = networks("127.0.0.1/32")
     environ = asked_from(LOOPBACK, HTTP_X_FORWARDED_FOR=OUTSIDE)
-    assert access.refusal(environ) is Refusal.NETWORK
+    assert authentication.refusal(environ) is Refusal.NETWORK
 
 
 # --- At the doors ---------------------------------------------------------------------------------
@@ -160,12 +164,12 @@ def test_health_is_open_and_metrics_have_their_own_list(settings) -> None:
 
 # --- Said at the start ----------------------------------------------------------------------------
 def test_one_line_says_who_is_let_in(settings) -> None:
-    assert access.summary() == (
+    assert authentication.summary() == (
         "Access: API without a key: this machine; no keys; /metrics: this machine; "
         "X-Forwarded-For believed from: nobody"
     )
     settings.SONGS_AI_API_KEYS = ["secret-1", "secret-2"]
     settings.SONGS_AI_TRUSTED_NETWORKS = networks("10.0.0.0/8")
-    line = access.summary()
+    line = authentication.summary()
     assert "this machine, 10.0.0.0/8; with a key: 2 keys" in line
     assert "secret" not in line

@@ -16,10 +16,12 @@ from django_celery_beat.models import PeriodicTask
 
 from bench.installation import spring_body
 from prompts.models import AuditEvent
-from recommendations import consumer, schedules, tasks
-from recommendations.consumer import Delivery, attend
+from recommendations import tasks
+from recommendations.jobs import rabbitmq_consumer
+from recommendations.jobs.rabbitmq_consumer import Delivery, attend
 from recommendations.models import DeadLetter, Job, ScheduleRun
 from recommendations.models.jobs import State
+from recommendations.schedules import runs
 
 pytestmark = pytest.mark.django_db
 LETTERS = "/admin/recommendations/deadletter/"
@@ -45,10 +47,10 @@ def staff(client: Client) -> Any:
 @pytest.fixture
 def broker() -> Iterator[Any]:
     with current_app.connection_for_write() as connection:
-        consumer.declare(connection)
+        rabbitmq_consumer.declare(connection)
         channel = connection.default_channel
         yield channel
-        for queue in consumer.queues():
+        for queue in rabbitmq_consumer.queues():
             channel.queue_purge(queue.name)
 
 
@@ -88,7 +90,7 @@ def test_sending_again_is_byte_equal_and_opens_the_job_anew(staff, world, broker
     letter = dead(body)
     client = staff("view_deadletter", "retry_deadletter")
     act(client, LETTERS, "retry", letter)
-    sent = broker.basic_get(consumer.messages.QUEUE, no_ack=True)
+    sent = broker.basic_get(rabbitmq_consumer.rabbitmq_messages.QUEUE, no_ack=True)
     assert bytes(sent.body) == body
     assert sent.headers == {"__TypeId__": "com.utabox.Message", "x-mine": "1"}
     job = Job.objects.get(pk=job_id)
@@ -112,7 +114,9 @@ def test_a_letter_can_be_corrected_and_sent(staff, world, broker):
     assert letter.state == DeadLetter.State.OPEN
     _, body = spring_body(world.alice)
     client.post(page, {"text": body.decode(), "reason": "손으로 고침"})
-    assert bytes(broker.basic_get(consumer.messages.QUEUE, no_ack=True).body) == body
+    assert (
+        bytes(broker.basic_get(rabbitmq_consumer.rabbitmq_messages.QUEUE, no_ack=True).body) == body
+    )
     event = AuditEvent.objects.get(verb="deadletter.edit_and_retry")
     assert event.reason == "손으로 고침"
     assert "not a uuid" in event.before
@@ -137,7 +141,7 @@ def test_without_the_right_nothing_happens(staff, world, broker, action):
     act(staff("view_deadletter"), LETTERS, action, letter, reason="x")
     letter.refresh_from_db()
     assert letter.state == DeadLetter.State.OPEN
-    assert broker.basic_get(consumer.messages.QUEUE, no_ack=True) is None
+    assert broker.basic_get(rabbitmq_consumer.rabbitmq_messages.QUEUE, no_ack=True) is None
 
 
 def test_a_letter_is_handled_once(staff, world, broker):
@@ -150,9 +154,9 @@ def test_a_letter_is_handled_once(staff, world, broker):
 
 def test_without_the_broker_the_letter_stays_open(staff, world, monkeypatch):
     def away(*_: Any, **__: Any) -> None:
-        raise consumer.BrokerAway
+        raise rabbitmq_consumer.BrokerAway
 
-    monkeypatch.setattr(consumer, "publish", away)
+    monkeypatch.setattr(rabbitmq_consumer, "publish", away)
     job_id, body = spring_body(99_999_999)
     letter = dead(body)
     answer = act(staff("view_deadletter", "retry_deadletter"), LETTERS, "retry", letter)
@@ -204,7 +208,7 @@ def test_a_search_for_text_scans_nothing(staff, world):
 # --- Schedules ------------------------------------------------------------------------------------
 @pytest.fixture
 def nightly(db: None) -> PeriodicTask:
-    schedules.install()
+    runs.install()
     return PeriodicTask.objects.get(name="야간 재생성")
 
 
@@ -215,7 +219,7 @@ def page_of(task: PeriodicTask) -> str:
 def test_schedules_are_listed_with_their_next_run_in_seoul(staff, nightly):
     listed = staff("view_periodictask").get(SCHEDULES).content.decode()
     assert "매일 03:00" in listed
-    assert f"{schedules.next_due(nightly, timezone.now()):%Y-%m-%d} 03:00:00" in listed
+    assert f"{runs.next_due(nightly, timezone.now()):%Y-%m-%d} 03:00:00" in listed
     assert "1분마다" in listed
 
 
@@ -324,6 +328,6 @@ def test_switching_a_schedule_on_makes_nothing_up(staff, nightly):
     client.post(SCHEDULES, {"action": "enable", "_selected_action": [nightly.pk]})
     nightly.refresh_from_db()
     assert nightly.enabled
-    assert list(schedules.missed(now=timezone.now())) == []
+    assert list(runs.missed(now=timezone.now())) == []
     PeriodicTask.objects.filter(pk=nightly.pk).update(date_changed=a_month_ago)
-    assert [task for task, _ in schedules.missed(now=timezone.now())] == [nightly]
+    assert [task for task, _ in runs.missed(now=timezone.now())] == [nightly]

@@ -11,9 +11,10 @@ from django.utils import translation
 from bench.fake_model import FakeModel
 from engine.types import GroupKind
 from prompts.models import PromptVersion
-from recommendations import run_page, services
+from recommendations import services
+from recommendations.admin import run_page
 from recommendations.models import Run
-from recommendations.requests import Request
+from recommendations.serving.request import Request
 
 from .conftest import World
 

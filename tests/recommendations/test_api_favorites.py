@@ -10,7 +10,9 @@ from django.test import Client
 
 from bench.fake_model import FakeModel
 from catalog.factories import SongFactory
-from catalog.queries import DatabaseResting
+from infrastructure.database import (
+    DatabaseUnavailable,
+)
 from recommendations import tasks
 from recommendations.models import Job
 
@@ -130,7 +132,7 @@ def test_a_database_that_went_away_costs_the_note_not_the_answer(
     post(client, "/recommend", {"memberId": world.alice, "strategy": "fast"})
 
     def away(*args: Any, **kwargs: Any) -> Any:
-        raise DatabaseResting
+        raise DatabaseUnavailable
 
     monkeypatch.setattr(tasks, "enqueue", away)
     told = updated(client, memberId=world.alice, favorite_song_ids=[world.rock[0]])

@@ -11,8 +11,8 @@ import pytest
 import redis
 from django.utils import timezone
 
-from prompts.shared import gate
-from recommendations import store
+from infrastructure.redis import gate
+from recommendations.serving import answer_store
 
 pytestmark = pytest.mark.django_db
 
@@ -32,7 +32,7 @@ def server(settings, own_redis: str) -> Iterator[redis.Redis]:
         }
     }
     client = redis.Redis.from_url(own_redis)
-    client.set(store.SENTINEL, "now")
+    client.set(answer_store.SENTINEL, "now")
     yield client
     client.close()
 
@@ -51,35 +51,35 @@ def test_a_read_is_one_trip_and_no_query(server, stored, django_assert_num_queri
         server.set("recommend:1", BODY)
     before = commands(server)
     with django_assert_num_queries(0):
-        found = store.served("1")
+        found = answer_store.served("1")
     assert (found is not None) is stored
     assert commands(server) == before + 1
 
 
 def test_without_the_sentinel_the_database_is_asked(server, django_assert_num_queries) -> None:
-    server.delete(store.SENTINEL)
+    server.delete(answer_store.SENTINEL)
     with django_assert_num_queries(1):
-        assert store.served("1") is None
+        assert answer_store.served("1") is None
 
 
 def test_a_connection_that_redis_closed_is_opened_again(server) -> None:
     server.set("recommend:1", BODY)
-    assert store.served("1") is not None
+    assert answer_store.served("1") is not None
     server.client_kill_filter(_type="normal", skipme=True)
-    assert store.served("1") is not None
+    assert answer_store.served("1") is not None
     assert gate.up
 
 
 def test_another_kind_of_value_under_the_key_is_nothing_cached(server) -> None:
     server.hset("recommend:1", "a", "b")
-    assert store.served("1") is None
+    assert answer_store.served("1") is None
     assert gate.up
 
 
 def test_a_redis_that_went_away_leaves_the_reading_to_the_database(server) -> None:
-    assert store.served("1") is None
+    assert answer_store.served("1") is None
     server.shutdown(nosave=True)
-    assert store.served("1") is None
+    assert answer_store.served("1") is None
     assert not gate.up
 
 
@@ -90,7 +90,7 @@ def test_a_redis_that_lost_everything_gets_answers_and_preferences_back(server, 
         "preference": {"preferred_genres": ["록"], "overall_taste": "밤의 록"},
         "generated_date": "2026-07-01",
     }
-    meta = store.Meta(
+    meta = answer_store.Meta(
         run_id=str(uuid4()),
         fingerprint="f",
         favorites_sha="s",
@@ -98,14 +98,14 @@ def test_a_redis_that_lost_everything_gets_answers_and_preferences_back(server, 
         generated_at=now.isoformat(),
         preference=preference,
     )
-    assert store.save("1", BODY, meta, now=now) == ""
+    assert answer_store.save("1", BODY, meta, now=now) == ""
     names = ("recommend:1", "preference:1", "songs_ai:meta:1")
     before = server.mget(*names)
     assert orjson.loads(before[1]) == preference
-    server.delete(*names, store.SENTINEL)
+    server.delete(*names, answer_store.SENTINEL)
     later = now + timedelta(days=1)
-    assert store.rebuild_redis(now=later) == 1
+    assert answer_store.rebuild_redis(now=later) == 1
     assert server.mget(*names) == before
-    assert server.exists(store.SENTINEL)
+    assert server.exists(answer_store.SENTINEL)
     assert server.ttl("preference:1") <= settings.RESULT_TTL_S - 86_400
-    assert store.read("1").meta == meta
+    assert answer_store.read("1").meta == meta

@@ -16,8 +16,9 @@ from django.utils import timezone
 from kombu.utils.json import loads
 
 from bench.installation import spring_body
-from recommendations import consumer, execution, tasks
-from recommendations.consumer import Delivery, Verdict, attend
+from recommendations import tasks
+from recommendations.jobs import execution, rabbitmq_consumer
+from recommendations.jobs.rabbitmq_consumer import Delivery, Verdict, attend
 from recommendations.models import DeadLetter, Job, JobAnswer, StoredAnswer
 from recommendations.models.jobs import Failure, State
 
@@ -38,10 +39,10 @@ def delivered(body: bytes, *, redelivered: bool = False, **headers: Any) -> Deli
 def broker() -> Iterator[Any]:
     """Celery's in-memory broker with the backend's queues declared; yields a channel."""
     with current_app.connection_for_write() as connection:
-        assert consumer.declare(connection) == {}
+        assert rabbitmq_consumer.declare(connection) == {}
         channel = connection.default_channel
         yield channel
-        for queue in consumer.queues():
+        for queue in rabbitmq_consumer.queues():
             channel.queue_purge(queue.name)
 
 
@@ -223,9 +224,9 @@ def test_a_worker_killed_between_publishing_and_noting_it_does_no_harm(world, br
 
 def test_without_the_broker_the_delivery_goes_back_untouched(world, monkeypatch):
     def refused(*_: Any, **__: Any) -> None:
-        raise consumer.BrokerAway("refused")
+        raise rabbitmq_consumer.BrokerAway("refused")
 
-    monkeypatch.setattr(consumer, "publish", refused)
+    monkeypatch.setattr(rabbitmq_consumer, "publish", refused)
     job_id, body = spring_body(world.alice)
     assert attend(delivered(body), work=too_slow) is Verdict.REQUEUE
     job = Job.objects.get(pk=job_id)
@@ -250,7 +251,9 @@ def test_a_second_delivery_waits_for_the_outcome_of_the_first(world, monkeypatch
     _, job = execution.claim(
         UUID(job_id),
         attempt=0,
-        first_seen=consumer._row(consumer.messages.parse(body), delivered(body)),
+        first_seen=rabbitmq_consumer._row(
+            rabbitmq_consumer.rabbitmq_messages.parse(body), delivered(body)
+        ),
     )
     looks: list[float] = []
 
@@ -258,7 +261,7 @@ def test_a_second_delivery_waits_for_the_outcome_of_the_first(world, monkeypatch
         looks.append(seconds)
         job.succeed(now=timezone.now(), answer=b'{"by":"the first"}')
 
-    monkeypatch.setattr(consumer.time, "sleep", finish_meanwhile)
+    monkeypatch.setattr(rabbitmq_consumer.time, "sleep", finish_meanwhile)
     assert attend(delivered(body)) is Verdict.ACK
     assert len(looks) == 1
     assert JobAnswer.objects.get(pk=job_id).json == b'{"by":"the first"}'
@@ -266,7 +269,7 @@ def test_a_second_delivery_waits_for_the_outcome_of_the_first(world, monkeypatch
 
 def test_a_job_that_kills_workers_is_not_given_to_another(world):
     job_id, body = spring_body(world.alice)
-    row = consumer._row(consumer.messages.parse(body), delivered(body))
+    row = rabbitmq_consumer._row(rabbitmq_consumer.rabbitmq_messages.parse(body), delivered(body))
     Job.objects.create(
         uuid=job_id,
         **row
@@ -298,7 +301,7 @@ def test_a_message_becomes_a_task_that_carries_every_byte_and_header():
     job_id, body = spring_body(42)
     message = RawMessage(body)
     headers = dict(message.headers)
-    task = consumer.as_task(message)  # type: ignore[arg-type]
+    task = rabbitmq_consumer.as_task(message)  # type: ignore[arg-type]
     assert task.headers["id"] == f"{job_id}:0"
     assert task.headers["task"] == "recommendations.consumer.take"
     # What Celery itself sends for this task must not land in the backend's exchange.
@@ -372,7 +375,7 @@ def test_redis_hears_of_an_outcome_only_when_it_is_committed(world, redis_server
         raise OperationalError("gone away at the commit")
 
     monkeypatch.setattr(execution, "PATIENCE_S", 0.1)
-    monkeypatch.setattr(consumer, "keep_letter", roll_back)
+    monkeypatch.setattr(rabbitmq_consumer, "keep_letter", roll_back)
     job_id, body = spring_body(99_999_999)
     assert attend(delivered(body)) is Verdict.REQUEUE
     assert redis_server.hget(f"job:status:{job_id}", "status") == b"running"

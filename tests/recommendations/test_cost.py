@@ -8,16 +8,16 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from recommendations import engine_state
-from recommendations.requests import Request
 from recommendations.services import recommend
+from recommendations.serving import active_engine
+from recommendations.serving.request import Request
 
 pytestmark = pytest.mark.django_db
 
 
 def statements(request: Request) -> Counter[str]:
     """Statements of one recommendation by first word; without transactions, and leases, which lie in Redis."""
-    engine_state.current()
+    active_engine.current()
     with CaptureQueriesContext(connection) as seen:
         recommend(request)
     said = [

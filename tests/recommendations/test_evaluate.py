@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from recommendations.datasets import Reader, seconds
+from recommendations.learning.evaluation_files import Reader, seconds
 
 
 @pytest.fixture

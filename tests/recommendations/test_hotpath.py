@@ -10,9 +10,10 @@ import orjson
 import pytest
 from django.core.handlers.wsgi import WSGIHandler
 
-from recommendations import instruments, services, store
-from recommendations.hotpath import HotPath
-from recommendations.requests import Request
+from recommendations import metrics, services
+from recommendations.api.cached_reads import HotPath
+from recommendations.serving import answer_store
+from recommendations.serving.request import Request
 
 from .conftest import World
 
@@ -109,20 +110,20 @@ FORMS = {
 @pytest.mark.parametrize("warm", [True, False], ids=["L1", "L2"])
 def test_the_hot_path_answers_as_the_view_does(cached: World, form: str, warm: bool) -> None:
     method, path, body, environ = FORMS[form]
-    etag = store.served(cached.alice).etag
+    etag = answer_store.served(cached.alice).etag
     environ = {name: value.replace("@etag", etag) for name, value in environ.items()}
     if not warm:
-        store.l1.clear()
+        answer_store.l1.clear()
     hot = Answered(HotPath(_pass_on), asked(method, path, body, **environ))
     if not warm:
-        store.l1.clear()
+        answer_store.l1.clear()
     view = Answered(WSGIHandler(), asked(method, path, body, **environ))
     assert (hot.status, hot.headers, hot.body) == (view.status, view.headers, view.body)
 
 
 def test_the_answer_is_the_stored_bytes_with_the_flag_behind(cached: World) -> None:
     answer = Answered(HotPath(_pass_on), asked("POST", "/recommend/cached", b'{"memberId":"1"}'))
-    stored = store.read(cached.alice)
+    stored = answer_store.read(cached.alice)
     assert answer.body == stored.body[:-1] + b',"cached":true}'
     told = orjson.loads(answer.body)
     assert list(told) == ["favorite_song_ids", "groups", "candidates", "generated_date", "cached"]
@@ -188,10 +189,10 @@ def test_a_refused_caller_gets_the_views_refusal(cached: World) -> None:
 
 def test_reads_are_counted_on_both_ways(cached: World) -> None:
     def counts() -> tuple[float, float]:
-        instruments.flush()
+        metrics.flush()
         return (
-            instruments.LOOKUPS.labels("hit")._value.get(),
-            instruments.LOOKUPS.labels("miss")._value.get(),
+            metrics.LOOKUPS.labels("hit")._value.get(),
+            metrics.LOOKUPS.labels("miss")._value.get(),
         )
 
     hits, misses = counts()
@@ -202,6 +203,6 @@ def test_reads_are_counted_on_both_ways(cached: World) -> None:
 
 
 def test_an_l1_hit_costs_no_query(cached: World, django_assert_num_queries) -> None:
-    store.served(cached.alice)
+    answer_store.served(cached.alice)
     with django_assert_num_queries(0):
         Answered(HotPath(_pass_on), asked("POST", "/recommend/cached", b'{"memberId":"1"}'))

@@ -14,8 +14,9 @@ from django.db import OperationalError, transaction
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerAway
 
-from recommendations import execution, tasks
-from recommendations.execution import JobCanceled, JobFailed
+from recommendations import tasks
+from recommendations.jobs import execution
+from recommendations.jobs.execution import JobCanceled, JobFailed
 from recommendations.models import Job, JobAnswer, JobRun
 from recommendations.models.jobs import MOST_LOSSES, Claim, Failure, State
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from recommendations.lease import claim, extend, release, single_flight
+from recommendations.locks import claim, extend, release, single_flight
 
 
 @pytest.mark.django_db
@@ -36,8 +36,8 @@ def test_the_first_of_many_is_told_so_and_the_others_wait(monkeypatch) -> None:
     order: list[str] = []
     begun = threading.Event()
     # The row lease belongs to the test's transaction; threads of one process meet in the local lock.
-    monkeypatch.setattr("recommendations.lease.claim", lambda key, ttl_s: "d")
-    monkeypatch.setattr("recommendations.lease.release", lambda key, token: None)
+    monkeypatch.setattr("recommendations.locks.claim", lambda key, ttl_s: "d")
+    monkeypatch.setattr("recommendations.locks.release", lambda key, token: None)
 
     def first() -> None:
         with single_flight("member", wait_s=5, ttl_s=5) as mine:

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from engine.types import Locale, Strategy
-from recommendations import messages
+from recommendations.jobs import rabbitmq_messages
 
 JOB = "8f14e45f-ceea-467f-a9a8-7d8f0c1d2e3f"
 
@@ -30,7 +30,7 @@ def body(**changes: object) -> bytes:
 
 
 def test_a_message_is_read_as_it_was_meant():
-    message = messages.parse(body())
+    message = rabbitmq_messages.parse(body())
     assert message.job_id == UUID(JOB)
     assert (message.member_id, message.favorite_song_ids) == (42, (1, 65))
     assert (message.strategy, message.locale, message.top_k) == (Strategy.DEFAULT, Locale.KO, 50)
@@ -43,7 +43,7 @@ def test_a_message_is_read_as_it_was_meant():
     [None, []],  # both mean: use the member's likes and playlists
 )
 def test_no_favourites_given_means_those_of_the_database(given):
-    assert messages.parse(body(favoriteSongIds=given)).favorite_song_ids is None
+    assert rabbitmq_messages.parse(body(favoriteSongIds=given)).favorite_song_ids is None
 
 
 @pytest.mark.parametrize(
@@ -57,12 +57,12 @@ def test_no_favourites_given_means_those_of_the_database(given):
     ],
 )
 def test_both_forms_of_a_moment_are_read(written, read):
-    assert messages.parse(body(requestedAt=written)).requested_at.isoformat() == read
+    assert rabbitmq_messages.parse(body(requestedAt=written)).requested_at.isoformat() == read
 
 
 @pytest.mark.parametrize("rubbish", ["soon", True, {"a": 1}, "9" * 40, None, []])
 def test_a_moment_that_is_rubbish_does_not_lose_the_job(rubbish):
-    assert messages.parse(body(requestedAt=rubbish)).requested_at is None
+    assert rabbitmq_messages.parse(body(requestedAt=rubbish)).requested_at is None
 
 
 @pytest.mark.parametrize(
@@ -79,24 +79,24 @@ def test_a_moment_that_is_rubbish_does_not_lose_the_job(rubbish):
     ],
 )
 def test_a_locale_may_hold_rubbish(written, read):
-    assert messages.parse(body(locale=written)).locale is read
+    assert rabbitmq_messages.parse(body(locale=written)).locale is read
 
 
 @pytest.mark.parametrize(
     ("written", "read"), [(None, 50), (0, 1), (-3, 1), (7, 7), ("20", 20), (5000, 100), ("x", 50)]
 )
 def test_the_length_of_the_list_is_kept_within_bounds(written, read):
-    assert messages.parse(body(topK=written)).top_k == read
+    assert rabbitmq_messages.parse(body(topK=written)).top_k == read
 
 
 def test_favourites_are_distinct_and_what_is_no_id_is_named():
-    message = messages.parse(body(favoriteSongIds=["3", 1, 3, None, "x", 1.0]))
+    message = rabbitmq_messages.parse(body(favoriteSongIds=["3", 1, 3, None, "x", 1.0]))
     assert message.favorite_song_ids == (3, 1)
     assert "2 favoriteSongIds" in message.note
 
 
 def test_of_more_than_ten_thousand_favourites_the_newest_are_used_and_it_says_so():
-    message = messages.parse(body(favoriteSongIds=list(range(1, 10_003))))
+    message = rabbitmq_messages.parse(body(favoriteSongIds=list(range(1, 10_003))))
     assert message.favorite_song_ids == tuple(range(1, 10_001))
     assert "10002" in message.note
 
@@ -120,8 +120,8 @@ def test_of_more_than_ten_thousand_favourites_the_newest_are_used_and_it_says_so
     ],
 )
 def test_a_message_that_cannot_be_understood_raises_one_error(broken, job_id):
-    with pytest.raises(messages.InvalidMessage) as caught:
-        messages.parse(broken)
+    with pytest.raises(rabbitmq_messages.InvalidMessage) as caught:
+        rabbitmq_messages.parse(broken)
     assert caught.value.job_id == job_id
 
 
@@ -131,12 +131,14 @@ def test_only_the_attempt_changes_and_every_number_stays_as_it_was_written():
         b'{ "attempt" : 0 , "requestedAt":1758500000.123456789,"x":1.10e+2, "big":12345678901234567890,'
         b'"inner":{"attempt":7},"text":"\\"attempt\\":9 \xea\xb0\x80","list":[{"attempt":1}] }'
     )
-    assert messages.with_attempt(written, 1) == written.replace(b'"attempt" : 0', b'"attempt" : 1')
+    assert rabbitmq_messages.with_attempt(written, 1) == written.replace(
+        b'"attempt" : 0', b'"attempt" : 1'
+    )
 
 
 def test_an_attempt_written_twice_is_changed_twice():
     # Jackson takes the last one, Python too.
-    assert messages.with_attempt(b'{"attempt":0,"a":1,"attempt":0}', 2) == (
+    assert rabbitmq_messages.with_attempt(b'{"attempt":0,"a":1,"attempt":0}', 2) == (
         b'{"attempt":2,"a":1,"attempt":2}'
     )
 
@@ -145,7 +147,7 @@ def test_an_attempt_written_twice_is_changed_twice():
     ("written", "sent"), [(b"{}", b'{"attempt":1}'), (b'{"a":1 }', b'{"a":1 ,"attempt":1}')]
 )
 def test_a_missing_attempt_is_added(written, sent):
-    assert messages.with_attempt(written, 1) == sent
+    assert rabbitmq_messages.with_attempt(written, 1) == sent
 
 
 def test_headers_travel_without_what_the_broker_added():
@@ -156,14 +158,14 @@ def test_headers_travel_without_what_the_broker_added():
         "x-first-death-queue": "q",
         "x-last-death-reason": "expired",
     }
-    assert messages.headers_to_send(headers) == {
+    assert rabbitmq_messages.headers_to_send(headers) == {
         "__TypeId__": "com.utabox.RecommendationMessage",
         "mine": 1,
     }
 
 
 def test_properties_name_a_charset_that_java_knows():
-    sent = messages.properties_to_send(
+    sent = rabbitmq_messages.properties_to_send(
         {"message_id": "m", "expiration": "5000", "content_encoding": "binary", "user_id": "guest"}
     )
     assert sent == {
@@ -177,7 +179,7 @@ def test_properties_name_a_charset_that_java_knows():
 def test_the_queues_are_declared_as_the_backend_declares_them():
     declared = {
         spec.name: (spec.exchange, spec.routing_key, dict(spec.arguments))
-        for spec in messages.QUEUES
+        for spec in rabbitmq_messages.QUEUES
     }
     retry = {
         "x-dead-letter-exchange": "rec.exchange",

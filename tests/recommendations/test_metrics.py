@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from recommendations import instruments, services
-from recommendations.requests import Request
+from recommendations import metrics, services
+from recommendations.serving.request import Request
 
 from .conftest import World
 
@@ -40,7 +40,7 @@ def named(found: Samples, name: str, **labels: str) -> float:
 def test_every_name_of_the_contract_is_exported(client, world: World) -> None:
     services.recommend(Request(member_key=world.alice))
     client.get("/recommend/cached/1")
-    instruments.flush()
+    metrics.flush()
     answer = client.get("/metrics")
     assert answer["Content-Type"].startswith("text/plain")
     found = samples(answer.content.decode())

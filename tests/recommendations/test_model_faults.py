@@ -9,7 +9,7 @@ from django.db.models import Sum
 from django.test import Client
 
 from bench.fake_model import FakeModel
-from prompts import model_profiles
+from prompts.llm import model_profiles
 from prompts.models import Api, LedgerScope, ModelCall, Outcome, Reservation
 from recommendations.models import Run
 

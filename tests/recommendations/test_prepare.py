@@ -13,7 +13,7 @@ from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 
 from catalog.models import Song
-from recommendations import heartbeat
+from infrastructure import heartbeat
 
 
 def prepare() -> str:

@@ -12,15 +12,17 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from bench.fake_model import FakeModel
-from catalog import queries
 from catalog.factories import SongFactory
 from catalog.models import SongLike
 from engine.types import Context, Strategy, TimeOfDay
+from infrastructure import database
 from profiles import services as profiles
 from profiles.models import TasteProfile
-from recommendations import engine_state, impressions, nightly, services, store
+from recommendations import services
+from recommendations.jobs import member_refresh
 from recommendations.models import EngineSettingsVersion, Run, StoredAnswer
-from recommendations.requests import Answer, NamedSong, Request
+from recommendations.serving import active_engine, answer_store, impressions
+from recommendations.serving.request import Answer, NamedSong, Request
 
 from .conftest import World
 
@@ -65,7 +67,7 @@ def test_the_second_answer_comes_from_the_cache_and_is_the_same(world: World) ->
 
 def test_a_smaller_count_is_cut_from_the_stored_list_and_leaves_it_whole(world: World) -> None:
     assert len(recommend(world.alice, count=3).candidates) == 3
-    assert len(orjson.loads(store.read(world.alice).body)["candidates"]) == 50
+    assert len(orjson.loads(answer_store.read(world.alice).body)["candidates"]) == 50
 
 
 def test_a_new_like_makes_a_new_list_without_that_song(world: World) -> None:
@@ -132,16 +134,16 @@ def test_only_the_plain_answer_is_stored_for_the_neighbours(world: World) -> Non
 
 def test_the_stored_record_has_the_contracts_shape(world: World) -> None:
     recommend(world.alice)
-    body = orjson.loads(store.read(world.alice).body)
+    body = orjson.loads(answer_store.read(world.alice).body)
     assert list(body) == ["favorite_song_ids", "groups", "candidates", "generated_date"]
 
 
 def test_a_change_of_settings_makes_the_answer_again(world: World) -> None:
     recommend(world.alice)
-    payload = engine_state.current().settings.to_json()
+    payload = active_engine.current().settings.to_json()
     payload["shaping"]["artist_cap"] = 1
     EngineSettingsVersion.objects.create(number=1, payload=payload, note="가수 하나씩")
-    engine_state.forget()
+    active_engine.forget()
     answer = recommend(world.alice)
     assert answer.source == "local"
     assert Run.objects.latest("created_at").versions["settings"] == "1"
@@ -232,7 +234,7 @@ def test_a_schedule_waits_longer_for_the_model_than_a_caller(
     settings.LLM_DEADLINE_S, settings.LLM_DEADLINE_DEEP_S = 0.3, 20.0
     model.delay_s = 0.6
     assert recommend(world.alice).degraded == "deadline"
-    assert nightly.refresh(world.bob) == "model"
+    assert member_refresh.refresh(world.bob) == "model"
 
 
 def test_after_a_failure_the_model_is_asked_again_but_not_at_once(
@@ -256,10 +258,10 @@ def test_a_new_catalog_keeps_the_models_words_without_asking_it(
 ) -> None:
     first = recommend(world.alice)
     calls = len(model.seen)
-    payload = engine_state.current().settings.to_json()
+    payload = active_engine.current().settings.to_json()
     payload["shaping"]["rotation"] = 0.6
     EngineSettingsVersion.objects.create(number=1, payload=payload, note="다시")
-    engine_state.forget()
+    active_engine.forget()
     again = recommend(world.alice)
     assert again.source == "local"
     assert len(model.seen) == calls
@@ -331,7 +333,7 @@ def test_a_taste_left_by_the_old_api_is_used_while_it_fits_the_favourites(
     keys = {f"pref:{world.alice}": orjson.dumps(left)}
     client = SimpleNamespace(mget=lambda *names: [keys.get(name) for name in names])
     monkeypatch.setattr(
-        store.gate,
+        answer_store.gate,
         "call",
         lambda work, default: work(client) if default == [None, None] else default,
     )
@@ -343,14 +345,14 @@ def test_a_taste_left_by_the_old_api_is_used_while_it_fits_the_favourites(
 @pytest.fixture
 def database_away(monkeypatch) -> Iterator[Callable[[], None]]:
     """Call it: from then on every guarded query fails at once; an unguarded one would still reach the tests' database."""
-    monkeypatch.setattr(queries.guard, "_answers", lambda: False)
+    monkeypatch.setattr(database.guard, "_answers", lambda: False)
 
     def go() -> None:
-        with pytest.raises(OperationalError), queries.guard():
+        with pytest.raises(OperationalError), database.guard():
             raise OperationalError(2003, "refused")
 
     yield go
-    queries.guard.wake()
+    database.guard.reset()
 
 
 def test_without_the_database_no_call_tries_it_and_each_is_answered(
@@ -372,14 +374,14 @@ def test_without_the_database_no_call_tries_it_and_each_is_answered(
 def in_redis(monkeypatch) -> dict[str, bytes]:
     """Stands for the shared Redis: what another process stored, and what this one sends there."""
     kept: dict[str, bytes] = {}
-    monkeypatch.setattr(store, "_stored_bytes", kept.get)
-    real = store.save
+    monkeypatch.setattr(answer_store, "_stored_bytes", kept.get)
+    real = answer_store.save
 
-    def save(member_key: str, body: bytes, meta: store.Meta, *, now: datetime) -> str:
+    def save(member_key: str, body: bytes, meta: answer_store.Meta, *, now: datetime) -> str:
         kept[member_key] = body
         return real(member_key, body, meta, now=now)
 
-    monkeypatch.setattr(store, "save", save)
+    monkeypatch.setattr(answer_store, "save", save)
     return kept
 
 
@@ -388,11 +390,11 @@ def test_without_the_database_favourites_last_known_to_others_count_and_no_guess
 ) -> None:
     """This process never saw the member; another one stored his answer."""
     liked = list(world.ballads[:4])
-    stored = store.encoded_answer(
+    stored = answer_store.encoded_answer(
         favorite_song_ids=liked, groups=[], candidates=[], generated_date="2026-11-23"
     )
     in_redis["4242"] = stored
-    engine_state.current()
+    active_engine.current()
     database_away()
     answer = recommend("4242")
     assert (answer.degraded, answer.favorite_song_ids) == ("database", liked)
@@ -413,7 +415,10 @@ def test_without_the_database_a_change_counts_in_the_stored_answer(
     world: World, database_away, in_redis, action: str, song: int, then
 ) -> None:
     recommend(world.bob)
-    known, new = store.known_favorites(world.bob), world.ballads[0] if song == 0 else world.dance[9]
+    known, new = (
+        answer_store.known_favorites(world.bob),
+        world.ballads[0] if song == 0 else world.dance[9],
+    )
     database_away()
     services.favorites_updated(world.bob, action=action, song_ids=[new])
-    assert store.known_favorites(world.bob) == then(known, new)
+    assert answer_store.known_favorites(world.bob) == then(known, new)

@@ -13,10 +13,12 @@ from django.utils import timezone
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 
 from catalog.models import Member
-from recommendations import beat, nightly, schedules, tasks, upkeep
-from recommendations.consumer import Delivery, attend
+from recommendations import tasks
+from recommendations.jobs import member_refresh, upkeep
+from recommendations.jobs.rabbitmq_consumer import Delivery, attend
 from recommendations.models import Job, ScheduleRun, StoredAnswer
 from recommendations.models.jobs import State
+from recommendations.schedules import runs, scheduler
 
 pytestmark = pytest.mark.django_db
 SEOUL = ZoneInfo("Asia/Seoul")
@@ -35,7 +37,7 @@ def _one_at_a_time(settings) -> None:
 
 @pytest.fixture
 def nightly_task() -> PeriodicTask:
-    schedules.install()
+    runs.install()
     return PeriodicTask.objects.get(task="recommendations.tasks.nightly_regeneration")
 
 
@@ -54,15 +56,15 @@ def cron(text: str, zone: str = "Asia/Seoul") -> PeriodicTask:
 
 # --- Installing -----------------------------------------------------------------------------------
 def test_every_schedule_names_a_task_that_exists(nightly_task):
-    installed = PeriodicTask.objects.filter(task__startswith=schedules.TASK_PREFIX)
-    names = {task.task.removeprefix(schedules.TASK_PREFIX) for task in installed}
+    installed = PeriodicTask.objects.filter(task__startswith=runs.TASK_PREFIX)
+    names = {task.task.removeprefix(runs.TASK_PREFIX) for task in installed}
     assert names <= set(tasks.KINDS)
-    assert len(names) == len(schedules.SCHEDULES)
+    assert len(names) == len(runs.SCHEDULES)
 
 
 def test_the_nightly_run_is_at_three_in_seoul(nightly_task):
     now = at("2026-11-24T12:00")
-    assert schedules.next_due(nightly_task, now) == at("2026-11-25T03:00")
+    assert runs.next_due(nightly_task, now) == at("2026-11-25T03:00")
 
 
 def test_installing_again_changes_nothing_that_staff_changed(nightly_task):
@@ -70,7 +72,7 @@ def test_installing_again_changes_nothing_that_staff_changed(nightly_task):
     PeriodicTask.objects.filter(pk=nightly_task.pk).update(
         name="새벽 작업", enabled=False, crontab=crontab, kwargs='{"x": 1}'
     )
-    assert schedules.install() == []
+    assert runs.install() == []
     nightly_task.refresh_from_db()
     assert (nightly_task.name, nightly_task.enabled) == ("새벽 작업", False)
     assert (nightly_task.crontab_id, nightly_task.kwargs) == (crontab.pk, '{"x": 1}')
@@ -91,12 +93,12 @@ def test_installing_again_changes_nothing_that_staff_changed(nightly_task):
 )
 def test_a_rule_names_its_last_and_its_next_moment(rule, now, last, following):
     task = cron(rule)
-    assert schedules.last_due(task, at(now)) == at(last)
-    assert schedules.next_due(task, at(now)) == at(following)
+    assert runs.last_due(task, at(now)) == at(last)
+    assert runs.next_due(task, at(now)) == at(following)
 
 
 def test_a_rule_in_another_time_zone_is_kept():
-    assert schedules.next_due(cron("0 3 * * *", "UTC"), at("2026-11-24T11:00")) == datetime(
+    assert runs.next_due(cron("0 3 * * *", "UTC"), at("2026-11-24T11:00")) == datetime(
         2026, 11, 24, 3, tzinfo=UTC
     )
 
@@ -104,28 +106,28 @@ def test_a_rule_in_another_time_zone_is_kept():
 def test_an_interval_has_moments_that_all_schedulers_agree_on():
     every = IntervalSchedule.objects.create(every=60, period=IntervalSchedule.SECONDS)
     task = PeriodicTask(name="x", task="recommendations.tasks.sync_likes", interval=every)
-    first = schedules.last_due(task, at("2026-11-24T10:30:01"))
-    assert first == schedules.last_due(task, at("2026-11-24T10:30:59"))
-    assert first != schedules.last_due(task, at("2026-11-24T10:31:00"))
+    first = runs.last_due(task, at("2026-11-24T10:30:01"))
+    assert first == runs.last_due(task, at("2026-11-24T10:30:59"))
+    assert first != runs.last_due(task, at("2026-11-24T10:31:00"))
 
 
 def test_a_disabled_schedule_has_no_next_moment(nightly_task):
     nightly_task.enabled = False
-    assert schedules.next_due(nightly_task, timezone.now()) is None
+    assert runs.next_due(nightly_task, timezone.now()) is None
 
 
 # --- One run per moment ---------------------------------------------------------------------------
 def test_two_schedulers_start_one_run(nightly_task):
     now = at("2026-11-24T03:00:01")
-    first = beat.start_on_time(nightly_task, now=now)
+    first = scheduler.start_on_time(nightly_task, now=now)
     assert first is not None
-    assert beat.start_on_time(nightly_task, now=now + timedelta(seconds=3)) is None
+    assert scheduler.start_on_time(nightly_task, now=now + timedelta(seconds=3)) is None
     assert Job.objects.filter(name="nightly_regeneration").count() == 1
 
 
 def test_a_run_in_the_way_makes_the_next_one_skip(nightly_task):
-    beat.start_on_time(nightly_task, now=at("2026-11-24T03:00"))
-    by_hand = beat.start(
+    scheduler.start_on_time(nightly_task, now=at("2026-11-24T03:00"))
+    by_hand = scheduler.start(
         nightly_task, slot=at("2026-11-24T09:00"), now=at("2026-11-24T09:00"), trigger=HAND
     )
     assert by_hand.state == ScheduleRun.State.SKIPPED
@@ -134,13 +136,13 @@ def test_a_run_in_the_way_makes_the_next_one_skip(nightly_task):
 
 
 def test_the_lock_of_a_run_expires(nightly_task):
-    beat.start_on_time(nightly_task, now=at("2026-11-23T03:00"))
-    run = beat.start_on_time(nightly_task, now=at("2026-11-24T03:00"))
+    scheduler.start_on_time(nightly_task, now=at("2026-11-23T03:00"))
+    run = scheduler.start_on_time(nightly_task, now=at("2026-11-24T03:00"))
     assert run.state == ScheduleRun.State.QUEUED
 
 
 def test_a_run_ends_with_its_last_job_and_adds_their_figures_up(nightly_task, world):
-    run = beat.start_on_time(nightly_task, now=timezone.now())
+    run = scheduler.start_on_time(nightly_task, now=timezone.now())
     planner = Job.objects.get()
     tasks.run_job(planner.pk)
     run.refresh_from_db()
@@ -164,18 +166,18 @@ def installed_before(task: PeriodicTask, moment: datetime) -> PeriodicTask:
 
 def test_a_run_nobody_started_is_made_up_for_the_same_morning(nightly_task):
     installed_before(nightly_task, at("2026-11-20T12:00"))
-    beat.make_up_for_missed(now=at("2026-11-24T05:00"))
+    scheduler.make_up_for_missed(now=at("2026-11-24T05:00"))
     run = ScheduleRun.objects.get()
     assert (run.state, run.slot) == (ScheduleRun.State.QUEUED, at("2026-11-24T03:00"))
     assert "120분 늦게" in run.log
-    beat.make_up_for_missed(now=at("2026-11-24T05:01"))
+    scheduler.make_up_for_missed(now=at("2026-11-24T05:01"))
     assert ScheduleRun.objects.count() == 1
 
 
 def test_a_run_missed_for_long_is_noted_and_told(nightly_task, settings):
     settings.OPERATORS_MAIL = ["ops@example.com"]
     installed_before(nightly_task, at("2026-11-20T12:00"))
-    beat.make_up_for_missed(now=at("2026-11-24T15:00"))
+    scheduler.make_up_for_missed(now=at("2026-11-24T15:00"))
     assert ScheduleRun.objects.get().state == ScheduleRun.State.MISSED
     assert len(mail.outbox) == 1
     assert not Job.objects.exists()
@@ -183,7 +185,7 @@ def test_a_run_missed_for_long_is_noted_and_told(nightly_task, settings):
 
 def test_a_schedule_installed_after_its_moment_has_missed_nothing(nightly_task):
     installed_before(nightly_task, at("2026-11-24T04:00"))
-    beat.make_up_for_missed(now=at("2026-11-24T05:00"))
+    scheduler.make_up_for_missed(now=at("2026-11-24T05:00"))
     assert not ScheduleRun.objects.exists()
 
 
@@ -194,12 +196,12 @@ def run_all_jobs() -> None:
 
 
 def test_unchanged_members_cost_no_call_and_keep_a_full_life(nightly_task, world, model):
-    beat.start(nightly_task, slot=at("2026-11-23T03:00"), now=timezone.now(), trigger=TICK)
+    scheduler.start(nightly_task, slot=at("2026-11-23T03:00"), now=timezone.now(), trigger=TICK)
     run_all_jobs()
     calls = len(model.seen)
     assert calls >= 15
     StoredAnswer.objects.update(expires_at=timezone.now() + timedelta(hours=1))
-    beat.start(nightly_task, slot=at("2026-11-24T03:00"), now=timezone.now(), trigger=TICK)
+    scheduler.start(nightly_task, slot=at("2026-11-24T03:00"), now=timezone.now(), trigger=TICK)
     run_all_jobs()
     assert len(model.seen) == calls
     run = ScheduleRun.objects.latest("slot")
@@ -209,24 +211,24 @@ def test_unchanged_members_cost_no_call_and_keep_a_full_life(nightly_task, world
 
 
 def test_one_members_failure_stops_nobody(world, monkeypatch):
-    refresh = nightly.refresh
+    refresh = member_refresh.refresh
 
     def sometimes(member_key: str, **options: Any) -> str:
         if member_key == world.bob:
             raise RuntimeError("bob")
         return refresh(member_key, **options)
 
-    monkeypatch.setattr(nightly, "refresh", sometimes)
-    tally = nightly.refreshed([world.alice, world.bob, world.carol])
+    monkeypatch.setattr(member_refresh, "refresh", sometimes)
+    tally = member_refresh.refreshed([world.alice, world.bob, world.carol])
     assert dict(tally.counts) == {"local": 2, "failed": 1}
     assert tally.errors == [f"{world.bob}: RuntimeError"]
 
 
 def test_more_than_five_percent_failures_are_told(nightly_task, settings):
     settings.OPERATORS_MAIL = ["ops@example.com"]
-    run = beat.start_on_time(nightly_task, now=timezone.now())
+    run = scheduler.start_on_time(nightly_task, now=timezone.now())
     Job.objects.update(state=State.SUCCEEDED, result={"model": 94, "failed": 6})
-    schedules.close_finished(now=timezone.now())
+    runs.close_finished(now=timezone.now())
     run.refresh_from_db()
     assert run.state == ScheduleRun.State.FAILED
     assert len(mail.outbox) == 1
@@ -235,20 +237,20 @@ def test_more_than_five_percent_failures_are_told(nightly_task, settings):
 
 def test_five_percent_are_tolerated(nightly_task, settings):
     settings.OPERATORS_MAIL = ["ops@example.com"]
-    run = beat.start_on_time(nightly_task, now=timezone.now())
+    run = scheduler.start_on_time(nightly_task, now=timezone.now())
     Job.objects.update(state=State.SUCCEEDED, result={"model": 95, "failed": 5})
-    schedules.close_finished(now=timezone.now())
+    runs.close_finished(now=timezone.now())
     run.refresh_from_db()
     assert run.state == ScheduleRun.State.SUCCEEDED
     assert mail.outbox == []
 
 
 def test_a_planner_that_died_goes_on_behind_its_last_page(nightly_task, world, monkeypatch):
-    monkeypatch.setattr(nightly, "BATCH", 4)
-    run = beat.start_on_time(nightly_task, now=timezone.now())
+    monkeypatch.setattr(member_refresh, "BATCH", 4)
+    run = scheduler.start_on_time(nightly_task, now=timezone.now())
     planner = Job.objects.get()
     members = sorted(Member.objects.values_list("pk", flat=True))
-    nightly.note_planned(run, upto=members[7])
+    member_refresh.note_planned(run, upto=members[7])
     planner.refresh_from_db()
     tasks.run_job(planner.pk)
     asked = [
@@ -260,10 +262,10 @@ def test_a_planner_that_died_goes_on_behind_its_last_page(nightly_task, world, m
 
 
 def test_arguments_of_a_schedule_reach_its_job():
-    schedules.install()
+    runs.install()
     warm = PeriodicTask.objects.get(task="recommendations.tasks.warm_active")
     assert orjson.loads(warm.kwargs) == {"limit": 500}
-    beat.start_on_time(warm, now=timezone.now())
+    scheduler.start_on_time(warm, now=timezone.now())
     assert Job.objects.get().arguments == {"limit": 500}
 
 
@@ -272,9 +274,9 @@ def test_what_runs_every_minute_is_kept_for_a_day_and_the_rest_longer(nightly_ta
     now = timezone.now()
     sync = PeriodicTask.objects.get(task="recommendations.tasks.sync_likes")
     for task in (sync, nightly_task):
-        beat.start_on_time(task, now=now - timedelta(days=2))
+        scheduler.start_on_time(task, now=now - timedelta(days=2))
     Job.objects.update(state=State.SUCCEEDED, finished_at=now - timedelta(days=2))
-    schedules.close_finished(now=now)
+    runs.close_finished(now=now)
     upkeep.purge(now=now)
     assert [job.name for job in Job.objects.all()] == ["nightly_regeneration"]
     assert [run.schedule for run in ScheduleRun.objects.all()] == ["야간 재생성"]

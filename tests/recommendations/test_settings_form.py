@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from engine.settings import EngineSettings
+from recommendations.admin.engine_settings_form import EngineSettingsForm, settings_fields
 from recommendations.models import EngineSettingsVersion
-from recommendations.settings_form import EngineSettingsForm, settings_fields
 
 pytestmark = pytest.mark.django_db
 

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils import timezone
 
-from engine.catalog import Catalog
+from engine.catalog.catalog import Catalog
 from engine.settings import SituationTable
-from engine.situational import LEAST_EVENTS, heard, with_learned
+from engine.training.context_learning import LEAST_EVENTS, heard, with_learned
 from profiles.models import FeedbackEvent
-from recommendations import engine_state
+from recommendations.learning.context_multipliers import KEPT, learn, situations_of
 from recommendations.models import LearnedSituations
-from recommendations.situation_learning import KEPT, learn, situations_of
+from recommendations.serving import active_engine
 from tests.engine.conftest import NOW, song
 
 CALM, LOUD = 5, 4  # あいみょん: 잔잔, 結束バンド: 에너지
@@ -77,11 +77,11 @@ def test_an_event_tells_its_situation_or_its_hour_does(context, situations):
 
 @pytest.mark.django_db
 def test_events_change_the_table_in_force_and_the_version_says_so(world):
-    before = engine_state.current()
+    before = active_engine.current()
     word, others = taken_up(before, count=LEAST_EVENTS)
     row = learn(now=timezone.now())
     assert row is not None
-    after = engine_state.current()
+    after = active_engine.current()
     assert after.settings.situations.of("workout")[word] > before.settings.situations.of(
         "workout"
     ).get(word, 1.0)
@@ -96,13 +96,13 @@ def test_skips_teach_nothing_and_old_countings_are_dropped(world):
         event_id="s", member_key="1", song_id=1, type="skip", occurred_at=now, received_at=now
     )
     assert learn(now=now) is None
-    taken_up(engine_state.current(), count=3)
+    taken_up(active_engine.current(), count=3)
     for _ in range(KEPT + 2):
         learn(now=now)
     assert LearnedSituations.objects.count() == KEPT
 
 
-def taken_up(state: engine_state.EngineState, *, count: int) -> tuple[str, list[int]]:
+def taken_up(state: active_engine.EngineState, *, count: int) -> tuple[str, list[int]]:
     """Songs of one mood are sung at workouts, the others elsewhere; the mood's key and the others."""
     catalog = state.snapshot.catalog
     terms = catalog.terms["mood"]

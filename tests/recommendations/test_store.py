@@ -10,8 +10,8 @@ import orjson
 import pytest
 from django.utils import timezone
 
-from recommendations import store
 from recommendations.models import StoredAnswer
+from recommendations.serving import answer_store
 
 SONG = {
     "song_id": 7,
@@ -27,7 +27,7 @@ SONG = {
 
 
 def body_of(*favorites: int) -> bytes:
-    return store.encoded_answer(
+    return answer_store.encoded_answer(
         favorite_song_ids=list(favorites),
         groups=[{"label": "록", "tagline": "달려볼까요", "songs": [SONG]}],
         candidates=[],
@@ -35,7 +35,7 @@ def body_of(*favorites: int) -> bytes:
     )
 
 
-def meta_of(**changes: object) -> store.Meta:
+def meta_of(**changes: object) -> answer_store.Meta:
     values = {
         "run_id": str(uuid4()),
         "fingerprint": "f",
@@ -44,17 +44,17 @@ def meta_of(**changes: object) -> store.Meta:
         "count": 50,
         "generated_at": timezone.now().isoformat(),
     }
-    return store.Meta(**(values | changes))
+    return answer_store.Meta(**(values | changes))
 
 
 @pytest.fixture(autouse=True)
 def _empty_memory() -> None:
-    store.l1.clear()
+    answer_store.l1.clear()
 
 
 def test_our_own_bytes_are_served_with_the_flag_before_the_last_brace() -> None:
     stored = body_of(1, 65)
-    served = store.with_cached_flag(stored)
+    served = answer_store.with_cached_flag(stored)
     assert served == stored[:-1] + b',"cached":true}'
     assert list(orjson.loads(served)) == [
         "favorite_song_ids",
@@ -89,7 +89,7 @@ def test_the_old_schedulers_shape_is_normalised() -> None:
             "generated_date": "2026-11-20",
         }
     )
-    answer = orjson.loads(store.with_cached_flag(old))
+    answer = orjson.loads(answer_store.with_cached_flag(old))
     assert answer["favorite_song_ids"] == [1, 65]
     assert answer["cached"] is True
     group = answer["groups"][0]
@@ -116,14 +116,14 @@ def test_the_old_schedulers_shape_is_normalised() -> None:
 @pytest.mark.parametrize("junk", [b"[]", b"null", b"not json", b""])
 def test_what_is_no_recommendation_is_refused(junk: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 – orjson's own subclass, or ours
-        store.normalised(junk)
+        answer_store.normalised(junk)
 
 
 @pytest.mark.django_db
 def test_an_answer_is_read_back_with_what_is_known_of_it() -> None:
     meta = meta_of(picks=[3, 4], taglines={"록": "달려볼까요"})
-    store.save("42", body_of(1), meta, now=timezone.now())
-    stored = store.read("42")
+    answer_store.save("42", body_of(1), meta, now=timezone.now())
+    stored = answer_store.read("42")
     assert stored is not None
     assert stored.body == body_of(1)
     assert stored.meta == meta
@@ -131,57 +131,61 @@ def test_an_answer_is_read_back_with_what_is_known_of_it() -> None:
 
 @pytest.mark.django_db
 def test_an_expired_answer_is_gone() -> None:
-    store.save("42", body_of(1), meta_of(), now=timezone.now() - timedelta(days=8))
-    assert store.read("42") is None
-    assert store.served("42") is None
+    answer_store.save("42", body_of(1), meta_of(), now=timezone.now() - timedelta(days=8))
+    assert answer_store.read("42") is None
+    assert answer_store.served("42") is None
 
 
 @pytest.mark.django_db
 def test_a_served_answer_carries_its_tag_and_its_compressed_twin() -> None:
-    store.save("42", body_of(1), meta_of(), now=timezone.now())
-    served = store.served("42")
+    answer_store.save("42", body_of(1), meta_of(), now=timezone.now())
+    served = answer_store.served("42")
     assert served is not None
     assert gzip.decompress(served.packed) == served.body
-    assert served.etag == store.Served.of(body_of(1)).etag != store.Served.of(body_of(2)).etag
+    assert (
+        served.etag
+        == answer_store.Served.of(body_of(1)).etag
+        != answer_store.Served.of(body_of(2)).etag
+    )
 
 
 @pytest.mark.django_db
 def test_a_new_answer_drops_the_old_one_from_memory_at_once() -> None:
-    store.save("42", body_of(1), meta_of(), now=timezone.now())
-    assert b"[1]" in store.served("42").body
-    store.save("42", body_of(1, 2), meta_of(), now=timezone.now())
-    assert b"[1,2]" in store.served("42").body
+    answer_store.save("42", body_of(1), meta_of(), now=timezone.now())
+    assert b"[1]" in answer_store.served("42").body
+    answer_store.save("42", body_of(1, 2), meta_of(), now=timezone.now())
+    assert b"[1,2]" in answer_store.served("42").body
 
 
 def test_memory_forgets_the_oldest_first(settings) -> None:
     settings.L1_MAX_ENTRIES = 2
     for name in ("a", "b", "c"):
-        store.l1.put(name, store.Served.of(body_of(1)))
-    assert store.l1.get("a") is None
-    assert store.l1.get("c") is not None
+        answer_store.l1.put(name, answer_store.Served.of(body_of(1)))
+    assert answer_store.l1.get("a") is None
+    assert answer_store.l1.get("c") is not None
 
 
 def test_a_slow_reader_does_not_put_back_what_was_dropped() -> None:
-    ticket = store.l1.ticket
-    store.l1.drop("42")
-    store.l1.put("42", store.Served.of(body_of(1)), ticket=ticket)
-    assert store.l1.get("42") is None
+    ticket = answer_store.l1.ticket
+    answer_store.l1.drop("42")
+    answer_store.l1.put("42", answer_store.Served.of(body_of(1)), ticket=ticket)
+    assert answer_store.l1.get("42") is None
 
 
 @pytest.mark.django_db
 def test_a_member_keeps_eight_variants_and_the_newest_of_them() -> None:
     for number in range(10):
-        store.save_variant("42", f"v{number}", body_of(number), meta_of())
-    assert store.read_variant("42", "v1") is None
-    assert store.read_variant("42", "v9").body == body_of(9)
-    store.forget_variants("42")
-    assert store.read_variant("42", "v9") is None
+        answer_store.save_variant("42", f"v{number}", body_of(number), meta_of())
+    assert answer_store.read_variant("42", "v1") is None
+    assert answer_store.read_variant("42", "v9").body == body_of(9)
+    answer_store.forget_variants("42")
+    assert answer_store.read_variant("42", "v9") is None
 
 
 @pytest.mark.django_db
 def test_renewing_gives_a_full_life_again() -> None:
     now = timezone.now()
-    store.save("42", body_of(1), meta_of(), now=now - timedelta(days=6))
-    store.renew("42", now=now)
+    answer_store.save("42", body_of(1), meta_of(), now=now - timedelta(days=6))
+    answer_store.renew("42", now=now)
     row = StoredAnswer.objects.get(pk="42")
     assert row.expires_at - now > timedelta(days=6, hours=23)

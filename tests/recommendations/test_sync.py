@@ -8,7 +8,8 @@ from django.test.utils import CaptureQueriesContext
 
 from catalog.factories import MemberFactory, MemberRoleFactory, SongFactory
 from catalog.models import Member, Playlist, PlaylistSong, SongLike
-from recommendations import sync, tasks
+from recommendations import tasks
+from recommendations.jobs import like_changes
 from recommendations.models import Job, LikeChunk
 
 pytestmark = pytest.mark.django_db
@@ -30,7 +31,7 @@ def members() -> list[Member]:
 
 
 def seen() -> list[str]:
-    found = sync.look()
+    found = like_changes.look()
     found.note()
     return found.members
 
@@ -94,11 +95,11 @@ def test_a_deactivated_member_gets_no_work(members):
 
 
 def test_stretches_are_looked_at_apart(members, monkeypatch):
-    monkeypatch.setattr(sync, "STRETCH", 4)
+    monkeypatch.setattr(like_changes, "STRETCH", 4)
     seen()
     SongLike.objects.filter(member=members[0]).first().delete()
     with CaptureQueriesContext(connection) as queries:
-        found = sync.look()
+        found = like_changes.look()
     assert found.members == keys(members[0])
     assert len(found.chunks) == 1
     # One summary per stretch, and only the one that changed is read again.
@@ -108,8 +109,8 @@ def test_stretches_are_looked_at_apart(members, monkeypatch):
 
 def test_rows_survive_packing():
     rows = {(7, 1, 2**31), (3, 2**40, 5), (10**12, 1, 1)}
-    assert set(sync._unpacked(sync._packed(rows))) == rows
-    assert set(sync._unpacked(sync._packed(set()))) == set()
+    assert set(like_changes._unpacked(like_changes._packed(rows))) == rows
+    assert set(like_changes._unpacked(like_changes._packed(set()))) == set()
 
 
 def test_the_job_asks_for_the_changed_members_and_notes_them_together(members):
@@ -125,7 +126,7 @@ def test_what_could_not_be_asked_for_is_found_again(members, monkeypatch):
     seen()
     SongLike.objects.create(member=members[1], song=SongFactory())
     before = LikeChunk.objects.get(table="song_like").checksum
-    found = sync.look()
+    found = like_changes.look()
     assert found.members == keys(members[1])  # and then the worker dies before noting it
     assert LikeChunk.objects.get(table="song_like").checksum == before
     assert seen() == keys(members[1])

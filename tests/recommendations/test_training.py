@@ -9,10 +9,12 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from recommendations import engine_state, services, training
-from recommendations.lease import claim
+from recommendations import services
+from recommendations.learning import training
+from recommendations.locks import claim
 from recommendations.models import EngineSettingsVersion, ModelArtifact, ModelArtifactChunk, Run
-from recommendations.requests import Request
+from recommendations.serving import active_engine
+from recommendations.serving.request import Request
 
 from .conftest import World
 
@@ -34,7 +36,7 @@ def test_a_training_is_stored_put_in_force_and_used_for_the_next_answer(world: W
     assert training.live_version() == row.version
     assert row.size_bytes == sum(len(chunk.body) for chunk in row.chunks.all())
     assert row.coverage["rp3"] > 0
-    engine_state.forget()
+    active_engine.forget()
     services.recommend(Request(member_key=world.alice))
     assert Run.objects.get().versions["model"] == row.version
 
@@ -94,16 +96,16 @@ def test_five_models_are_kept_and_the_one_in_force_whatever_its_age(world: World
 
 def test_a_damaged_model_is_refused_and_the_previous_one_stays(world: World) -> None:
     first = training.train(by="test")
-    engine_state.forget()
-    assert engine_state.current().versions["model"] == first.version
+    active_engine.forget()
+    assert active_engine.current().versions["model"] == first.version
     second = training.train(by="test", seed=1)
     chunk = ModelArtifactChunk.objects.filter(artifact=second, name="song_ids.npy").get()
     chunk.body = bytes(chunk.body)[:-8]
     chunk.save()
-    engine_state.look_again()
-    assert engine_state.current().versions["model"] == first.version
-    engine_state.forget()  # as a process knows it that starts meanwhile
-    assert engine_state.current().versions["model"] == first.version
+    active_engine.look_again()
+    assert active_engine.current().versions["model"] == first.version
+    active_engine.forget()  # as a process knows it that starts meanwhile
+    assert active_engine.current().versions["model"] == first.version
 
 
 def test_staff_roll_back_with_one_action(world: World, admin_client: Client) -> None:
@@ -153,8 +155,8 @@ def test_an_edit_of_the_settings_makes_a_version_and_says_what_changed(
     row = EngineSettingsVersion.objects.get()
     assert row.payload["shaping"]["artist_cap"] == 2
     assert row.payload["situations"]["multipliers"]["party"] == {"신나는": 1.9}
-    engine_state.forget()
-    assert engine_state.current().versions["settings"] == "1"
+    active_engine.forget()
+    assert active_engine.current().versions["settings"] == "1"
     shown = admin_client.get(
         reverse("admin:recommendations_enginesettingsversion_change", args=[row.pk])
     ).content.decode()

@@ -9,9 +9,10 @@ import pytest
 from django.db import connection
 
 from bench.fake_model import FakeModel
-from recommendations import curation, services, turns
-from recommendations.requests import Request
-from recommendations.turns import keep_few_connections, turn
+from recommendations import services
+from recommendations.serving import compute_slots, llm_curation
+from recommendations.serving.compute_slots import keep_few_connections, turn
+from recommendations.serving.request import Request
 
 from .conftest import World
 
@@ -39,20 +40,20 @@ def test_no_more_than_a_few_work_at_a_time() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert most == turns.TURNS
-    assert free_turns() == turns.TURNS
+    assert most == compute_slots.TURNS
+    assert free_turns() == compute_slots.TURNS
 
 
 def test_courtesy_ends_when_all_turns_are_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slow ones that keep all turns don't hold up the others for good, and no turn is given back twice."""
-    monkeypatch.setattr(turns, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(compute_slots, "PATIENCE_S", 0.01)
     done = threading.Event()
 
     def slow() -> None:
         with turn():
             done.wait(10)
 
-    threads = [threading.Thread(target=slow) for _ in range(turns.TURNS)]
+    threads = [threading.Thread(target=slow) for _ in range(compute_slots.TURNS)]
     for thread in threads:
         thread.start()
     while free_turns():
@@ -62,15 +63,15 @@ def test_courtesy_ends_when_all_turns_are_stuck(monkeypatch: pytest.MonkeyPatch)
     done.set()
     for thread in threads:
         thread.join()
-    assert free_turns() == turns.TURNS
+    assert free_turns() == compute_slots.TURNS
 
 
 def test_courtesy_lasts_while_turns_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """A long queue is no reason to work all at once."""
-    monkeypatch.setattr(turns, "PATIENCE_S", 0.001)
-    one_by_one = turns.Turns(1)
+    monkeypatch.setattr(compute_slots, "PATIENCE_S", 0.001)
+    one_by_one = compute_slots.Turns(1)
     # As if a turn had just ended, whenever somebody looks.
-    monkeypatch.setattr(turns.time, "monotonic", lambda: 5.0)
+    monkeypatch.setattr(compute_slots.time, "monotonic", lambda: 5.0)
     one_by_one._moved_at = 5.0
     at_once, most = [0], [0]
 
@@ -93,17 +94,17 @@ def test_who_waits_for_the_model_holds_no_turn(
     world: World, model: FakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    asked = curation.ask_model
+    asked = llm_curation.ask_model
 
     def ask(*args: object, **kwargs: object) -> object:
         seen.append(free_turns())
         return asked(*args, **kwargs)
 
-    monkeypatch.setattr(curation, "ask_model", ask)
+    monkeypatch.setattr(llm_curation, "ask_model", ask)
     answer = services.recommend(Request(member_key=world.alice))
     assert answer.source == "model"
-    assert seen == [turns.TURNS]
-    assert free_turns() == turns.TURNS
+    assert seen == [compute_slots.TURNS]
+    assert free_turns() == compute_slots.TURNS
 
 
 @pytest.mark.django_db
@@ -112,9 +113,9 @@ def test_connections_beyond_those_kept_are_closed(
     monkeypatch: pytest.MonkeyPatch, more_than_kept: bool
 ) -> None:
     closed: list[bool] = []
-    monkeypatch.setattr(turns, "let_connections_go", lambda: closed.append(True))
-    monkeypatch.setattr(turns, "KEPT_CONNECTIONS", 2)
-    monkeypatch.setattr(turns, "_seen", type(turns._seen)())
+    monkeypatch.setattr(compute_slots, "let_connections_go", lambda: closed.append(True))
+    monkeypatch.setattr(compute_slots, "KEPT_CONNECTIONS", 2)
+    monkeypatch.setattr(compute_slots, "_seen", type(compute_slots._seen)())
     others = [connection.copy() for _ in range(3 if more_than_kept else 2)]
     try:
         for other in others:

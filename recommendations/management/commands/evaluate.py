@@ -11,10 +11,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from engine.evaluation import KNOWN_COUNTS, Dataset, Plan, evaluate, split_of
-from engine.split import Interactions, Split
-from recommendations.datasets import (
+from engine.evaluation.protocol import KNOWN_COUNTS, Dataset, Plan, evaluate, split_of
+from engine.training.train_test_split import Interactions, Split
+from infrastructure.time import (
     SEOUL,
+)
+from recommendations.learning.evaluation_files import (
     DatasetInvalid,
     Reader,
     write_rankings,

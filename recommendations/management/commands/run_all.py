@@ -18,7 +18,7 @@ from django.core.management import BaseCommand, CommandError, call_command
 from django.db import DatabaseError
 
 from catalog.models import Member, SongLike
-from recommendations.supervisor import Child, Supervisor
+from recommendations.management.supervisor import Child, Supervisor
 
 #: A cold start on a slow machine imports SciPy and builds the first snapshot.
 START_TIMEOUT_S = 90.0

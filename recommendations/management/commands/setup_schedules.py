@@ -6,13 +6,13 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from recommendations import schedules
+from recommendations.schedules import runs
 
 
 class Command(BaseCommand):
     help = "Add the schedules that are missing. Existing ones are never changed."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        added = schedules.install()
+        added = runs.install()
         if options["verbosity"]:
             self.stdout.write(f"Schedules added: {', '.join(added) or 'none'}")

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from recommendations import training
+from recommendations.learning import training
 from recommendations.models import ModelArtifact
 
 

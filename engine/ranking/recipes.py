@@ -1,0 +1,50 @@
+"""Names the recipes: what happens to a request, in the order it happens."""
+
+from __future__ import annotations
+
+from engine.ranking.steps import (
+    Step,
+    explore,
+    keep_pool,
+    lean_to_adventure,
+    lean_to_preferences,
+    only_what_was_asked,
+    rest_what_was_shown,
+    score,
+    vary,
+    without_known_songs,
+    without_what_was_refused,
+)
+from engine.types import Strategy
+
+DEFAULT: tuple[Step, ...] = (
+    only_what_was_asked,
+    without_known_songs,
+    without_what_was_refused,
+    score,
+    lean_to_adventure,
+    lean_to_preferences,
+    rest_what_was_shown,
+    keep_pool,
+    vary,
+    explore,
+)
+#: The engine's own part is the same: what FAST saves is the language model.
+FAST = DEFAULT
+#: A longer shortlist (`Draft.length`) for a model that takes its time.
+DEEP = DEFAULT
+
+#: Songs like given ones: nobody's taste, nobody's history.
+SIMILAR: tuple[Step, ...] = (
+    only_what_was_asked,
+    without_known_songs,
+    score,
+    keep_pool,
+    vary,
+)
+
+RECIPES: dict[Strategy, tuple[Step, ...]] = {
+    Strategy.FAST: FAST,
+    Strategy.DEFAULT: DEFAULT,
+    Strategy.DEEP: DEEP,
+}

@@ -1,0 +1,142 @@
+"""How a process reaches the database, and what it does while the database is away."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from django.db import DatabaseError, InterfaceError, OperationalError, connections
+from django.db.models import Model
+
+#: What a database that is refused, hanging or half migrated raises.
+DATABASE_FAULTS = (DatabaseError, InterfaceError)
+#: Seconds between probes of a database that was unreachable.
+PROBE_EVERY_S = 1.0
+
+
+class DatabaseUnavailable(OperationalError):
+    """The database is unreachable; a background thread of this process probes for its return."""
+
+
+#: MySQL's codes for a server that can't be reached or went away; a deadlock is none of them.
+_UNREACHABLE_CODES = frozenset(
+    {1040, 1045, 1053, 1077, 1079, 1152, 1203, 2002, 2003, 2005, 2006, 2013, 2055}
+)
+
+
+def _means_unreachable(error: Exception) -> bool:
+    code = error.args[0] if error.args else 0
+    return (
+        isinstance(error, InterfaceError)
+        or code in _UNREACHABLE_CODES
+        or "unable to open" in str(code)
+    )
+
+
+def _answers() -> bool:
+    """Whether the databases answer, on connections of our own."""
+    try:
+        for alias in connections:
+            connection = connections[alias].copy()
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT 1")
+            finally:
+                connection.close()
+    except DATABASE_FAULTS:
+        return False
+    return True
+
+
+class DatabaseGuard:
+    """Spares requests the wait for a database that is away.
+
+    Whoever finds it away waits for it, once; from then on queries fail at once, and a thread of our own
+    looks for its return. Otherwise every few seconds some request would hang.
+    """
+
+    def __init__(
+        self, answers: Callable[[], bool] = _answers, *, probe_every_s: float = PROBE_EVERY_S
+    ) -> None:
+        self._answers, self._probe_every_s = answers, probe_every_s
+        self._lock = threading.Lock()
+        self._pid = 0
+        #: Set in the end of an absence; None while the database is there.
+        self._over: threading.Event | None = None
+
+    @property
+    def is_down(self) -> bool:
+        return self._over is not None and self._pid == os.getpid()
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Run queries. Raises DatabaseUnavailable at once while the database is known to be away."""
+        if self.is_down:
+            raise DatabaseUnavailable
+        try:
+            yield
+        except (OperationalError, InterfaceError) as error:
+            if _means_unreachable(error):
+                self._mark_down()
+            raise
+
+    def _mark_down(self) -> None:
+        with self._lock:
+            if self.is_down:
+                return
+            self._pid, over = os.getpid(), threading.Event()
+            self._over = over
+        probe = threading.Thread(target=self._probe, args=(over,), name="database-probe")
+        probe.daemon = True
+        probe.start()
+
+    def _probe(self, over: threading.Event) -> None:
+        try:
+            while not over.wait(self._probe_every_s) and not self._answers():
+                pass
+        finally:
+            self._end(over)
+
+    def _end(self, over: threading.Event | None) -> None:
+        with self._lock:
+            if over is not None and self._over is over:
+                over.set()
+                self._over = None
+
+    def reset(self) -> None:
+        """Forget the last failure."""
+        self._end(self._over)
+
+
+#: Shared by every read of a request in this process.
+guard = DatabaseGuard()
+
+
+def release_connections() -> None:
+    """Close this thread's connections before it waits or computes for long.
+
+    There are fewer of them than threads, and one that is silent for DATABASE_SILENCE_S is ended anyway.
+    """
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()
+
+
+def upsert(row: Model, *, key: str) -> None:
+    """Insert a row, or overwrite the one with the same unique `key`, in one statement.
+
+    `update_or_create` takes five: it looks, locks, and sets a savepoint around the insert.
+    """
+    names = [
+        field.name for field in row._meta.concrete_fields if field.name not in (key, "id", "pk")
+    ]
+    rows = type(row)._base_manager
+    targets = connections[rows.db].features.supports_update_conflicts_with_target
+    rows.bulk_create(
+        [row],
+        update_conflicts=True,
+        update_fields=names,
+        unique_fields=[key] if targets else None,  # MySQL takes any unique key
+    )

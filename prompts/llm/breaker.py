@@ -1,0 +1,266 @@
+"""Decides whether a profile may be asked right now: a breaker against failing servers, places against floods.
+
+State lies in Redis, so that all processes act as one; in this process's memory where there is none.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+
+import redis
+
+from infrastructure.redis import gate
+from prompts.models import Outcome
+
+log = logging.getLogger(__name__)
+
+WINDOW_S = 60
+BUCKET_S = 5
+#: Fewer calls than this say nothing about a server.
+LEAST_CALLS = 10
+FAILURE_SHARE = 0.5
+STREAK = 5
+FIRST_OPEN_S = 30.0
+LONGEST_OPEN_S = 600.0
+#: A probe that never reports (its process died) holds the half-open place this long.
+PROBE_S = 30.0
+#: A wrong key, a missing model or an empty account do not heal by themselves.
+LASTING_STATUS = frozenset({401, 403, 404})
+
+#: Outcomes that speak against the server. A refusal or bad JSON speaks against the prompt.
+FAILURES = frozenset(
+    {
+        Outcome.TIMEOUT,
+        Outcome.RATE_LIMITED,
+        Outcome.QUOTA,
+        Outcome.HTTP_5XX,
+        Outcome.CONNECTION,
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What is remembered of one profile. Times are wall-clock seconds, comparable between hosts."""
+
+    #: (bucket number, calls, failures), oldest first, no older than WINDOW_S.
+    window: tuple[tuple[int, int, int], ...] = ()
+    streak: int = 0
+    #: How often in a row it opened; doubles the wait.
+    opened: int = 0
+    open_until: float = 0.0
+    probe_until: float = 0.0
+    why: str = ""
+
+    @property
+    def is_closed(self) -> bool:
+        return self.opened == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """How one call ended, as far as it concerns the server."""
+
+    failed: bool
+    lasting: bool = False
+    why: str = ""
+
+
+def report_of(outcome: Outcome, status: int | None) -> Report:
+    """Judge an outcome: did the server fail, and will waiting half a minute help?"""
+    lasting = outcome == Outcome.QUOTA or status in LASTING_STATUS
+    why = f"{outcome} {status or ''}".strip()
+    return Report(failed=lasting or outcome in FAILURES, lasting=lasting, why=why)
+
+
+def admit(state: State, now: float) -> tuple[bool, State]:
+    """May one call go out? Open for a while after failures, then one probe at a time."""
+    if state.is_closed:
+        return True, state
+    if now < max(state.open_until, state.probe_until):
+        return False, state
+    return True, replace(state, probe_until=now + PROBE_S)
+
+
+def advance(state: State, report: Report, now: float) -> State:
+    """The state after a call ended."""
+    if not report.failed:
+        closed = State(window=state.window) if state.is_closed else State()
+        return replace(closed, window=_counted(closed.window, now, failed=False))
+    window = _counted(state.window, now, failed=True)
+    streak = state.streak + 1
+    was_probe = not state.is_closed and now >= state.open_until
+    if not (report.lasting or was_probe or (state.is_closed and _too_many(window, streak))):
+        return replace(state, window=window, streak=streak)
+    wait_s = LONGEST_OPEN_S if report.lasting else FIRST_OPEN_S * 2.0**state.opened
+    return State(
+        window=window,
+        streak=streak,
+        opened=min(state.opened + 1, 10),
+        open_until=now + min(wait_s, LONGEST_OPEN_S),
+        why=report.why,
+    )
+
+
+def _too_many(window: tuple[tuple[int, int, int], ...], streak: int) -> bool:
+    calls = sum(bucket[1] for bucket in window)
+    failures = sum(bucket[2] for bucket in window)
+    return streak >= STREAK or (calls >= LEAST_CALLS and failures >= FAILURE_SHARE * calls)
+
+
+def _counted(
+    window: tuple[tuple[int, int, int], ...], now: float, *, failed: bool
+) -> tuple[tuple[int, int, int], ...]:
+    current = int(now // BUCKET_S)
+    kept = [bucket for bucket in window if bucket[0] > current - WINDOW_S // BUCKET_S]
+    number, calls, failures = kept.pop() if kept and kept[-1][0] == current else (current, 0, 0)
+    return (*kept, (number, calls + 1, failures + int(failed)))
+
+
+# --- Where the state lies ---------------------------------------------------------------------------
+#: Takes a place if one is free: ARGV now_ms, places, lease end in ms, token, life of the key in ms.
+_TAKE = """
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[1])
+if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2]) then return 0 end
+redis.call('ZADD', KEYS[1], ARGV[3], ARGV[4])
+redis.call('PEXPIRE', KEYS[1], ARGV[5])
+return 1
+"""
+#: Concurrent writers of one state retry so often; after that one sample is lost, which does no harm.
+WRITE_TRIES = 5
+STATE_LIFE_S = 3_600
+
+
+@dataclass
+class Breaker:
+    """Breaker and places of all profiles."""
+
+    clock: Callable[[], float] = time.time
+    _states: dict[str, State] = field(default_factory=dict)
+    _places: dict[str, dict[str, float]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def admits(self, profile: str) -> bool:
+        """May this profile be asked now? True on a half-open breaker claims the probe."""
+        if self.state(profile).is_closed:
+            return True
+        allowed: bool = self._change(profile, lambda state: admit(state, self.clock()))
+        return allowed
+
+    def record(self, profile: str, report: Report) -> None:
+        """Tell how a call ended."""
+
+        def step(state: State) -> tuple[bool, State]:
+            after = advance(state, report, self.clock())
+            return state.is_closed and not after.is_closed, after
+
+        if self._change(profile, step):
+            log.error(
+                "model profile %s: breaker opened after %s; answers are local", profile, report.why
+            )
+
+    def state(self, profile: str) -> State:
+        """What is known of a profile, for the admin."""
+        found = gate.call(lambda client: _loaded(client.get(_state_key(profile))), None)
+        return found or self._states.get(profile, State())
+
+    def close(self, profile: str) -> None:
+        """Forget failures: staff put something right."""
+        with self._lock:
+            self._states.pop(profile, None)
+        gate.attempt(lambda client: client.delete(_state_key(profile)))
+
+    def forget(self) -> None:
+        """Drop what this process keeps; what Redis holds stays."""
+        with self._lock:
+            self._states.clear()
+            self._places.clear()
+
+    def take_place(self, profile: str, *, places: int, seconds: float) -> str:
+        """Take one of `places` for at most `seconds`; "" when none is free."""
+        token = uuid.uuid4().hex
+        now_ms, life_ms = int(self.clock() * 1000), int(seconds * 1000) + 1000
+
+        def take(client: redis.Redis) -> bool:
+            arguments = (now_ms, places, now_ms + life_ms, token, life_ms)
+            return bool(client.eval(_TAKE, 1, _places_key(profile), *arguments))
+
+        taken = gate.call(take, None)
+        if taken is None:
+            taken = self._take_here(profile, token, places, now_ms, life_ms)
+        return token if taken else ""
+
+    def _take_here(self, profile: str, token: str, places: int, now_ms: int, life_ms: int) -> bool:
+        with self._lock:
+            kept = self._places.setdefault(profile, {})
+            for old in [old for old, end in kept.items() if end <= now_ms]:
+                del kept[old]
+            if len(kept) >= places:
+                return False
+            kept[token] = now_ms + life_ms
+            return True
+
+    def free_place(self, profile: str, token: str) -> None:
+        """Give a place back; one that is not given back ends with its lease."""
+        with self._lock:
+            here = self._places.get(profile, {}).pop(token, None)
+        if here is None:
+            gate.attempt(lambda client: client.zrem(_places_key(profile), token))
+
+    def _change(self, profile: str, step: Callable[[State], tuple[bool, State]]) -> bool:
+        """Apply `step` to the shared state and return its verdict."""
+        verdict = gate.call(lambda client: _change_shared(client, _state_key(profile), step), None)
+        if verdict is not None:
+            return verdict
+        with self._lock:
+            verdict, self._states[profile] = step(self._states.get(profile, State()))
+        return verdict
+
+
+def _change_shared(
+    client: redis.Redis, key: str, step: Callable[[State], tuple[bool, State]]
+) -> bool:
+    """Read, decide, write if nobody wrote in between."""
+    for _ in range(WRITE_TRIES):
+        with client.pipeline() as pipe:
+            pipe.watch(key)
+            before = _loaded(pipe.get(key)) or State()
+            verdict, after = step(before)
+            if after == before:
+                return verdict
+            pipe.multi()
+            pipe.set(key, json.dumps(asdict(after)), ex=STATE_LIFE_S)
+            try:
+                pipe.execute()
+            except redis.WatchError:
+                continue
+            return verdict
+    return False
+
+
+def _loaded(raw: object) -> State | None:
+    if not isinstance(raw, bytes | str):
+        return None
+    try:
+        known = json.loads(raw)
+        window = tuple(tuple(bucket) for bucket in known.pop("window"))
+        return State(window=window, **known)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None  # written by another version of this code
+
+
+def _state_key(profile: str) -> str:
+    return f"songs_ai:llm:breaker:{profile}"
+
+
+def _places_key(profile: str) -> str:
+    return f"songs_ai:llm:places:{profile}"
+
+
+breaker = Breaker()

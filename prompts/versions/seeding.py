@@ -1,0 +1,62 @@
+"""Decides what a new installation starts with: the repository's texts as version 1, live, never over staff's own."""
+
+from __future__ import annotations
+
+import logging
+
+from django.db import transaction
+
+from prompts.defaults import DefaultText, default_texts
+from prompts.errors import GuardFailed
+from prompts.models import PromptTemplate, PromptVersion, Release
+from prompts.versions import releases
+from prompts.versions.releases import Body, By
+
+log = logging.getLogger(__name__)
+
+
+def load_defaults() -> list[str]:
+    """Add what is missing; returns the labels of added versions. Repeats change nothing.
+
+    A newer text of the repository goes live by itself only where staff never moved that prompt.
+    """
+    return [label for text in default_texts().values() if (label := _load(text))]
+
+
+def _load(text: DefaultText) -> str:
+    with transaction.atomic():
+        template, _created = PromptTemplate.objects.get_or_create(
+            slug=text.slug, defaults={"title": text.title, "contract_key": text.contract.key}
+        )
+        sha = text.sha
+        if PromptVersion.objects.filter(template=template, body_sha256=sha).exists():
+            return ""
+        version = _add(template, text)
+        if not Release.objects.filter(template=template, actor__isnull=False).exists():
+            _publish(version)
+    return version.label
+
+
+def _publish(version: PromptVersion) -> None:
+    lock = PromptTemplate.objects.values_list("lock_version", flat=True).get(pk=version.template_id)
+    try:
+        releases.publish(version, seen_lock=lock, by=By(reason="저장소 기본 문구"))
+    except (
+        GuardFailed
+    ) as error:  # an evaluation set guards it: staff decide, and the old text stays
+        log.warning("prompts: %s is not published by itself: %s", version.label, error)
+
+
+def _add(template: PromptTemplate, text: DefaultText) -> PromptVersion:
+    version = releases.create_draft(
+        template,
+        Body(
+            system_text=text.system_text,
+            user_text=text.user_text,
+            params=text.params,
+            note=text.note,
+        ),
+        by=By(),
+    )
+    releases.adopt(version, by=By())
+    return version

@@ -1,0 +1,255 @@
+"""Prepares the page of one run: the funnel, the candidates with their ranks, the shelves, the calls."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from catalog.models import Song
+from engine.types import GroupKind
+from prompts.evaluation.call_stats import STAFF_TRIGGERS
+from prompts.models import ModelCall, PromptVersion
+from prompts.models.calls import Outcome
+
+from ..models import Run
+
+#: The steps of the recipes in staff's words; a step without one is shown by its own name.
+STEPS = {
+    "only_what_was_asked": _("요청한 조건만"),
+    "without_known_songs": _("아는 곡 제외"),
+    "without_what_was_refused": _("싫어요·차단 제외"),
+    "score": _("점수 매기기"),
+    "lean_to_preferences": _("취향·직원 설정 반영"),
+    "rest_what_was_shown": _("최근 보여준 곡 쉬기"),
+    "keep_pool": _("상위 곡만"),
+    "vary": _("다양하게 고르기"),
+    "explore": _("탐색 섞기"),
+    "group": _("그룹 만들기"),
+    "give_reasons": _("이유 붙이기"),
+}
+
+#: What a step notes, in staff's words: the engine knows no language. What fits none is shown as it was noted.
+NOTES = [
+    (re.compile(pattern), said)
+    for pattern, said in (
+        (r"^favourite: (\d+)$", _("좋아하는 곡 {0}곡")),
+        (r"^another version of a favourite: (\d+)$", _("좋아하는 곡의 다른 버전 {0}곡")),
+        (r"^disliked: (\d+)$", _("싫어요 {0}곡")),
+        (r"^unliked lately: (\d+)$", _("최근 좋아요 취소 {0}곡")),
+        (r"^excluded (song|artist|genre|mood|anime): (\d+)$", _("차단 {1}곡")),
+        (r"^staff: barred (.+): (\d+)$", _("직원이 제외: {0} ({1}곡)")),
+        (r"^staff: no song of (.+)$", _("직원 설정: {0} 곡이 없음")),
+        (r"^staff: (.+) \+([\d.]+)$", _("직원 설정: {0} +{1}")),
+        (r"^model: (.+) \+([\d.]+)$", _("모델이 읽은 취향: {0} +{1}")),
+        (r"^(\d+) known songs$", _("아는 곡 {0}곡")),
+        (r"^(\d+) shown lately sink$", _("최근 보여준 {0}곡을 뒤로")),
+        (r"^(\d+) further versions of a song merged$", _("같은 곡의 다른 버전 {0}곡을 합침")),
+        (r"^(\d+) over a cap, for want of others$", _("다른 곡이 없어 상한을 넘긴 {0}곡")),
+        (r"^(\d+) of (\d+)$", _("{1}곡 가운데 {0}곡")),
+        (r"^(\d+) groups$", _("그룹 {0}개")),
+        (r"^known songs allowed$", _("아는 곡 허용")),
+        (r"^nothing left.*$", _("남은 곡 없음")),
+    )
+]
+#: What the answer says in `degraded`, and the parts of `timings`, in staff's words.
+DEGRADED = {
+    "no_model": _("언어 모델 없음"),
+    "deadline": _("모델이 제시간에 답하지 않음"),
+    "busy": _("모델 자리가 모두 참"),
+    "budget": _("예산 초과"),
+    "database": _("데이터베이스 응답 없음"),
+    "redis": _("Redis 응답 없음"),
+    "model_error": _("모델 오류"),
+    "invalid_answer": _("모델 답의 형식이 틀림"),
+    **{str(outcome): outcome.label for outcome in Outcome},
+}
+TIMINGS = {
+    "resolve": _("곡 찾기"),
+    "database": _("데이터베이스"),
+    "engine": _("엔진"),
+    "model": _("언어 모델"),
+    "store": _("저장"),
+    "record": _("기록"),
+}
+GROUP_KINDS = {
+    GroupKind.TASTE: _("취향"),
+    GroupKind.GENRE: _("장르"),
+    GroupKind.MOOD: _("분위기"),
+    GroupKind.ARTIST: _("가수"),
+    GroupKind.ANIME: _("애니메이션"),
+    GroupKind.HIDDEN_GEMS: _("숨은 곡"),
+    GroupKind.CROSSOVER: _("다른 취향으로"),
+    GroupKind.ARTIST_EXPANSION: _("비슷한 가수"),
+    GroupKind.SITUATION: _("상황"),
+    GroupKind.POPULAR: _("인기곡"),
+    GroupKind.FRESH: _("신곡"),
+}
+
+
+def note_said(note: str) -> str:
+    """A step's note, part by part, in the reader's language."""
+    return "; ".join(_part_said(part) for part in note.split("; "))
+
+
+def _part_said(part: str) -> str:
+    for pattern, said in NOTES:
+        if found := pattern.match(part):
+            return str(said).format(*found.groups())
+    return part
+
+
+def is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+def context(run: Run, user: AbstractBaseUser | AnonymousUser) -> dict[str, Any]:
+    """Everything the template shows; four queries besides the run."""
+    snapshot = run.snapshot or {}
+    shown_ids = [item["song_id"] for item in snapshot.get("candidates", [])]
+    favorites = (run.query or {}).get("favorite_ids", [])[:30]
+    songs = _songs({*shown_ids, *favorites, *_group_ids(run)})
+    calls = _calls(run)
+    may_see_member = user.has_perm("recommendations.view_member_data")  # type: ignore[union-attr]
+    return {
+        "run": run,
+        "degraded": DEGRADED.get(run.degraded, run.degraded),
+        "funnel": _funnel(run.trace),
+        "timings": _timings(run.timings),
+        "candidates": _candidates(snapshot, songs),
+        "groups": _groups(run, songs),
+        "favorites": [songs.get(song_id, _unknown(song_id)) for song_id in favorites],
+        "favorites_more": max(0, run.favorites - len(favorites)),
+        "calls": [call for call in calls if not call["by_staff"]],
+        "staff_calls": [call for call in calls if call["by_staff"]],
+        "prompts": _prompts(run),
+        "may_replay": user.has_perm("recommendations.replay_run") and may_see_member,  # type: ignore[union-attr]
+        "may_see_member": may_see_member,
+    }
+
+
+def _calls(run: Run) -> list[dict[str, Any]]:
+    calls = ModelCall.objects.filter(run_uuid=run.uuid).defer("input_zlib", "output_zlib")
+    return [
+        {
+            "row": call,
+            "cost": f"{call.cost_micro_usd / 1_000_000:.6f}",
+            "by_staff": call.trigger in STAFF_TRIGGERS,
+        }
+        for call in calls
+    ]
+
+
+def _prompts(run: Run) -> list[dict[str, Any]]:
+    """The versions that were asked, with their pages; the repository's own texts have none."""
+    told = (run.snapshot or {}).get("told", {})
+    numbers = {slug: label.partition("@")[2] for slug, label in run.prompt_versions.items()}
+    wanted = Q(pk=None)
+    for slug, number in numbers.items():
+        if number.isdigit():
+            wanted |= Q(template__slug=slug, number=int(number))
+    rows = PromptVersion.objects.filter(wanted).values_list("template__slug", "pk")
+    pages = dict(rows)
+    return [
+        {"label": label, "version_id": pages.get(slug), "replayable": slug in told}
+        for slug, label in run.prompt_versions.items()
+    ]
+
+
+def _group_ids(run: Run) -> set[int]:
+    return {song_id for group in run.groups or [] for song_id in group["song_ids"]}
+
+
+def _songs(song_ids: set[int]) -> dict[int, Song]:
+    return Song.objects.only(
+        "song_id", "title_jp", "title_kr", "title_en", "artist", "artist_kr", "genre", "mood"
+    ).in_bulk(song_ids)
+
+
+def _unknown(song_id: int) -> Song:
+    return Song(
+        song_id=song_id, title_jp=f"#{song_id}", title_kr="", title_en="", artist="", artist_kr=""
+    )
+
+
+def _funnel(trace: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows left after each step, with a bar on a logarithmic scale of width 0–100."""
+    most = max((step["left"] for step in trace), default=1) or 1
+    return [
+        step
+        | {
+            "bar": _log_share(step["left"], most),
+            "said": STEPS.get(step["name"], step["name"]),
+            "note_said": note_said(step["note"]),
+        }
+        for step in trace
+    ]
+
+
+def _log_share(value: int, most: int) -> int:
+    return round(100 * (max(value, 0) + 1).bit_length() / (most + 1).bit_length())
+
+
+def _timings(timings: dict[str, float]) -> list[dict[str, Any]]:
+    total = timings.get("total") or 1
+    parts = {name: ms for name, ms in timings.items() if name != "total"}
+    return [
+        {"name": TIMINGS.get(name, name), "ms": ms, "share": round(100 * ms / total)}
+        for name, ms in parts.items()
+    ]
+
+
+def _candidates(snapshot: dict[str, Any], songs: dict[int, Song]) -> list[dict[str, Any]]:
+    """Each candidate with its place in the order shown to the model, the model's and the final order."""
+    ranks = {
+        name: {song_id: rank for rank, song_id in enumerate(snapshot.get(name, []), 1)}
+        for name in ("shown", "picks", "final")
+    }
+    rows = []
+    for baseline, item in enumerate(snapshot.get("candidates", []), 1):
+        song_id = item["song_id"]
+        final = ranks["final"].get(song_id)
+        rows.append(
+            item
+            | {
+                "song": songs.get(song_id, _unknown(song_id)),
+                "baseline": baseline,
+                "shown": ranks["shown"].get(song_id),
+                "picked": ranks["picks"].get(song_id),
+                "final": final,
+                "moved": baseline - final if final else 0,
+                "score_list": sorted(
+                    item.get("scores", {}).items(), key=lambda pair: -abs(pair[1])
+                ),
+            }
+        )
+    return sorted(rows, key=lambda row: row["final"] or 10_000)
+
+
+def _groups(run: Run, songs: dict[int, Song]) -> list[dict[str, Any]]:
+    return [
+        group
+        | {
+            "songs": [songs.get(song_id, _unknown(song_id)) for song_id in group["song_ids"]],
+            "kind_said": GROUP_KINDS.get(group["kind"], group["kind"]),
+        }
+        for group in run.groups or []
+    ]
+
+
+def as_json(run: Run) -> dict[str, Any]:
+    """The whole run as plain values."""
+    names = [field.name for field in Run._meta.concrete_fields]
+    values = {name: getattr(run, name) for name in names}
+    return {
+        name: value if isinstance(value, dict | list | int | float | None) else str(value)
+        for name, value in values.items()
+    }

@@ -1,0 +1,249 @@
+"""Jobs over HTTP, for callers without AMQP: ask, look, cancel."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.conf import settings
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import Throttled
+from rest_framework.request import Request as HttpRequest
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from .. import tasks
+from ..errors import JobHasEnded, JobNotFound, KeyUsedOtherwise
+from ..jobs import execution
+from ..locks import single_flight
+from ..models import Job, JobAnswer
+from ..models.jobs import JobSource, State
+from ..serving import answer_store
+from . import openapi_examples
+from .serializers import ProblemOutput, RecommendInput, RecommendOutput
+
+LONGEST_KEY = 120
+_MINUTE, _DAY = timedelta(minutes=1), timedelta(days=1)
+
+
+# --- What is told ---------------------------------------------------------------------------------
+class JobErrorOutput(serializers.Serializer):
+    code = serializers.CharField()
+    message = serializers.CharField()
+
+
+class JobOutput(serializers.Serializer):
+    """A job as it stands."""
+
+    job_id = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=State.choices)
+    progress = serializers.IntegerField(min_value=0, max_value=100)
+    member_id = serializers.CharField()
+    attempt = serializers.IntegerField(min_value=0)
+    submitted_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+    cancel_requested = serializers.BooleanField()
+    note = serializers.CharField(allow_blank=True)
+    error = JobErrorOutput(allow_null=True)
+    result = RecommendOutput(allow_null=True)
+
+
+_QUEUED: dict[str, Any] = {
+    "job_id": "1f0c2c6e-7d0b-4b7e-9a53-51a3b0f7f0aa",
+    "status": "queued",
+    "progress": 0,
+    "member_id": "42",
+    "attempt": 0,
+    "submitted_at": "2026-01-31T12:00:00Z",
+    "started_at": None,
+    "finished_at": None,
+    "cancel_requested": False,
+    "note": "",
+    "error": None,
+    "result": None,
+}
+_QUEUED_EXAMPLE = OpenApiExample(
+    "queued", value=_QUEUED, response_only=True, status_codes=["200", "202"]
+)
+
+
+def _told(job: Job) -> dict[str, Any]:
+    failed = job.state == State.FAILED
+    return {
+        "job_id": str(job.pk),
+        "status": job.state,
+        "progress": _progress(job),
+        "member_id": job.member_key,
+        "attempt": job.attempt,
+        "submitted_at": execution.instant(job.submitted_at),
+        "started_at": job.started_at and execution.instant(job.started_at),
+        "finished_at": job.finished_at and execution.instant(job.finished_at),
+        "cancel_requested": job.cancel_requested,
+        "note": job.note,
+        "error": {"code": job.error_code, "message": job.error_message} if failed else None,
+        "result": _result(job),
+    }
+
+
+def _progress(job: Job) -> int:
+    """While it runs, Redis knows more than the row."""
+    if job.state != State.RUNNING:
+        return job.progress
+    shown = answer_store.read_job_status(str(job.pk)).get("progress", "")
+    return int(shown) if shown.isdecimal() else job.progress
+
+
+def _result(job: Job) -> Any:
+    kept = JobAnswer.objects.filter(pk=job.pk).first() if job.state == State.SUCCEEDED else None
+    return None if kept is None else orjson.loads(kept.json)
+
+
+# --- Asking ---------------------------------------------------------------------------------------
+_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    str,
+    OpenApiParameter.HEADER,
+    description="The same key and body within a day give the same job.",
+)
+_PROBLEMS = {
+    404: OpenApiResponse(ProblemOutput, description="There is no such job."),
+    409: OpenApiResponse(ProblemOutput, description="It has ended."),
+}
+
+
+class JobsView(APIView):
+    @extend_schema(
+        operation_id="recommend_jobs_create",
+        summary="Ask for a recommendation to be made in the background",
+        description=(
+            "The body of POST /recommend. 202 with the job and its address in Location. "
+            "A member may have 3 jobs a minute and 50 a day made for him (settings); beyond that 429 with Retry-After."
+        ),
+        request=RecommendInput,
+        parameters=[_KEY],
+        responses={
+            202: OpenApiResponse(JobOutput, examples=[_QUEUED_EXAMPLE]),
+            409: OpenApiResponse(ProblemOutput, description="The key was used with another body."),
+            429: OpenApiResponse(ProblemOutput, description="Too many jobs; see Retry-After."),
+        },
+        examples=openapi_examples.RECOMMEND,
+        tags=["jobs"],
+    )
+    def post(self, http: HttpRequest) -> Response:
+        given = RecommendInput(data=http.data)
+        given.is_valid(raise_exception=True)
+        member_key = given.validated_data["member_key"]
+        with single_flight(f"jobs:{member_key}", wait_s=2, ttl_s=5):
+            job = _asked_before(http, member_key) or _asked_now(http, member_key)
+        return Response(_told(job), status=202, headers={"Location": f"/recommend/jobs/{job.pk}"})
+
+
+def _idempotency_key(http: HttpRequest, member_key: str) -> str | None:
+    given = http.META.get("HTTP_IDEMPOTENCY_KEY", "").strip()
+    if not given:
+        return None
+    if len(given) > LONGEST_KEY or not given.isprintable():
+        message = f"Must be printable text of at most {LONGEST_KEY} characters."
+        raise serializers.ValidationError({"Idempotency-Key": message})
+    return f"{member_key}:{given}"
+
+
+def _digest(http: HttpRequest) -> str:
+    body = orjson.dumps(http.data, option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(body, digest_size=16).hexdigest()
+
+
+def _asked_before(http: HttpRequest, member_key: str) -> Job | None:
+    key = _idempotency_key(http, member_key)
+    job = Job.objects.filter(idempotency_key=key).first() if key else None
+    if job is None:
+        return None
+    if job.submitted_at < timezone.now() - _DAY:
+        Job.objects.filter(pk=job.pk).update(idempotency_key=None)
+        return None
+    if job.arguments["digest"] != _digest(http):
+        raise KeyUsedOtherwise
+    return job
+
+
+def _asked_now(http: HttpRequest, member_key: str) -> Job:
+    now = timezone.now()
+    wait_s = seconds_to_wait(member_key, now=now)
+    if wait_s > 0:
+        raise Throttled(wait=wait_s, detail="This member has had too many jobs made for him.")
+    row = {
+        "source": JobSource.API,
+        "member_key": member_key,
+        "submitted_at": now,
+        "idempotency_key": _idempotency_key(http, member_key),
+        "trace_id": http.META.get("HTTP_X_REQUEST_ID", "")[:64],
+    }
+    job = tasks.enqueue("serve", row=row, body=http.data, digest=_digest(http))
+    execution.announce(job)
+    return job
+
+
+def seconds_to_wait(member_key: str, *, now: datetime) -> float:
+    """Until this member may have another job made; 0 when he may now."""
+    asked = Job.objects.filter(
+        name="serve", source=JobSource.API, member_key=member_key, submitted_at__gt=now - _DAY
+    )
+    moments = list(
+        asked.order_by("-submitted_at").values_list("submitted_at", flat=True)[
+            : settings.JOBS_PER_DAY
+        ]
+    )
+    waits = (
+        _wait(moments, most=most, window=window, now=now)
+        for most, window in ((settings.JOBS_PER_MINUTE, _MINUTE), (settings.JOBS_PER_DAY, _DAY))
+    )
+    return max(waits)
+
+
+def _wait(moments: list[datetime], *, most: int, window: timedelta, now: datetime) -> float:
+    """moments: newest first. The place becomes free when the `most`-newest leaves the window."""
+    if len(moments) < most:
+        return 0.0
+    return max(0.0, (moments[most - 1] + window - now).total_seconds())
+
+
+# --- Looking and cancelling -----------------------------------------------------------------------
+class JobView(APIView):
+    @extend_schema(
+        operation_id="recommend_jobs_retrieve",
+        summary="How a job stands, with its result",
+        responses={
+            200: OpenApiResponse(JobOutput, examples=[_QUEUED_EXAMPLE]),
+            404: _PROBLEMS[404],
+        },
+        tags=["jobs"],
+    )
+    def get(self, http: HttpRequest, job_id: UUID) -> Response:
+        return Response(_told(_job(job_id)))
+
+    @extend_schema(
+        operation_id="recommend_jobs_cancel",
+        summary="Cancel a job: a waiting one at once, a running one at its next step",
+        responses={200: OpenApiResponse(JobOutput, examples=[_QUEUED_EXAMPLE]), **_PROBLEMS},
+        tags=["jobs"],
+    )
+    def delete(self, http: HttpRequest, job_id: UUID) -> Response:
+        job = _job(job_id)
+        if not job.cancel(now=timezone.now()):
+            raise JobHasEnded
+        job.refresh_from_db()
+        execution.announce(job)
+        return Response(_told(job))
+
+
+def _job(job_id: UUID) -> Job:
+    job = Job.objects.filter(pk=job_id, name="serve").first()
+    if job is None:
+        raise JobNotFound
+    return job

@@ -1,0 +1,75 @@
+"""Learns the multipliers of situations from what members sang, played and liked, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Q
+
+from engine.settings import SituationTable
+from engine.training.context_learning import Heard, heard, with_learned
+from profiles.models import FeedbackEvent, FeedbackType
+from profiles.services import FEEDBACK_WINDOW
+
+from ..api.context_words import context_of, part_of_day
+from ..models import LearnedSituations
+from ..serving import active_engine
+
+#: The latest events that are counted.
+MOST_EVENTS = 300_000
+#: Rows kept, to see how the table moved.
+KEPT = 14
+#: Types that say that a song was taken up; of plays those heard at least half.
+_TAKEN_UP = (FeedbackType.SANG, FeedbackType.COMPLETE, FeedbackType.REPLAY, FeedbackType.LIKE)
+_HALF = 0.5
+_SAID = ("at", "time_of_day", "mood", "activity")
+
+
+def learn(*, now: datetime) -> LearnedSituations | None:
+    """Count the events of the last year and put the result in force; None where there are none."""
+    found = heard(active_engine.current().snapshot.catalog, _events(now))
+    if not found.events:
+        return None
+    row = LearnedSituations.objects.create(heard=found.to_json(), made_at=now)
+    older = LearnedSituations.objects.order_by("-pk").values_list("pk", flat=True)[KEPT:]
+    LearnedSituations.objects.filter(pk__in=list(older)).delete()
+    active_engine.look_again()
+    return row
+
+
+def _events(now: datetime) -> Iterator[tuple[int, Sequence[str]]]:
+    taken_up = Q(type__in=_TAKEN_UP) | (
+        Q(type=FeedbackType.PLAY) & (Q(value=None) | Q(value__gte=_HALF))
+    )
+    rows = FeedbackEvent.objects.filter(taken_up, occurred_at__gt=now - FEEDBACK_WINDOW)
+    columns = rows.order_by("-occurred_at").values_list("song_id", "context", "occurred_at")
+    for song_id, context, at in columns[:MOST_EVENTS].iterator(chunk_size=5_000):
+        yield song_id, situations_of(context, at)
+
+
+def situations_of(context: Any, at: datetime) -> list[str]:
+    """What an event says of its moment; without a word about it the hour it happened speaks."""
+    said = context if isinstance(context, dict) else {}
+    meant, _ = context_of({name: said[name] for name in _SAID if name in said})
+    found = [meant.time_of_day or part_of_day(at), meant.activity, meant.mood]
+    return [str(situation) for situation in found if situation]
+
+
+def comparison(
+    table: SituationTable, found: Heard
+) -> list[tuple[str, int, list[tuple[str, float, float]]]]:
+    """(situation, events, [(word, staff's number, the one in force)]) of what events have moved."""
+    learned = with_learned(table, found)
+    rows = []
+    for name, events in sorted(found.events.items(), key=lambda one: -one[1]):
+        before = table.multipliers.get(name) or table.occasions.get(name, {})
+        after = learned.multipliers.get(name) or learned.occasions.get(name, {})
+        moved = [
+            (word, before.get(word, 1.0), number)
+            for word, number in sorted(after.items(), key=lambda one: -one[1])
+            if number != before.get(word, 1.0)
+        ]
+        rows.append((name, int(events), moved))
+    return rows
