@@ -6,7 +6,7 @@ python bench/jobs.py nightly      1 000 members regenerated with a model
 python bench/jobs.py drain        interactive service while 10 000 members are regenerated
 python bench/jobs.py sync         the cost of finding changed likes among 1 000 000
 
-The model is tests/fake_model.py, as slow as a hosted one (0.4 s to the first token, 75 tokens a second), or
+The model is bench/fake_model.py, as slow as a hosted one (0.4 s to the first token, 75 tokens a second), or
 --model-url: another fake that counts its calls at /__stats.
 """
 
@@ -32,8 +32,7 @@ import pymysql
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.machine import stop_on_sigterm
-from tests.services.installation import (
+from bench.installation import (
     LOOPBACK,
     Installation,
     declare_as_spring,
@@ -42,6 +41,7 @@ from tests.services.installation import (
     spring_body,
     wait_until,
 )
+from bench.machine import stop_on_sigterm
 
 RESULTS = Path(__file__).parent / "results"
 FIRST_MEMBER = 100_000

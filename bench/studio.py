@@ -58,7 +58,7 @@ def sqlite() -> Iterator[dict[str, str]]:
 @contextmanager
 def mariadb() -> Iterator[dict[str, str]]:
     """MariaDB and Redis of this bench's own."""
-    from tests.services.installation import Installation, listens, wait_until  # noqa: PLC0415
+    from bench.installation import Installation, listens, wait_until  # noqa: PLC0415
 
     folder = Path(tempfile.mkdtemp(prefix="songs-ai-studio-"))
     made = Installation(folder)
@@ -143,9 +143,9 @@ def _real_runs() -> list[Any]:
     """Runs as the product makes them, with a model that answers well."""
     from django.test import override_settings  # noqa: PLC0415
 
+    from bench.fake_model import FakeModel  # noqa: PLC0415
     from recommendations import services  # noqa: PLC0415
     from recommendations.serving.request import Request  # noqa: PLC0415
-    from tests.fake_model import FakeModel  # noqa: PLC0415
 
     with FakeModel() as model, override_settings(OPENAI_BASE_URL=model.url, OPENAI_API_KEY="k"):
         return [

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from django.contrib.auth.models import Group, User
 
+from bench.fake_model import FakeModel
 from infrastructure.redis import gate
 from prompts.llm import budget, model_profiles
 from prompts.llm.breaker import breaker
@@ -14,7 +15,6 @@ from prompts.models import Api, PromptTemplate, PromptVersion
 from prompts.staff import EDITOR, INSPECTOR, OPERATOR, PUBLISHER
 from prompts.versions import releases, resolution
 from prompts.versions.releases import Body, By
-from tests.fake_model import FakeModel
 
 
 @pytest.fixture(autouse=True)

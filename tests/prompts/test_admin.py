@@ -8,13 +8,13 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import translation
 
+from bench.fake_model import FakeModel
 from prompts import dashboard
 from prompts.evaluation import input_providers
 from prompts.evaluation.input_providers import Input
 from prompts.models import AuditEvent, ModelCall, PromptTemplate, PromptVersion
 from prompts.versions import releases
 from prompts.versions.releases import By
-from tests.fake_model import FakeModel
 
 from .conftest import approved, draft, live_of, lock_of
 

@@ -11,11 +11,11 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from bench.fake_model import FakeModel
 from prompts.llm import budget
 from prompts.llm.breaker import Report, breaker
 from prompts.models import AuditEvent, Budget, ModelCall, ModelProfile, Outcome
 from prompts.models.calls import packed
-from tests.fake_model import FakeModel
 
 PROFILES = reverse("admin:prompts_modelprofile_changelist")
 CALLS = reverse("admin:prompts_modelcall_changelist")

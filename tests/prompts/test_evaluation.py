@@ -8,6 +8,7 @@ from uuid import UUID, uuid5
 import pytest
 from django.contrib.auth.models import User
 
+from bench.fake_model import FakeModel, Seen, song_lines
 from prompts.errors import GuardFailed, NotAllowed
 from prompts.evaluation import input_providers, runs
 from prompts.evaluation.input_providers import LoggedRun
@@ -23,7 +24,6 @@ from prompts.models import EvalCase, EvalRun, ModelCall, PromptTemplate, Verdict
 from prompts.models.audit import AppendOnlyError
 from prompts.versions import releases
 from prompts.versions.releases import By
-from tests.fake_model import FakeModel, Seen, song_lines
 
 from .conftest import approved, lock_of
 

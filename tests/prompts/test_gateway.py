@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from django.core.exceptions import ValidationError
 
+from bench.fake_model import FakeModel, good_answer
 from prompts.errors import ModelUnavailable
 from prompts.llm import gateway, model_profiles
 from prompts.llm.ask import Ask, ask, ask_many
@@ -17,7 +18,6 @@ from prompts.llm.capability_probe import probe
 from prompts.llm.gateway import Plan, Question, exchange_all
 from prompts.llm.model_profiles import Price, Profile
 from prompts.models import Api, ModelCall, ModelPrice, ModelProfile, Outcome
-from tests.fake_model import FakeModel, good_answer
 from tests.prompts.test_ask import CURATION, DEADLINE_S, booked, curate
 
 FREE = Price(input=0, cached=0, cache_write=0, output=0)

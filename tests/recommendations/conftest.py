@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from bench.fake_model import FakeModel
 from catalog.factories import MemberFactory, MemberRoleFactory, SongFactory
 from catalog.models import Member, SongLike
 from infrastructure.redis import gate
@@ -16,7 +17,6 @@ from prompts import services as prompts
 from prompts.llm import budget, model_profiles
 from prompts.llm.breaker import breaker
 from recommendations.serving import active_engine, answer_store, impressions
-from tests.fake_model import FakeModel
 
 KINDS = (("록", "강렬"), ("발라드", "잔잔"), ("J-pop 댄스팝", "에너지"))
 ARTISTS_PER_KIND, SONGS_PER_ARTIST = 6, 5

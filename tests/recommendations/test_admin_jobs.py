@@ -14,6 +14,7 @@ from django.test import Client
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
+from bench.installation import spring_body
 from prompts.models import AuditEvent
 from recommendations import tasks
 from recommendations.jobs import rabbitmq_consumer
@@ -21,7 +22,6 @@ from recommendations.jobs.rabbitmq_consumer import Delivery, attend
 from recommendations.models import DeadLetter, Job, ScheduleRun
 from recommendations.models.jobs import State
 from recommendations.schedules import runs
-from tests.services.installation import spring_body
 
 pytestmark = pytest.mark.django_db
 LETTERS = "/admin/recommendations/deadletter/"
@@ -114,7 +114,9 @@ def test_a_letter_can_be_corrected_and_sent(staff, world, broker):
     assert letter.state == DeadLetter.State.OPEN
     _, body = spring_body(world.alice)
     client.post(page, {"text": body.decode(), "reason": "손으로 고침"})
-    assert bytes(broker.basic_get(rabbitmq_consumer.rabbitmq_messages.QUEUE, no_ack=True).body) == body
+    assert (
+        bytes(broker.basic_get(rabbitmq_consumer.rabbitmq_messages.QUEUE, no_ack=True).body) == body
+    )
     event = AuditEvent.objects.get(verb="deadletter.edit_and_retry")
     assert event.reason == "손으로 고침"
     assert "not a uuid" in event.before

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from bench.fake_model import FakeModel
 from catalog.factories import SongFactory
 from infrastructure.database import (
     DatabaseUnavailable,
 )
 from recommendations import tasks
 from recommendations.models import Job
-from tests.fake_model import FakeModel
 
 from .conftest import World
 

@@ -15,12 +15,12 @@ from django.db import OperationalError
 from django.utils import timezone
 from kombu.utils.json import loads
 
+from bench.installation import spring_body
 from recommendations import tasks
 from recommendations.jobs import execution, rabbitmq_consumer
 from recommendations.jobs.rabbitmq_consumer import Delivery, Verdict, attend
 from recommendations.models import DeadLetter, Job, JobAnswer, StoredAnswer
 from recommendations.models.jobs import Failure, State
-from tests.services.installation import spring_body
 
 pytestmark = pytest.mark.django_db
 TYPE_ID = "com.utabox.recommendation.RecommendationMessage"
@@ -251,7 +251,9 @@ def test_a_second_delivery_waits_for_the_outcome_of_the_first(world, monkeypatch
     _, job = execution.claim(
         UUID(job_id),
         attempt=0,
-        first_seen=rabbitmq_consumer._row(rabbitmq_consumer.rabbitmq_messages.parse(body), delivered(body)),
+        first_seen=rabbitmq_consumer._row(
+            rabbitmq_consumer.rabbitmq_messages.parse(body), delivered(body)
+        ),
     )
     looks: list[float] = []
 

@@ -11,6 +11,7 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
+from bench.fake_model import FakeModel
 from catalog.factories import SongFactory
 from catalog.models import SongLike
 from engine.types import Context, Strategy, TimeOfDay
@@ -22,7 +23,6 @@ from recommendations.jobs import member_refresh
 from recommendations.models import EngineSettingsVersion, Run, StoredAnswer
 from recommendations.serving import active_engine, answer_store, impressions
 from recommendations.serving.request import Answer, NamedSong, Request
-from tests.fake_model import FakeModel
 
 from .conftest import World
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from .installation import ROOT, Process, free_port, wait_until
+from bench.installation import ROOT, Process, free_port, wait_until
 
 pytestmark = pytest.mark.slow
 
