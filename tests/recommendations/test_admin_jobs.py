@@ -114,7 +114,9 @@ def test_a_letter_can_be_corrected_and_sent(staff, world, broker):
     assert letter.state == DeadLetter.State.OPEN
     _, body = spring_body(world.alice)
     client.post(page, {"text": body.decode(), "reason": "손으로 고침"})
-    assert bytes(broker.basic_get(rabbitmq_consumer.rabbitmq_messages.QUEUE, no_ack=True).body) == body
+    assert (
+        bytes(broker.basic_get(rabbitmq_consumer.rabbitmq_messages.QUEUE, no_ack=True).body) == body
+    )
     event = AuditEvent.objects.get(verb="deadletter.edit_and_retry")
     assert event.reason == "손으로 고침"
     assert "not a uuid" in event.before

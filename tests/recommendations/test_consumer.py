@@ -251,7 +251,9 @@ def test_a_second_delivery_waits_for_the_outcome_of_the_first(world, monkeypatch
     _, job = execution.claim(
         UUID(job_id),
         attempt=0,
-        first_seen=rabbitmq_consumer._row(rabbitmq_consumer.rabbitmq_messages.parse(body), delivered(body)),
+        first_seen=rabbitmq_consumer._row(
+            rabbitmq_consumer.rabbitmq_messages.parse(body), delivered(body)
+        ),
     )
     looks: list[float] = []
 
