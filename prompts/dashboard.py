@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
+from infrastructure import heartbeats
 from infrastructure.redis import gate
 from prompts.evaluation.call_stats import STAFF_TRIGGERS, CallFacts, summarised
 from prompts.llm import budget, model_profiles
@@ -209,7 +210,7 @@ def _banners(now: datetime) -> list[Banner]:
     spent = budget.budget_banner(now=now)
     if spent:
         found.append(Banner(text=spent, tone="bad" if "100" in spent else "warn"))
-    return found + _sunsets(now)
+    return [*found, *_silent_processes(), *_sunsets(now)]
 
 
 def _halts(template: PromptTemplate) -> Iterator[Banner]:
@@ -229,6 +230,12 @@ def _halts(template: PromptTemplate) -> Iterator[Banner]:
             tone="warn",
             url=reverse("admin:prompts_rollout_change", args=[rollout.pk]),
         )
+
+
+def _silent_processes() -> list[Banner]:
+    silent = ", ".join(str(process) for process in heartbeats.missing())
+    text = _("응답하지 않는 프로세스: %(names)s. 30초 넘게 신호가 없습니다.") % {"names": silent}
+    return [Banner(text=text, tone="bad")] if silent else []
 
 
 def _sunsets(now: datetime) -> list[Banner]:

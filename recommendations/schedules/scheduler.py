@@ -18,7 +18,7 @@ from infrastructure import email
 from infrastructure.database import (
     DATABASE_FAULTS,
 )
-from infrastructure.heartbeat import note_alive
+from infrastructure.heartbeats import note_alive
 
 from .. import locks, tasks
 from ..jobs import upkeep
