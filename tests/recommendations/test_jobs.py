@@ -320,7 +320,7 @@ def test_a_deadlock_at_the_start_of_a_job_is_tried_again(kind, monkeypatch):
         if len(told) == 1:
             raise OperationalError(1213, "Deadlock found when trying to get lock")
 
-    monkeypatch.setattr(tasks.schedules, "job_started", deadlocked_once)
+    monkeypatch.setattr(tasks.runs, "job_started", deadlocked_once)
     job = tasks.enqueue(kind(done))
     assert tasks.run_job(job.pk)["job"] == State.SUCCEEDED
     assert len(told) == 2
