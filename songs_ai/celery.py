@@ -31,9 +31,9 @@ app.autodiscover_tasks()
 
 @worker_init.connect
 def _take_backend_jobs(**_: Any) -> None:
-    from recommendations.jobs import rabbitmq_consumer  # noqa: PLC0415 - needs settings
+    from recommendations.jobs import bootstep  # noqa: PLC0415 - needs settings
 
-    rabbitmq_consumer.install(app)
+    bootstep.install(app)
 
 
 @heartbeat_sent.connect

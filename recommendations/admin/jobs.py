@@ -32,11 +32,12 @@ from django_celery_beat.models import (
 from infrastructure import audit
 from infrastructure.admin import ReadOnlyAdmin, preformatted, pretty_json, seoul_time, table
 
-from .. import tasks
-from ..jobs import dead_letters, execution, rabbitmq_consumer
+from ..jobs import dead_letters, execution, queue, schedule_progress
+from ..jobs.kinds import KINDS, TASK_PREFIX, JobKind
 from ..jobs.rabbitmq_messages import InvalidMessage
+from ..jobs.rabbitmq_publisher import BrokerUnavailable
 from ..models import DeadLetter, Job, JobRun, ScheduleRun
-from ..schedules import runs, scheduler
+from ..schedules import defaults, runs, timing
 from ..serving import answer_store
 
 MEMBER_DATA = "recommendations.view_member_data"
@@ -179,15 +180,15 @@ def _uuid(text: str) -> Any:
 @transaction.atomic
 def retry_job(job: Job, *, by: Any) -> str:
     """Run an ended job again with what it was asked with; returns why not, or ""."""
-    if job.name not in tasks.KINDS:
+    if job.name not in KINDS:
         return gettext("이 버전에는 없는 작업입니다.")
-    if job.name == "serve" and not job.arguments:
+    if job.name == JobKind.SERVE and not job.arguments:
         return gettext("메시지를 읽을 수 없었습니다. DLQ에서 고쳐 보내십시오.")
     if not job.reopen(now=timezone.now()):
         return gettext("아직 끝나지 않았습니다.")
     answer_store.forget_job(str(job.pk))
     audit.record(actor=by, verb="job.retry", object=job)
-    transaction.on_commit(lambda: tasks.publish(job))
+    transaction.on_commit(lambda: queue.publish(job))
     return ""
 
 
@@ -275,7 +276,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         except (InvalidMessage, dead_letters.LetterHandled) as error:
             messages.error(request, str(error))
             return HttpResponseRedirect(request.path)
-        except rabbitmq_consumer.BrokerAway:
+        except BrokerUnavailable:
             messages.error(request, _("브로커에 연결할 수 없습니다. 메시지는 그대로 있습니다."))
             return HttpResponseRedirect(request.path)
         messages.success(request, _("고쳐서 다시 보냈습니다."))
@@ -403,7 +404,7 @@ class ScheduleForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        choices = [(runs.TASK_PREFIX + name, name) for name in sorted(tasks.KINDS)]
+        choices = [(TASK_PREFIX + name, name) for name in sorted(KINDS)]
         if "task" in self.fields:
             self.fields["task"] = forms.ChoiceField(label=_("작업"), choices=choices)
         if "kwargs" in self.fields:
@@ -449,10 +450,10 @@ class ScheduleForm(forms.ModelForm):
         if not self.errors and bool(cleaned.get("cron")) == bool(cleaned.get("every_s")):
             raise forms.ValidationError(_("cron과 간격 가운데 하나만 적으십시오."))
         # The row's own check looks at these.
-        timing = runs.timing(cron=cleaned.get("cron", ""), every_s=cleaned.get("every_s") or 0)
+        rows = timing.rows(cron=cleaned.get("cron", ""), every_s=cleaned.get("every_s") or 0)
         if not self.errors:
-            self.instance.crontab = timing.get("crontab")
-            self.instance.interval = timing.get("interval")
+            self.instance.crontab = rows.get("crontab")
+            self.instance.interval = rows.get("interval")
             self.instance.solar = self.instance.clocked = None
         return cleaned
 
@@ -471,11 +472,11 @@ class ScheduleAdmin(admin.ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PeriodicTask]:
         # Celery's own clean-up is no business of staff.
-        return super().get_queryset(request).filter(task__startswith=runs.TASK_PREFIX)
+        return super().get_queryset(request).filter(task__startswith=TASK_PREFIX)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """What is installed with the product is switched off, not deleted: an upgrade would bring it back."""
-        installed = {runs.TASK_PREFIX + schedule.task for schedule in runs.SCHEDULES}
+        installed = {TASK_PREFIX + schedule.task for schedule in defaults.SCHEDULES}
         own = obj is not None and obj.task not in installed
         return own and super().has_delete_permission(request, obj)
 
@@ -486,7 +487,7 @@ class ScheduleAdmin(admin.ModelAdmin):
 
     @admin.display(description=_("다음 실행(서울)"))
     def next_run(self, task: PeriodicTask) -> str:
-        return seoul_time(runs.next_due(task, timezone.now())) if task.pk else "–"
+        return seoul_time(timing.next_due(task, timezone.now())) if task.pk else "–"
 
     @admin.display(description=_("마지막 결과"))
     def last_outcome(self, task: PeriodicTask) -> str:
@@ -537,7 +538,7 @@ class ScheduleAdmin(admin.ModelAdmin):
 
     def _start(self, request: HttpRequest, task: PeriodicTask) -> None:
         now = timezone.now()
-        run = scheduler.start(
+        run = runs.start(
             task,
             slot=now,
             now=now,
@@ -603,7 +604,7 @@ def _run_row(run: ScheduleRun) -> tuple[Any, ...]:
 def _figures(run: ScheduleRun) -> dict[str, Any]:
     """Of an open run, how far it is."""
     if run.finished_at is None and run.jobs.exists():
-        return run.summary | runs.tally(run)
+        return run.summary | schedule_progress.tally(run)
     return dict(run.summary)
 
 

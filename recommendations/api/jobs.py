@@ -17,9 +17,9 @@ from rest_framework.request import Request as HttpRequest
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from .. import tasks
 from ..errors import JobHasEnded, JobNotFound, KeyUsedOtherwise
-from ..jobs import execution
+from ..jobs import execution, queue
+from ..jobs.kinds import JobKind
 from ..locks import single_flight
 from ..models import Job, JobAnswer
 from ..models.jobs import JobSource, State
@@ -184,7 +184,7 @@ def _asked_now(http: HttpRequest, member_key: str) -> Job:
         "idempotency_key": _idempotency_key(http, member_key),
         "trace_id": http.META.get("HTTP_X_REQUEST_ID", "")[:64],
     }
-    job = tasks.enqueue("serve", row=row, body=http.data, digest=_digest(http))
+    job = queue.enqueue(JobKind.SERVE, row=row, body=http.data, digest=_digest(http))
     execution.announce(job)
     return job
 

@@ -16,12 +16,12 @@ from django_celery_beat.models import PeriodicTask
 
 from bench.installation import spring_body
 from prompts.models import AuditEvent
-from recommendations import tasks
-from recommendations.jobs import rabbitmq_consumer
-from recommendations.jobs.rabbitmq_consumer import Delivery, attend
+from recommendations.jobs import queue, rabbitmq_publisher, rabbitmq_topology
+from recommendations.jobs.rabbitmq_consumer import attend
+from recommendations.jobs.rabbitmq_messages import Delivery
 from recommendations.models import DeadLetter, Job, ScheduleRun
 from recommendations.models.jobs import State
-from recommendations.schedules import runs
+from recommendations.schedules import defaults, runs, timing
 
 pytestmark = pytest.mark.django_db
 LETTERS = "/admin/recommendations/deadletter/"
@@ -47,11 +47,11 @@ def staff(client: Client) -> Any:
 @pytest.fixture
 def broker() -> Iterator[Any]:
     with current_app.connection_for_write() as connection:
-        rabbitmq_consumer.declare(connection)
+        rabbitmq_topology.declare(connection)
         channel = connection.default_channel
         yield channel
-        for queue in rabbitmq_consumer.queues():
-            channel.queue_purge(queue.name)
+        for declared in rabbitmq_topology.queues():
+            channel.queue_purge(declared.name)
 
 
 def dead(body: bytes) -> DeadLetter:
@@ -90,7 +90,7 @@ def test_sending_again_is_byte_equal_and_opens_the_job_anew(staff, world, broker
     letter = dead(body)
     client = staff("view_deadletter", "retry_deadletter")
     act(client, LETTERS, "retry", letter)
-    sent = broker.basic_get(rabbitmq_consumer.rabbitmq_messages.QUEUE, no_ack=True)
+    sent = broker.basic_get(rabbitmq_topology.QUEUE, no_ack=True)
     assert bytes(sent.body) == body
     assert sent.headers == {"__TypeId__": "com.utabox.Message", "x-mine": "1"}
     job = Job.objects.get(pk=job_id)
@@ -114,9 +114,7 @@ def test_a_letter_can_be_corrected_and_sent(staff, world, broker):
     assert letter.state == DeadLetter.State.OPEN
     _, body = spring_body(world.alice)
     client.post(page, {"text": body.decode(), "reason": "손으로 고침"})
-    assert (
-        bytes(broker.basic_get(rabbitmq_consumer.rabbitmq_messages.QUEUE, no_ack=True).body) == body
-    )
+    assert bytes(broker.basic_get(rabbitmq_topology.QUEUE, no_ack=True).body) == body
     event = AuditEvent.objects.get(verb="deadletter.edit_and_retry")
     assert event.reason == "손으로 고침"
     assert "not a uuid" in event.before
@@ -141,7 +139,7 @@ def test_without_the_right_nothing_happens(staff, world, broker, action):
     act(staff("view_deadletter"), LETTERS, action, letter, reason="x")
     letter.refresh_from_db()
     assert letter.state == DeadLetter.State.OPEN
-    assert broker.basic_get(rabbitmq_consumer.rabbitmq_messages.QUEUE, no_ack=True) is None
+    assert broker.basic_get(rabbitmq_topology.QUEUE, no_ack=True) is None
 
 
 def test_a_letter_is_handled_once(staff, world, broker):
@@ -154,9 +152,9 @@ def test_a_letter_is_handled_once(staff, world, broker):
 
 def test_without_the_broker_the_letter_stays_open(staff, world, monkeypatch):
     def away(*_: Any, **__: Any) -> None:
-        raise rabbitmq_consumer.BrokerAway
+        raise rabbitmq_publisher.BrokerUnavailable
 
-    monkeypatch.setattr(rabbitmq_consumer, "publish", away)
+    monkeypatch.setattr(rabbitmq_publisher, "publish", away)
     job_id, body = spring_body(99_999_999)
     letter = dead(body)
     answer = act(staff("view_deadletter", "retry_deadletter"), LETTERS, "retry", letter)
@@ -187,12 +185,12 @@ def test_an_ended_job_runs_again_with_the_same_arguments(
         act(client, JOBS, "retry", Job.objects.get(pk=job_id))
     job = Job.objects.get(pk=job_id)
     assert (job.state, job.round) == (State.QUEUED, 1)
-    assert tasks.run_job(job.pk)["job"] == "succeeded"
+    assert queue.run(job.pk)["job"] == "succeeded"
     assert AuditEvent.objects.filter(verb="job.retry").count() == 1
 
 
 def test_a_waiting_job_is_cancelled(staff, world):
-    job = tasks.enqueue("warm_active", limit=1)
+    job = queue.enqueue("warm_active", limit=1)
     act(staff("view_job", "cancel_job"), JOBS, "cancel", job)
     job.refresh_from_db()
     assert job.state == State.CANCELED
@@ -200,7 +198,7 @@ def test_a_waiting_job_is_cancelled(staff, world):
 
 
 def test_a_search_for_text_scans_nothing(staff, world):
-    tasks.enqueue("warm_active", limit=1)
+    queue.enqueue("warm_active", limit=1)
     found = staff("view_job").get(f"{JOBS}?q=warm").context["cl"].result_count
     assert found == 0
 
@@ -208,7 +206,7 @@ def test_a_search_for_text_scans_nothing(staff, world):
 # --- Schedules ------------------------------------------------------------------------------------
 @pytest.fixture
 def nightly(db: None) -> PeriodicTask:
-    runs.install()
+    defaults.install()
     return PeriodicTask.objects.get(name="야간 재생성")
 
 
@@ -219,7 +217,7 @@ def page_of(task: PeriodicTask) -> str:
 def test_schedules_are_listed_with_their_next_run_in_seoul(staff, nightly):
     listed = staff("view_periodictask").get(SCHEDULES).content.decode()
     assert "매일 03:00" in listed
-    assert f"{runs.next_due(nightly, timezone.now()):%Y-%m-%d} 03:00:00" in listed
+    assert f"{timing.next_due(nightly, timezone.now()):%Y-%m-%d} 03:00:00" in listed
     assert "1분마다" in listed
 
 
