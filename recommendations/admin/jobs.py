@@ -33,11 +33,10 @@ from infrastructure import audit
 from infrastructure.admin import ReadOnlyAdmin, preformatted, pretty_json, seoul_time, table
 
 from .. import tasks
-from ..jobs import dead_letters, execution, rabbitmq_consumer
+from ..jobs import dead_letters, execution, rabbitmq_consumer, status_store
 from ..jobs.rabbitmq_messages import InvalidMessage
 from ..models import DeadLetter, Job, JobRun, ScheduleRun
 from ..schedules import runs, scheduler
-from ..serving import answer_store
 
 MEMBER_DATA = "recommendations.view_member_data"
 HIDDEN = "•••"
@@ -185,7 +184,7 @@ def retry_job(job: Job, *, by: Any) -> str:
         return gettext("메시지를 읽을 수 없었습니다. DLQ에서 고쳐 보내십시오.")
     if not job.reopen(now=timezone.now()):
         return gettext("아직 끝나지 않았습니다.")
-    answer_store.forget_job(str(job.pk))
+    status_store.delete(str(job.pk))
     audit.record(actor=by, verb="job.retry", object=job)
     transaction.on_commit(lambda: tasks.publish(job))
     return ""

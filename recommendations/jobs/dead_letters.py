@@ -13,8 +13,7 @@ from infrastructure import audit
 
 from ..errors import SongsError
 from ..models import DeadLetter, Job
-from ..serving import answer_store
-from . import rabbitmq_consumer, rabbitmq_messages
+from . import rabbitmq_consumer, rabbitmq_messages, status_store
 from .rabbitmq_consumer import Delivery
 
 #: More at once would let one click flood the backend's queue.
@@ -85,7 +84,7 @@ def _ask_again(letter: DeadLetter, body: bytes) -> None:
     job = Job.objects.filter(pk=job_uuid).first() if job_uuid else None
     if job is not None and job.reopen(now=timezone.now()):
         Job.objects.filter(pk=job.pk).update(published_at=timezone.now())
-        answer_store.forget_job(str(job.pk))
+        status_store.delete(str(job.pk))
 
 
 def _text(body: bytes) -> str:

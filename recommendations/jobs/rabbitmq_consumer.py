@@ -30,8 +30,7 @@ from kombu.utils.json import dumps
 from .. import tasks
 from ..models import DeadLetter, Job
 from ..models.jobs import Claim, Failure, JobSource, State
-from ..serving import answer_store
-from . import execution, rabbitmq_messages
+from . import execution, rabbitmq_messages, status_store
 from .execution import Outcome, StoreAway, WorkOf
 from .rabbitmq_messages import InvalidMessage, JobMessage
 
@@ -334,7 +333,7 @@ def _refuse(delivery: Delivery, failure: Failure, *, job_id: str) -> None:
     if job is not None:
         execution.announce(job)
     elif job_id:
-        answer_store.job_status(job_id, _failed_fields(failure, now))
+        status_store.write_status(job_id, _failed_fields(failure, now))
 
 
 def _row_of_refused(

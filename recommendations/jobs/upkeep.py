@@ -14,6 +14,7 @@ from django_celery_beat.models import PeriodicTask
 from infrastructure.email import (
     notify_operators,
 )
+from infrastructure.redis import gate
 from profiles import services as profiles
 from prompts import services as prompts
 from prompts.llm import budget
@@ -24,25 +25,25 @@ from ..schedules.runs import (
     TASK_PREFIX,
 )
 from ..serving import answer_store
-from . import execution
+from . import execution, status_store
 
 log = logging.getLogger(__name__)
 #: `job:*` keys live a day; older jobs are not told to Redis again.
-JOB_KEYS_LIFE = timedelta(seconds=answer_store.JOB_TTL_S)
+JOB_KEYS_LIFE = timedelta(seconds=status_store.JOB_TTL_S)
 DELETE_BATCH = 500
 
 
 # --- Redis ----------------------------------------------------------------------------------------
 def restore_redis(*, now: datetime) -> int:
     """Send to Redis what it lacks: everything after it forgot, else what was written while it was away."""
-    if not answer_store.gate.up:
+    if not gate.up:
         return 0
     return _restore_jobs(now=now) + answer_store.rebuild_redis(now=now)
 
 
 def _restore_jobs(*, now: datetime) -> int:
     followed = Job.objects.filter(name="serve", submitted_at__gt=now - JOB_KEYS_LIFE)
-    forgot = answer_store.forgot_jobs()
+    forgot = status_store.redis_lost_jobs()
     if not forgot:
         followed = followed.filter(redis_pending=True)
     sent = 0
@@ -52,13 +53,13 @@ def _restore_jobs(*, now: datetime) -> int:
             return sent
         sent += 1
     if forgot:
-        answer_store.note_jobs_restored(now=now)
+        status_store.mark_restored(now=now)
     return sent
 
 
 def _restore_job(job: Job) -> bool:
     kept = JobAnswer.objects.filter(pk=job.pk).first() if job.state == State.SUCCEEDED else None
-    done = answer_store.restore_job(
+    done = status_store.restore(
         str(job.pk),
         job.member_key,
         execution.status_fields(job, submitted=True),
