@@ -18,7 +18,7 @@ from kombu.exceptions import KombuError
 
 from catalog import snapshot
 from infrastructure import heartbeats
-from recommendations.serving import answer_store
+from infrastructure.redis import gate
 
 #: A store that takes longer is told as failed; the probe itself may go on.
 BOUND_S = 1.0
@@ -105,9 +105,9 @@ def _database() -> str:
 
 
 def _cache() -> str:
-    if not answer_store.gate.configured:
+    if not gate.configured:
         return "unused"
-    answer_store.gate.client().ping()
+    gate.client().ping()
     return "ok"
 
 

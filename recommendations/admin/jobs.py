@@ -32,13 +32,18 @@ from django_celery_beat.models import (
 from infrastructure import audit
 from infrastructure.admin import ReadOnlyAdmin, preformatted, pretty_json, seoul_time, table
 
-from ..jobs import dead_letters, execution, queue, schedule_progress
+from ..jobs import (
+    dead_letters,
+    execution,
+    queue,
+    schedule_progress,
+    status_store,
+)
 from ..jobs.kinds import KINDS, TASK_PREFIX, JobKind
 from ..jobs.rabbitmq_messages import InvalidMessage
 from ..jobs.rabbitmq_publisher import BrokerUnavailable
 from ..models import DeadLetter, Job, JobRun, ScheduleRun
 from ..schedules import defaults, runs, timing
-from ..serving import answer_store
 
 MEMBER_DATA = "recommendations.view_member_data"
 HIDDEN = "•••"
@@ -186,7 +191,7 @@ def retry_job(job: Job, *, by: Any) -> str:
         return gettext("메시지를 읽을 수 없었습니다. DLQ에서 고쳐 보내십시오.")
     if not job.reopen(now=timezone.now()):
         return gettext("아직 끝나지 않았습니다.")
-    answer_store.forget_job(str(job.pk))
+    status_store.delete(str(job.pk))
     audit.record(actor=by, verb="job.retry", object=job)
     transaction.on_commit(lambda: queue.publish(job))
     return ""

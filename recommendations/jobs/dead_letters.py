@@ -17,8 +17,12 @@ from infrastructure.email import notify_operators
 from ..errors import SongsError
 from ..models import DeadLetter, Job
 from ..models.jobs import Failure
-from ..serving import answer_store
-from . import rabbitmq_messages, rabbitmq_publisher, rabbitmq_topology
+from . import (
+    rabbitmq_messages,
+    rabbitmq_publisher,
+    rabbitmq_topology,
+    status_store,
+)
 from .rabbitmq_messages import Delivery
 from .rabbitmq_publisher import BrokerUnavailable
 
@@ -128,7 +132,7 @@ def _ask_again(letter: DeadLetter, body: bytes) -> None:
     job = Job.objects.filter(pk=job_uuid).first() if job_uuid else None
     if job is not None and job.reopen(now=timezone.now()):
         Job.objects.filter(pk=job.pk).update(published_at=timezone.now())
-        answer_store.forget_job(str(job.pk))
+        status_store.delete(str(job.pk))
 
 
 def _text(body: bytes) -> str:

@@ -26,14 +26,14 @@ from django.utils import timezone
 
 from catalog import queries
 from engine.types import Locale, Strategy
+from infrastructure.redis import gate
 
 from .. import services
 from ..models import Job, JobAnswer
 from ..models.jobs import LEASE_S, Claim, Failure, JobSource, State
 from ..models.runs import Trigger
-from ..serving import answer_store
 from ..serving.request import Request
-from . import rabbitmq_messages, workers
+from . import rabbitmq_messages, status_store, workers
 from .kinds import Done, JobKind, WorkOf
 
 log = logging.getLogger(__name__)
@@ -171,12 +171,12 @@ def _outcome_elsewhere(job: Job) -> Outcome | None:
     if job.source != JobSource.QUEUE or job.round > 0:
         return None
     job_id = str(job.pk)
-    status = answer_store.read_job_status(job_id)
+    status = status_store.read_status(job_id)
     if status.get("status") == State.FAILED:
         code = status.get("error.code") or "MODEL_ERROR"
         failure = Failure(code=code, message=status.get("error.message") or code)
         return Outcome(state=State.FAILED, failure=failure, told=True)
-    answer = answer_store.read_job_result(job_id)
+    answer = status_store.read_result(job_id)
     if status.get("status") != State.SUCCEEDED or answer is None:
         return None
     return Outcome(state=State.SUCCEEDED, answer=answer, result={"served_by": "backend"}, told=True)
@@ -226,7 +226,7 @@ def store_outcome(job: Job, outcome: Outcome) -> bool:
 def end(job: Job, outcome: Outcome) -> bool:
     """Write how the job ended into the database. False when the job is no longer ours."""
     now = timezone.now()
-    owed = answer_store.gate.configured and not answer_store.gate.up
+    owed = gate.configured and not gate.up
     if outcome.state == State.SUCCEEDED:
         return job.succeed(
             now=now, result=outcome.result, answer=outcome.answer, redis_pending=owed
@@ -251,14 +251,14 @@ def announces(job: Job) -> bool:
 
 def announce(job: Job, *, answer: bytes | None = None) -> None:
     """Bring `job:result`, `latest:recommendation` and last `job:status` up to the row."""
-    if not announces(job) or not answer_store.gate.configured:
+    if not announces(job) or not gate.configured:
         return
     job_id = str(job.pk)
     sent = True
     if job.state == State.SUCCEEDED:
         body = answer if answer is not None else _kept_answer(job)
-        sent = body is None or answer_store.job_result(job_id, job.member_key, body)
-    sent = sent and answer_store.job_status(job_id, status_fields(job))
+        sent = body is None or status_store.write_result(job_id, job.member_key, body)
+    sent = sent and status_store.write_status(job_id, status_fields(job))
     if not sent:
         Job.objects.filter(pk=job.pk).update(redis_pending=True)
 
@@ -299,8 +299,8 @@ def instant(moment: datetime) -> str:
 def show_progress(job: Job, percent: int) -> None:
     """Move the job's progress; the end of it is set with the outcome only."""
     job.progress = max(job.progress, min(99, int(percent)))
-    if answer_store.gate.up:
-        answer_store.job_status(str(job.pk), {"progress": job.progress})
+    if gate.up:
+        status_store.write_status(str(job.pk), {"progress": job.progress})
     else:
         Job.objects.filter(pk=job.pk, state=State.RUNNING).update(progress=job.progress)
 

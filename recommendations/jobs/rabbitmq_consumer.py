@@ -17,7 +17,6 @@ from django.utils import timezone
 
 from ..models import Job
 from ..models.jobs import Claim, Failure, JobSource, State
-from ..serving import answer_store
 from . import (
     dead_letters,
     execution,
@@ -25,6 +24,7 @@ from . import (
     rabbitmq_messages,
     rabbitmq_publisher,
     rabbitmq_topology,
+    status_store,
 )
 from .execution import Outcome, StoreAway
 from .kinds import WorkOf
@@ -207,7 +207,7 @@ def _refuse(delivery: Delivery, failure: Failure, *, job_id: str) -> None:
     if job is not None:
         execution.announce(job)
     elif job_id:
-        answer_store.job_status(job_id, _failed_fields(failure, now))
+        status_store.write_status(job_id, _failed_fields(failure, now))
 
 
 def _row_of_refused(

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from infrastructure.redis import gate
+
 from ..models import Job, JobAnswer
 from ..models.jobs import State
 from ..serving import answer_store
-from . import execution
+from . import execution, status_store
 from .kinds import JobKind
 
 #: `job:*` keys live a day; older jobs are not written to Redis again.
-JOB_KEYS_LIFE = timedelta(seconds=answer_store.JOB_TTL_S)
+JOB_KEYS_LIFE = timedelta(seconds=status_store.JOB_TTL_S)
 
 
 def restore_redis(*, now: datetime) -> int:
     """Restore jobs and answers; returns how many were written."""
-    if not answer_store.gate.up:
+    if not gate.up:
         return 0
     return _restore_jobs(now=now) + answer_store.rebuild_redis(now=now)
 
 
 def _restore_jobs(*, now: datetime) -> int:
     followed = Job.objects.filter(name=JobKind.SERVE, submitted_at__gt=now - JOB_KEYS_LIFE)
-    forgot = answer_store.forgot_jobs()
+    forgot = status_store.redis_lost_jobs()
     if not forgot:
         followed = followed.filter(redis_pending=True)
     sent = 0
@@ -33,13 +35,13 @@ def _restore_jobs(*, now: datetime) -> int:
             return sent
         sent += 1
     if forgot:
-        answer_store.note_jobs_restored(now=now)
+        status_store.mark_restored(now=now)
     return sent
 
 
 def _restore_job(job: Job) -> bool:
     kept = JobAnswer.objects.filter(pk=job.pk).first() if job.state == State.SUCCEEDED else None
-    done = answer_store.restore_job(
+    done = status_store.restore(
         str(job.pk),
         job.member_key,
         execution.status_fields(job, submitted=True),

@@ -15,6 +15,7 @@ from django.db import OperationalError
 from django.utils import timezone
 from kombu.utils.json import loads
 
+from bench.installation import spring_body
 from recommendations.jobs import (
     bootstep,
     dead_letters,
