@@ -6,14 +6,17 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 
 #: What a database that is refused, hanging or half migrated raises.
 DATABASE_FAULTS = (DatabaseError, InterfaceError)
 #: Seconds between probes of a database that was unreachable.
 PROBE_EVERY_S = 1.0
+#: Rows per DELETE of `delete_in_batches`: short transactions leave room for requests.
+DELETE_BATCH = 2_000
 
 
 class DatabaseUnavailable(OperationalError):
@@ -140,3 +143,12 @@ def upsert(row: Model, *, key: str) -> None:
         update_fields=names,
         unique_fields=[key] if targets else None,  # MySQL takes any unique key
     )
+
+
+def delete_in_batches(rows: QuerySet[Any], *, size: int = DELETE_BATCH) -> int:
+    """Delete the rows of a query in small transactions; returns how many there were."""
+    deleted = 0
+    while keys := list(rows.order_by().values_list("pk", flat=True)[:size]):
+        rows.model._default_manager.filter(pk__in=keys).delete()
+        deleted += len(keys)
+    return deleted

@@ -53,7 +53,7 @@ def _process_forgets() -> Iterator[None]:
     yield
     snapshot.forget()
     database.guard.reset()
-    profiles.forget()
+    profiles.clear_cache()
 
 
 def missing_service(name: str) -> None:
