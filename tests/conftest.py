@@ -51,7 +51,7 @@ def _no_background_writes() -> None:
 def _process_forgets() -> Iterator[None]:
     """What a process remembers (catalog, favourites, a database that failed) belongs to one test."""
     yield
-    snapshot.forget()
+    snapshot.clear_cache()
     database.guard.reset()
     profiles.clear_cache()
 
