@@ -119,7 +119,7 @@ def _calls(now: datetime) -> list[Tile]:
             label=_("LLM 호출 · 24시간"),
             value=f"{figures.runs:,}{more}",
             url=url,
-            hours=_per_hour([at for *_rest, at in seen], now),
+            hours=per_hour([at for *_rest, at in seen], now),
         ),
         Tile(
             label=_("올바른 답"),
@@ -136,7 +136,8 @@ def _calls(now: datetime) -> list[Tile]:
     ]
 
 
-def _per_hour(moments: Sequence[datetime], now: datetime) -> tuple[float, ...]:
+def per_hour(moments: Sequence[datetime], now: datetime) -> tuple[float, ...]:
+    """Count moments by hour of the last HOURS, oldest first."""
     counts = [0.0] * HOURS
     for moment in moments:
         hour = int((now - moment).total_seconds() // 3600)

@@ -107,7 +107,7 @@ class FeedbackView(APIView):
         sent = _valid(FeedbackInput(data=request.data))["events"]
         told = _record(sent)
         counted = Counter(verdict["verdict"] for verdict in told)
-        counts = {verdict.value: counted[verdict.value] for verdict in profiles.Verdict}
+        counts = {verdict.value: counted[verdict.value] for verdict in profiles.FeedbackVerdict}
         return Response({**counts, "verdicts": told}, status=status.HTTP_202_ACCEPTED)
 
 
@@ -120,12 +120,14 @@ def _record(sent: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
     return [
         _verdict(event.validated_data["event_id"], *next(judged))
         if event.is_valid()
-        else _verdict(str(raw.get("event_id", ""))[:64], profiles.Verdict.REJECTED, _said(event))
+        else _verdict(
+            str(raw.get("event_id", ""))[:64], profiles.FeedbackVerdict.REJECTED, _said(event)
+        )
         for raw, event in zip(sent, read, strict=True)
     ]
 
 
-def _verdict(event_id: str, verdict: profiles.Verdict, detail: str) -> dict[str, str]:
+def _verdict(event_id: str, verdict: profiles.FeedbackVerdict, detail: str) -> dict[str, str]:
     return {"event_id": event_id, "verdict": verdict.value, "detail": detail}
 
 

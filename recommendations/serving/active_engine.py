@@ -34,7 +34,7 @@ CHUNK_BYTES = 4 * 1024 * 1024
 class EngineState:
     """Everything a recommendation is computed with. Replaced as a whole, never changed."""
 
-    snapshot: snapshot.Snapshot
+    snapshot: snapshot.CatalogSnapshot
     model: Model
     settings: EngineSettings
     #: What an answer made with it is stamped with.
@@ -69,7 +69,7 @@ class _Holder:
         finally:
             self._lock.release()
 
-    def _renew(self, seen: snapshot.Snapshot) -> EngineState:
+    def _renew(self, seen: snapshot.CatalogSnapshot) -> EngineState:
         state = self._state
         try:
             with guard():
@@ -132,7 +132,7 @@ def _live_settings() -> EngineSettings:
 
 
 def _assembled(
-    seen: snapshot.Snapshot, trained: Model | None, chosen: EngineSettings
+    seen: snapshot.CatalogSnapshot, trained: Model | None, chosen: EngineSettings
 ) -> EngineState:
     base = trained if trained is not None else Model.untrained(seen.catalog.corpus)
     model = base.realigned(seen.catalog.corpus.song_ids)

@@ -60,7 +60,7 @@ class Work:
         if named:
             given = tuple(dict.fromkeys((*(given or ()), *named)))
         with self.clock.part("database"):
-            self.picture = profiles.picture(
+            self.picture = profiles.member_profile(
                 request.member_key,
                 favorite_ids=given,
                 now=now,

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
+from django.test import Client
 from django.utils import timezone
 
 from bench.fake_model import FakeModel
@@ -101,3 +104,18 @@ def model(settings) -> Iterator[FakeModel]:
         model_profiles.forget()
         prompts.warm_up()  # importing the client takes a good part of a deadline
         yield server
+
+
+@pytest.fixture
+def staff(client: Client) -> Any:
+    """Logs in a member of staff with just these permissions: `staff("view_job", "retry_job")`."""
+
+    def log_in(*codenames: str) -> Client:
+        user = User.objects.create_user(f"u{User.objects.count()}", is_staff=True)
+        found = Permission.objects.filter(codename__in=codenames)
+        assert found.count() == len(codenames)
+        user.user_permissions.set(found)
+        client.force_login(user)
+        return client
+
+    return log_in

@@ -165,7 +165,7 @@ def test_what_was_shown_is_counted_in_batches(world: World) -> None:
     recommend(world.alice)
     services.cached(world.alice)
     impressions.flush()
-    shown = profiles.picture(world.alice, favorite_ids=None, now=timezone.now()).impressions
+    shown = profiles.member_profile(world.alice, favorite_ids=None, now=timezone.now()).impressions
     assert shown
     assert {item.times for item in shown} == {2}
 
