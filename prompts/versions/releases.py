@@ -39,7 +39,7 @@ from prompts.models import (
     Verdict,
 )
 from prompts.models.moving import moving
-from prompts.models.versions import DEFAULT_STEPS, default_guardrails
+from prompts.models.rollouts import DEFAULT_STEPS, default_guardrails
 from prompts.versions import resolution
 from prompts.versions.lint import Draft, as_json, has_errors, lint
 
