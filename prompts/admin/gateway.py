@@ -21,7 +21,7 @@ from infrastructure.admin import (
     known_values_filter,
 )
 from prompts.admin.base import (
-    by,
+    actor_of,
 )
 from prompts.evaluation.call_stats import STAFF_TRIGGERS
 from prompts.llm import budget, model_profiles
@@ -43,9 +43,9 @@ class AuditedAdmin(admin.ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Model, form: ModelForm, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        who = by(request)
+        who = actor_of(request)
         audit.record(
-            actor=who.actor,
+            actor=who.user,
             verb=f"{self.opts.model_name}.{'changed' if change else 'added'}",
             object=obj,
             before={name: str(form.initial.get(name)) for name in form.changed_data} or None,
@@ -148,9 +148,9 @@ class ModelProfileAdmin(AuditedAdmin):
         messages.success(request, _("차단기를 닫았습니다. 다음 호출부터 다시 모델에 묻습니다."))
 
     def _audit(self, request: HttpRequest, verb: str, row: ModelProfile, after: Any = None) -> None:
-        who = by(request)
+        who = actor_of(request)
         audit.record(
-            actor=who.actor,
+            actor=who.user,
             verb=verb,
             object=row,
             after=after,

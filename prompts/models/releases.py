@@ -31,7 +31,7 @@ class ReleaseKind(models.TextChoices):
 
 
 class Release(AppendOnly):
-    """One move of what members get: who, from what, to what, why, when. Written by prompts/versions/releases.py alone."""
+    """One change of what members get: who, from what, to what, why, when. Written only by prompts/versions/moves.py."""
 
     template = models.ForeignKey(
         PromptTemplate,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class PromptTemplate(models.Model):
-    """One thing we ask a model for. What is live is named here and changed only by prompts/versions/releases.py."""
+    """One purpose a model is asked for. Names what is live; changed only by prompts/versions/moves.py."""
 
     slug = models.SlugField(_("이름표"), max_length=60, unique=True)
     title = models.CharField(_("제목"), max_length=100)

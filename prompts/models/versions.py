@@ -51,7 +51,7 @@ BODY_FIELDS = frozenset(
 )
 
 
-#: Where a version stands: moved by prompts/versions/releases.py.
+#: The state of a version: changed by prompts/versions/moves.py.
 MOVED_FIELDS = frozenset(
     {"state", "lock_version", "go_live_at", "submitted_at", "decided_by", "decided_at"}
 )
@@ -64,7 +64,7 @@ class PromptVersionQuerySet(models.QuerySet["PromptVersion"]):
         touched = BODY_FIELDS & values.keys()
         if touched:
             raise VersionIsFrozen(
-                f"{', '.join(sorted(touched))}: edit drafts through publishing.save_draft."
+                f"{', '.join(sorted(touched))}: edit drafts through prompts.versions.drafts.save_draft."
             )
         if moved := MOVED_FIELDS & values.keys():
             needs_moving(", ".join(sorted(moved)))
