@@ -23,16 +23,12 @@ from infrastructure.admin import (
 from prompts.admin.base import (
     actor_of,
 )
-from prompts.evaluation.call_stats import STAFF_TRIGGERS
-from prompts.llm import budget, model_profiles
+from prompts.llm import budget, ceilings, model_profiles
 from prompts.llm.breaker import breaker
 from prompts.llm.capability_probe import probe
-from prompts.models import Budget, ModelCall, ModelPrice, ModelProfile
+from prompts.models import Budget, CallTrigger, ModelCall, ModelPrice, ModelProfile
 from prompts.models.calls import USABLE
 from prompts.versions.contracts import known_contracts
-
-#: What calls are made for: runs say theirs, the rest is staff at work.
-TRIGGERS = ("api", "favorites", "queue", "schedule", "warm", *STAFF_TRIGGERS)
 
 
 class AuditedAdmin(admin.ModelAdmin):
@@ -54,7 +50,7 @@ class AuditedAdmin(admin.ModelAdmin):
             ip=who.ip,
         )
         model_profiles.forget()
-        budget.forget()
+        budget.clear_cache()
 
 
 class PriceInline(admin.TabularInline):
@@ -188,7 +184,7 @@ class BudgetAdmin(AuditedAdmin):
                     f"{period.limit / 1e6:.2f}",
                     period.percent,
                 )
-                for period in budget.standing(now=timezone.now())
+                for period in ceilings.period_costs(now=timezone.now())
             ),
         )
 
@@ -214,7 +210,7 @@ class ModelCallAdmin(ReadOnlyAdmin):
         known_values_filter(
             "purpose", _("용도"), lambda: [contract.key for contract in known_contracts()]
         ),
-        known_values_filter("trigger", _("계기"), lambda: TRIGGERS),
+        known_values_filter("trigger", _("계기"), lambda: CallTrigger.values),
         "created_at",
     )
     search_fields = ("=uuid", "=run_uuid", "=version_label")

@@ -2,8 +2,10 @@
 
 from prompts.models.audit import AppendOnly, AuditEvent
 from prompts.models.calls import (
+    STAFF_TRIGGERS,
     Api,
     Budget,
+    CallTrigger,
     LedgerScope,
     ModelCall,
     ModelPrice,
@@ -18,10 +20,12 @@ from prompts.models.templates import PromptTemplate
 from prompts.models.versions import PromptVersion, State
 
 __all__ = [
+    "STAFF_TRIGGERS",
     "Api",
     "AppendOnly",
     "AuditEvent",
     "Budget",
+    "CallTrigger",
     "EvalCase",
     "EvalResult",
     "EvalRun",

@@ -101,7 +101,7 @@ def fresh_gateway_state() -> Iterator[None]:
 
 
 def forget_all() -> None:
-    budget.forget()
+    budget.clear_cache()
     model_profiles.forget()
     breaker.forget()
     gate.reset()
