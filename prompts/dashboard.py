@@ -16,10 +16,11 @@ from django.utils.translation import gettext as _
 
 from infrastructure import heartbeats
 from infrastructure.redis import gate
-from prompts.evaluation.call_stats import STAFF_TRIGGERS, CallFacts, summarised
-from prompts.llm import budget, model_profiles
+from prompts.evaluation.call_stats import CallFacts, summarised
+from prompts.llm import ceilings, model_profiles
 from prompts.llm.breaker import breaker
 from prompts.models import (
+    STAFF_TRIGGERS,
     ModelCall,
     ModelProfile,
     PromptTemplate,
@@ -150,7 +151,7 @@ def _money(now: datetime) -> list[Tile]:
     """What models cost against the ceilings, and whether they may be asked."""
     names = {"day": _("오늘 비용"), "month": _("이달 비용")}
     found = []
-    for period in budget.standing(now=now):
+    for period in ceilings.period_costs(now=now):
         tone: Tone = "bad" if period.percent >= 100 else "warn" if period.percent >= 80 else ""
         found.append(
             Tile(
@@ -208,7 +209,7 @@ def _banners(now: datetime) -> list[Banner]:
         Q(paused=True) | Q(rollout__state=RolloutState.PAUSED)
     ).select_related("rollout__candidate__template")
     found = [banner for template in halted for banner in _halts(template)]
-    spent = budget.budget_banner(now=now)
+    spent = ceilings.budget_banner(now=now)
     if spent:
         found.append(Banner(text=spent, tone="bad" if "100" in spent else "warn"))
     return [*found, *_silent_processes(), *_sunsets(now)]

@@ -147,7 +147,7 @@ def test_calls_are_never_added_or_deleted_by_hand(boss: User, url: str) -> None:
 
 def test_the_budget_page_shows_what_is_spent(operator: User) -> None:
     Budget(day_micro_usd=1_000_000, month_micro_usd=2_000_000, member_day_micro_usd=10**6).save()
-    budget.reserve([budget.Claim(uuid=uuid4(), micro_usd=250_000)], now=timezone.now())
+    budget.reserve([budget.BudgetClaim(uuid=uuid4(), micro_usd=250_000)], now=timezone.now())
     page = as_user(operator).get(reverse("admin:prompts_budget_change", args=[1])).content.decode()
     assert "$0.2500 / $1.00 (25%)" in page
     assert f"day:{timezone.localdate()}" in page

@@ -12,10 +12,9 @@ from django.utils import timezone
 
 from bench.installation import spring_body
 from prompts.models import AuditEvent
-from recommendations.jobs import rabbitmq_consumer, rabbitmq_topology
+from recommendations.jobs import rabbitmq_publisher, rabbitmq_topology
 from recommendations.jobs.rabbitmq_consumer import attend
 from recommendations.jobs.rabbitmq_messages import Delivery
-from recommendations.jobs.rabbitmq_publisher import BrokerUnavailable
 from recommendations.models import DeadLetter, Job
 from recommendations.models.jobs import State
 from tests.recommendations.staff import act
@@ -27,11 +26,11 @@ LETTERS = "/admin/recommendations/deadletter/"
 @pytest.fixture
 def broker() -> Iterator[Any]:
     with current_app.connection_for_write() as connection:
-        rabbitmq_consumer.declare(connection)
+        rabbitmq_topology.declare(connection)
         channel = connection.default_channel
         yield channel
-        for queue in rabbitmq_consumer.queues():
-            channel.queue_purge(queue.name)
+        for declared in rabbitmq_topology.queues():
+            channel.queue_purge(declared.name)
 
 
 def dead(body: bytes) -> DeadLetter:
@@ -126,9 +125,9 @@ def test_a_letter_is_handled_once(staff, world, broker):
 
 def test_without_the_broker_the_letter_stays_open(staff, world, monkeypatch):
     def away(*_: Any, **__: Any) -> None:
-        raise BrokerUnavailable
+        raise rabbitmq_publisher.BrokerUnavailable
 
-    monkeypatch.setattr(rabbitmq_consumer, "publish", away)
+    monkeypatch.setattr(rabbitmq_publisher, "publish", away)
     job_id, body = spring_body(99_999_999)
     letter = dead(body)
     answer = act(staff("view_deadletter", "retry_deadletter"), LETTERS, "retry", letter)
