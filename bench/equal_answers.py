@@ -45,7 +45,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bench.equal_questions import Questions, read_songs  # noqa: E402
-from tests.fake_model import FakeModel, Seen, good_answer  # noqa: E402
+from bench.fake_model import FakeModel, Seen, good_answer  # noqa: E402
 
 VERSION_0_2_0 = "c9927ea"
 PASSES = ("plain", "model")
