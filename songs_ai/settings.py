@@ -460,6 +460,19 @@ RETENTION_FEEDBACK_DAYS = env.integer(
     "RETENTION_FEEDBACK_DAYS", 400, least=30, help="Days that feedback events are kept."
 )
 
+RETENTION_CALLERS_DAYS = env.integer(
+    "RETENTION_CALLERS_DAYS",
+    30,
+    least=8,
+    help="Days that the taste of a caller's own user (no row in `member`) is kept after the last answer.",
+)
+NEW_CALLERS_PER_DAY = env.integer(
+    "NEW_CALLERS_PER_DAY",
+    10_000,
+    least=1,
+    help="New callers' own users kept a day. Further ones get an answer that is not stored and says so.",
+)
+
 # --- API ------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
