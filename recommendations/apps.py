@@ -1,9 +1,10 @@
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class RecommendationsConfig(AppConfig):
     name = "recommendations"
-    verbose_name = "추천"
+    verbose_name = _("추천")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

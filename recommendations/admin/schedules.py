@@ -39,7 +39,7 @@ SHOWN_RUNS = 20
 for replaced in (PeriodicTask, CrontabSchedule, IntervalSchedule, SolarSchedule, ClockedSchedule):
     admin.site.unregister(replaced)
 
-_WEEKDAYS = ("일", "월", "화", "수", "목", "금", "토")
+_WEEKDAYS = (_("일"), _("월"), _("화"), _("수"), _("목"), _("금"), _("토"))
 
 
 def readable(task: PeriodicTask) -> str:
@@ -66,7 +66,7 @@ def _readable_crontab(rule: CrontabSchedule) -> str:
             return gettext("매일 %(time)s") % {"time": time}
         case ("*", day) if day.isdecimal():
             return gettext("매주 %(day)s요일 %(time)s") % {
-                "day": gettext(_WEEKDAYS[int(day) % 7]),
+                "day": str(_WEEKDAYS[int(day) % 7]),
                 "time": time,
             }
         case (day, "*") if day.isdecimal():
