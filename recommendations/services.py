@@ -268,10 +268,19 @@ def _warm_up() -> None:
 def cached(member_key: str) -> answer_store.Served | None:
     """The stored answer as bytes, whatever its age; None when there is none."""
     served = answer_store.served(member_key)
+    count_cached_read(member_key, served)
+    return served
+
+
+def count_cached_read(member_key: str, served: answer_store.Served | None) -> None:
+    """Count a cached read that was answered from memory or Redis without `cached`."""
     metrics.count_cached_read(hit=served is not None)
     if served is not None:
         impressions.served(member_key)
-    return served
+
+
+cached_in_memory = answer_store.l1.get
+cached_in_redis = answer_store.served_by_redis
 
 
 # --- Why ------------------------------------------------------------------------------------------

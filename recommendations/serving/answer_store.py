@@ -10,7 +10,7 @@ import threading
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -62,6 +62,11 @@ class Served:
         body = with_cached_flag(stored)
         # Two checksums: an eighth of a digest's time, and a tag guards against change, not against malice.
         return cls(body=body, etag=f'"{zlib.crc32(body):08x}{zlib.adler32(body):08x}"')
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether somebody wanted it compressed already."""
+        return "packed" in self.__dict__
 
     @cached_property
     def packed(self) -> bytes:
@@ -447,8 +452,11 @@ def served(member_key: str) -> Served | None:
         return hit
     ticket = l1.ticket
     stored = _stored_bytes(member_key)
-    if stored is None:
-        return None
+    return None if stored is None else _remembered(member_key, stored, ticket=ticket)
+
+
+def _remembered(member_key: str, stored: bytes, *, ticket: int) -> Served | None:
+    """Stored bytes as they are served, kept in L1; None when they are no recommendation."""
     try:
         made = Served.of(stored)
     except ValueError:
@@ -456,6 +464,21 @@ def served(member_key: str) -> Served | None:
         return None
     l1.put(member_key, made, ticket=ticket)
     return made
+
+
+def served_by_redis(member_keys: Sequence[str]) -> dict[str, Served | None]:
+    """What `served` gives for each key, in one round trip to Redis; keys left out need the database."""
+    listener.start()
+    ticket = l1.ticket
+    found = gate.values(*(f"recommend:{key}" for key in member_keys), SENTINEL)
+    if found is None:
+        return {}
+    *bodies, holds_everything = found
+    return {
+        key: None if body is None else _remembered(key, body, ticket=ticket)
+        for key, body in zip(member_keys, bodies, strict=True)
+        if body is not None or holds_everything
+    }
 
 
 def known_favorites(member_key: str) -> list[int]:
