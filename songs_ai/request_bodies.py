@@ -16,6 +16,7 @@ Environ = dict[str, Any]
 
 #: Of the whole body. Who uploads over a slow line comes through a proxy that buffers (deploy/nginx.conf).
 BODY_DEADLINE_S = 5.0
+LOOK_EVERY_S = 0.2
 #: Staff's forms hold prompt texts and evaluation sets; Django limits those by itself.
 STAFF_PREFIX = "/admin/"
 MOST_STAFF_BYTES = 8 * 1024 * 1024
@@ -47,21 +48,52 @@ def may_be_large(environ: Environ) -> bool:
     )
 
 
-async def whole_body(environ: Environ, proto: HTTPProtocol) -> bytes:
-    """The body to its end. Raises BodyRefused where it is too large or not there by the deadline."""
-    length, chunked = _length(environ), _is_chunked(environ)
-    if not (length or chunked) and _has_none(environ):
-        return b""
-    most = MOST_STAFF_BYTES if environ["PATH_INFO"].startswith(STAFF_PREFIX) else MOST_BODY_BYTES
-    try:
-        async with asyncio.timeout(BODY_DEADLINE_S):
+class WholeBodies:
+    """Reads bodies and ends those that are late. One look at all of them: a timer each would cost more than the read."""
+
+    def __init__(self) -> None:
+        #: When each reading began, oldest first.
+        self._began: dict[asyncio.Task[Any] | None, float] = {}
+        self._looks = False
+
+    async def read(self, environ: Environ, proto: HTTPProtocol) -> bytes:
+        """The body to its end. Raises BodyRefused where it is too large or not there by the deadline."""
+        length, chunked = _length(environ), _is_chunked(environ)
+        if not (length or chunked) and _has_none(environ):
+            return b""
+        most = MOST_STAFF_BYTES if environ["PATH_INFO"].startswith(STAFF_PREFIX) else MOST_BODY_BYTES
+        task = asyncio.current_task()
+        self._watch(task)
+        try:
             if 0 < length <= most and not chunked:
                 return await proto()
             return await _at_most(most, proto)
-    except TimeoutError:
-        raise (too_large() if length > most else incomplete()) from None
-    except ProtocolClosed:  # the client went away in the middle: nobody reads the answer
-        raise incomplete() from None
+        except asyncio.CancelledError:
+            if task is None or task in self._began:
+                raise  # the server stops
+            task.uncancel()
+            raise (too_large() if length > most else incomplete()) from None
+        except ProtocolClosed:  # the client went away in the middle: nobody reads the answer
+            raise incomplete() from None
+        finally:
+            self._began.pop(task, None)
+
+    def _watch(self, task: asyncio.Task[Any] | None) -> None:
+        loop = asyncio.get_running_loop()
+        self._began[task] = loop.time()
+        if not self._looks:
+            self._looks = True
+            loop.call_later(LOOK_EVERY_S, self._end_late_ones, loop)
+
+    def _end_late_ones(self, loop: asyncio.AbstractEventLoop) -> None:
+        late = loop.time() - BODY_DEADLINE_S
+        for task in [task for task, began in self._began.items() if began <= late]:
+            del self._began[task]
+            if task is not None:
+                task.cancel()
+        self._looks = bool(self._began)
+        if self._looks:
+            loop.call_later(LOOK_EVERY_S, self._end_late_ones, loop)
 
 
 def _has_none(environ: Environ) -> bool:

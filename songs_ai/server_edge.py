@@ -19,7 +19,7 @@ from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope
 
 from recommendations.api.cached_reads import COMMON_HEADERS, Environ, Headers, Reply
 from recommendations.errors import problem
-from songs_ai.request_bodies import BodyRefused, may_be_large, whole_body
+from songs_ai.request_bodies import BodyRefused, WholeBodies, may_be_large
 
 log = logging.getLogger(__name__)
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
@@ -39,6 +39,7 @@ class Edge:
     def __init__(self, application: Application, *, threads: int, reads: AsyncReads) -> None:
         self._application, self._reads = application, reads
         self._threads = ThreadPoolExecutor(threads, "request")
+        self._bodies = WholeBodies()
         self._large = asyncio.Semaphore(MOST_LARGE_BODIES)
 
     async def __rsgi__(self, scope: Scope, proto: HTTPProtocol) -> None:
@@ -51,7 +52,7 @@ class Edge:
 
     async def _answer(self, environ: Environ, proto: HTTPProtocol) -> None:
         try:
-            body = await whole_body(environ, proto)
+            body = await self._bodies.read(environ, proto)
         except BodyRefused as refused:
             _tell(proto, refused.status, refused.code, refused.detail)
             return
