@@ -20,6 +20,8 @@ LOOK_EVERY_S = 0.2
 #: Staff's forms hold prompt texts and evaluation sets; Django limits those by itself.
 STAFF_PREFIX = "/admin/"
 MOST_STAFF_BYTES = 8 * 1024 * 1024
+#: Bodies larger than the API's that a process holds at once.
+MOST_LARGE_BODIES = 8
 #: Read and thrown away before the answer, so that a client that only writes first gets to see it.
 MOST_DRAINED_BYTES = 4 * 1024 * 1024
 
@@ -53,23 +55,29 @@ class WholeBodies:
 
     def __init__(self) -> None:
         #: When each reading began, oldest first.
-        self._began: dict[asyncio.Task[Any] | None, float] = {}
+        self._began: dict[asyncio.Task[Any], float] = {}
         self._looks = False
+        self._large = asyncio.Semaphore(MOST_LARGE_BODIES)
 
-    async def read(self, environ: Environ, proto: HTTPProtocol) -> bytes:
-        """The body to its end. Raises BodyRefused where it is too large or not there by the deadline."""
+    async def read(self, environ: Environ, proto: HTTPProtocol, *, large: bool) -> bytes:
+        """The body to its end. Raises BodyRefused where it is too large or not there by the deadline.
+
+        large: what `may_be_large` says; the caller then calls `release_large` when done with the body.
+        """
         length, chunked = _length(environ), _is_chunked(environ)
         if not (length or chunked) and _has_none(environ):
             return b""
-        most = MOST_STAFF_BYTES if environ["PATH_INFO"].startswith(STAFF_PREFIX) else MOST_BODY_BYTES
+        most = (
+            MOST_STAFF_BYTES if environ["PATH_INFO"].startswith(STAFF_PREFIX) else MOST_BODY_BYTES
+        )
         task = asyncio.current_task()
+        assert task is not None
         self._watch(task)
         try:
-            if 0 < length <= most and not chunked:
-                return await proto()
-            return await _at_most(most, proto)
+            known = 0 < length <= most and not chunked
+            return await self._whole(proto, most, length_known=known, large=large)
         except asyncio.CancelledError:
-            if task is None or task in self._began:
+            if task in self._began:
                 raise  # the server stops
             task.uncancel()
             raise (too_large() if length > most else incomplete()) from None
@@ -78,7 +86,22 @@ class WholeBodies:
         finally:
             self._began.pop(task, None)
 
-    def _watch(self, task: asyncio.Task[Any] | None) -> None:
+    async def _whole(
+        self, proto: HTTPProtocol, most: int, *, length_known: bool, large: bool
+    ) -> bytes:
+        if large:
+            await self._large.acquire()
+        try:
+            return await (proto() if length_known else _at_most(most, proto))
+        except BaseException:
+            if large:
+                self._large.release()
+            raise
+
+    def release_large(self) -> None:
+        self._large.release()
+
+    def _watch(self, task: asyncio.Task[Any]) -> None:
         loop = asyncio.get_running_loop()
         self._began[task] = loop.time()
         if not self._looks:
@@ -89,8 +112,7 @@ class WholeBodies:
         late = loop.time() - BODY_DEADLINE_S
         for task in [task for task, began in self._began.items() if began <= late]:
             del self._began[task]
-            if task is not None:
-                task.cancel()
+            task.cancel()
         self._looks = bool(self._began)
         if self._looks:
             loop.call_later(LOOK_EVERY_S, self._end_late_ones, loop)

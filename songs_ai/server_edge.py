@@ -23,8 +23,6 @@ from songs_ai.request_bodies import BodyRefused, WholeBodies, may_be_large
 
 log = logging.getLogger(__name__)
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
-#: Bodies larger than the API's that are in memory at once.
-MOST_LARGE_BODIES = 8
 
 
 class AsyncReads(Protocol):
@@ -40,24 +38,24 @@ class Edge:
         self._application, self._reads = application, reads
         self._threads = ThreadPoolExecutor(threads, "request")
         self._bodies = WholeBodies()
-        self._large = asyncio.Semaphore(MOST_LARGE_BODIES)
 
     async def __rsgi__(self, scope: Scope, proto: HTTPProtocol) -> None:
         environ = environ_of(scope)
-        if may_be_large(environ):
-            async with self._large:
-                await self._answer(environ, proto)
-        else:
-            await self._answer(environ, proto)
-
-    async def _answer(self, environ: Environ, proto: HTTPProtocol) -> None:
+        large = may_be_large(environ)
         try:
-            body = await self._bodies.read(environ, proto)
+            body = await self._bodies.read(environ, proto, large=large)
         except BodyRefused as refused:
             _tell(proto, refused.status, refused.code, refused.detail)
             return
         environ.pop("HTTP_TRANSFER_ENCODING", None)
         environ["CONTENT_LENGTH"], environ["wsgi.input"] = str(len(body)), BytesIO(body)
+        try:
+            await self._answer(environ, proto)
+        finally:
+            if large:
+                self._bodies.release_large()
+
+    async def _answer(self, environ: Environ, proto: HTTPProtocol) -> None:
         reply = await self._reads(environ)
         if reply is not None:
             status, headers, answer = reply
