@@ -12,6 +12,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from itertools import chain
 from typing import Any, Protocol
 
 import orjson
@@ -114,9 +115,9 @@ _OWN_NAMES = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"
 
 
 def _address(text: str) -> tuple[str, str]:
-    """Host and port out of `127.0.0.1:8000` or `[::1]:8000`; a Unix socket's path has no port."""
+    """Host and port out of `127.0.0.1:8000` or `[::1]:8000`; a Unix socket has no port."""
     host, colon, port = text.rpartition(":")
-    return (host.strip("[]"), port) if colon else (text, "")
+    return (host.strip("[]"), port) if colon else (text, "0")
 
 
 def run(application: Application, environ: Environ, proto: HTTPProtocol) -> None:
@@ -144,7 +145,7 @@ def _send(
         return
     transport = proto.response_stream(status, headers)
     try:
-        for piece in (first, *rest):
+        for piece in filter(None, chain((first,), rest)):
             # Sent when the call returns; its awaitable is there to raise, without a loop.
             for _ in transport.send_bytes(piece).__await__():
                 pass

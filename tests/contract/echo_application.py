@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -17,18 +18,20 @@ from songs_ai.server_edge import Edge  # noqa: E402
 
 Environ = dict[str, Any]
 closed: list[str] = []
+go = threading.Event()
 
 
 class Pieces:
-    """A body of unknown length; says when it was closed."""
+    """A body of unknown length, whose second half waits for a request to /go; says when it was closed."""
 
-    def __init__(self, path: str, *, fails: bool = False) -> None:
-        self.path, self.fails = path, fails
+    def __init__(self, path: str) -> None:
+        self.path = path
 
     def __iter__(self) -> Iterator[bytes]:
         yield b"one,"
-        if self.fails:
+        if self.path == "/fails-later":
             raise ValueError("failed in the middle")
+        go.wait(60)
         yield b"two"
 
     def close(self) -> None:
@@ -41,7 +44,9 @@ def plain(environ: Environ, start_response: Callable[..., Any]) -> Iterable[byte
         raise ValueError("failed before the answer")
     if path in ("/pieces", "/fails-later"):
         start_response("200 OK", [("Content-Type", "text/plain")])
-        return Pieces(path, fails=path == "/fails-later")
+        return Pieces(path)
+    if path == "/go":
+        go.set()
     if path == "/slow":
         time.sleep(1)
     if path == "/nothing":
