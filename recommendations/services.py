@@ -33,7 +33,14 @@ from . import metrics
 from .errors import RunNotFound
 from .locks import single_flight
 from .models import Run, Source, Trigger
-from .serving import active_engine, answer_store, answer_variants, impressions, query_json
+from .serving import (
+    active_engine,
+    answer_store,
+    answer_variants,
+    impressions,
+    memory_cache,
+    query_json,
+)
 from .serving.compute_slots import keep_few_connections, turn
 from .serving.gather import Work, resolved
 from .serving.generate import computed, deadline_s, wants_model
@@ -271,11 +278,20 @@ def _warm_up() -> None:
 # --- Cached reads ---------------------------------------------------------------------------------
 def cached(member_key: str) -> CachedAnswer | None:
     """The stored answer as bytes, whatever its age; None when there is none."""
-    served = answer_store.read_cached(member_key)
-    metrics.count_cached_read(hit=served is not None)
-    if served is not None:
+    answer = answer_store.read_cached(member_key)
+    count_cached_read(member_key, answer)
+    return answer
+
+
+def count_cached_read(member_key: str, answer: CachedAnswer | None) -> None:
+    """Count a cached read that was answered from memory or Redis without `cached`."""
+    metrics.count_cached_read(hit=answer is not None)
+    if answer is not None:
         impressions.served(member_key)
-    return served
+
+
+cached_in_memory = memory_cache.answers.get
+cached_in_redis = answer_store.read_cached_in_redis
 
 
 # --- Why ------------------------------------------------------------------------------------------

@@ -93,8 +93,7 @@ def template_messages(path: Path) -> set[str]:
 def english() -> set[str]:
     with (ROOT / "locale/en/LC_MESSAGES/django.mo").open("rb") as file:
         catalog = gettext.GNUTranslations(file)._catalog  # type: ignore[attr-defined]
-    ids = {key[0] if isinstance(key, tuple) else key for key, text in catalog.items() if text}
-    return ids
+    return {key[0] if isinstance(key, tuple) else key for key, text in catalog.items() if text}
 
 
 def korean(messages: set[str]) -> set[str]:

@@ -89,7 +89,7 @@ class HotPath:
         self._application = application
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        member_key, if_none_match = _asked(environ)
+        member_key, if_none_match = asked(environ)
         if not member_key or authentication.refusal(environ) is not None:
             return self._application(environ, start_response)
         status, headers, body = reply_for(
@@ -101,7 +101,7 @@ class HotPath:
         return (body,)
 
 
-def _asked(environ: Environ) -> tuple[str, str]:
+def asked(environ: Environ) -> tuple[str, str]:
     """Member key and If-None-Match of a plain cached read; ("", "") for anything else."""
     path = environ["PATH_INFO"]
     if not path.startswith("/recommend/cached") or "HTTP_X_REQUEST_ID" in environ:
