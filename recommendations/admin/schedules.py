@@ -27,22 +27,24 @@ from django_celery_beat.models import (
 )
 
 from infrastructure import audit
-from infrastructure.admin import ReadOnlyAdmin, pretty_json, report_results, seoul_time, table
+from infrastructure.admin import ReadOnlyAdmin, report_results, seoul_time, table
 
 from .. import tasks
 from ..models import ScheduleRun
 from ..schedules import runs, scheduler
+from .labels import FIGURES, JOB_KINDS, label
 
 SHOWN_RUNS = 20
 
 for replaced in (PeriodicTask, CrontabSchedule, IntervalSchedule, SolarSchedule, ClockedSchedule):
     admin.site.unregister(replaced)
 
-_WEEKDAYS = ("일", "월", "화", "수", "목", "금", "토")
+#: By their number in a crontab.
+_WEEKDAYS = (_("일"), _("월"), _("화"), _("수"), _("목"), _("금"), _("토"))
 
 
 def readable(task: PeriodicTask) -> str:
-    """When a schedule runs, as people say it."""
+    """When a schedule runs, in words."""
     if task.interval is not None:
         seconds = int(task.interval.schedule.run_every.total_seconds())
         if seconds % 60:
@@ -65,7 +67,7 @@ def _readable_crontab(rule: CrontabSchedule) -> str:
             return gettext("매일 %(time)s") % {"time": time}
         case ("*", day) if day.isdecimal():
             return gettext("매주 %(day)s요일 %(time)s") % {
-                "day": gettext(_WEEKDAYS[int(day) % 7]),
+                "day": _WEEKDAYS[int(day) % 7],
                 "time": time,
             }
         case (day, "*") if day.isdecimal():
@@ -74,7 +76,7 @@ def _readable_crontab(rule: CrontabSchedule) -> str:
 
 
 class ScheduleForm(forms.ModelForm):
-    """A schedule as staff think of it: when, and with which arguments."""
+    """A schedule: what runs, when, and with which arguments."""
 
     cron = forms.CharField(
         label=_("cron"),
@@ -92,7 +94,9 @@ class ScheduleForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        choices = [(runs.TASK_PREFIX + name, name) for name in sorted(tasks.KINDS)]
+        choices = [
+            (runs.TASK_PREFIX + name, label(JOB_KINDS, name)) for name in sorted(tasks.KINDS)
+        ]
         if "task" in self.fields:
             self.fields["task"] = forms.ChoiceField(label=_("작업"), choices=choices)
         if "kwargs" in self.fields:
@@ -137,7 +141,7 @@ class ScheduleForm(forms.ModelForm):
         cleaned = super().clean() or {}
         if not self.errors and bool(cleaned.get("cron")) == bool(cleaned.get("every_s")):
             raise forms.ValidationError(_("cron과 간격 가운데 하나만 적으십시오."))
-        # The row's own check looks at these.
+        # The validation of the model reads these.
         timing = runs.timing(cron=cleaned.get("cron", ""), every_s=cleaned.get("every_s") or 0)
         if not self.errors:
             self.instance.crontab = timing.get("crontab")
@@ -159,11 +163,11 @@ class ScheduleAdmin(admin.ModelAdmin):
     fields = ("name", "description", "enabled", "task", "cron", "every_s", "kwargs", "next_run", "last_runs")  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PeriodicTask]:
-        # Celery's own clean-up is no business of staff.
+        # Celery's own clean-up is not shown to staff.
         return super().get_queryset(request).filter(task__startswith=runs.TASK_PREFIX)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """What is installed with the product is switched off, not deleted: an upgrade would bring it back."""
+        """Schedules of the product can be switched off, not deleted: an upgrade would install them again."""
         installed = {runs.TASK_PREFIX + schedule.task for schedule in runs.SCHEDULES}
         own = obj is not None and obj.task not in installed
         return own and super().has_delete_permission(request, obj)
@@ -250,7 +254,7 @@ class ScheduleAdmin(admin.ModelAdmin):
     def _switch(self, request: HttpRequest, queryset: QuerySet[PeriodicTask], *, on: bool) -> None:
         changed = 0
         for task in queryset.exclude(enabled=on):
-            # Moments before this change were not missed.
+            # Times before this change do not count as missed.
             PeriodicTask.objects.filter(pk=task.pk).update(enabled=on, date_changed=timezone.now())
             verb = "schedule.enable" if on else "schedule.disable"
             audit.record(actor=request.user, verb=verb, object=task)
@@ -282,18 +286,19 @@ def _run_row(run: ScheduleRun) -> tuple[Any, ...]:
     took = "–"
     if run.started_at and run.finished_at:
         took = f"{(run.finished_at - run.started_at).total_seconds():.1f} s"
-    figures = ", ".join(f"{name} {value}" for name, value in sorted(_figures(run).items()))
+    figures = ", ".join(f"{name} {value}" for name, value in _labelled_figures(run))
     trigger = run.get_trigger_display()
     by = f"{trigger} ({run.requested_by})" if run.requested_by else trigger
     log = format_html('<pre style="margin:0">{}</pre>', run.log.strip()) if run.log else "–"
     return seoul_time(run.slot), by, run.get_state_display(), took, figures or "–", log
 
 
-def _figures(run: ScheduleRun) -> dict[str, Any]:
-    """Of an open run, how far it is."""
+def _labelled_figures(run: ScheduleRun) -> list[tuple[str, Any]]:
+    """Figures of a run with their labels; those of an open run are counted now."""
+    figures = dict(run.summary)
     if run.finished_at is None and run.jobs.exists():
-        return run.summary | runs.tally(run)
-    return dict(run.summary)
+        figures |= runs.tally(run)
+    return [(label(FIGURES, name), value) for name, value in sorted(figures.items())]
 
 
 @admin.register(ScheduleRun)
@@ -313,7 +318,7 @@ class ScheduleRunAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("요약"))
     def figures_shown(self, run: ScheduleRun) -> str:
-        return pretty_json(_figures(run))
+        return table((_("항목"), _("값")), list(_labelled_figures(run)))
 
     @admin.display(description=_("기록"))
     def log_shown(self, run: ScheduleRun) -> str:

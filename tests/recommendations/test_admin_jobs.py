@@ -22,7 +22,7 @@ def test_a_job_is_shown_with_what_it_was_asked_and_its_attempts(staff, world):
     page = staff("view_job", "view_member_data").get(f"{JOBS}{job_id}/change/").content.decode()
     assert "123456789" in page  # the message as received
     assert "run_id" in page
-    assert "succeeded" in page
+    assert "<td>성공</td>" in page
 
 
 def test_an_ended_job_runs_again_with_the_same_arguments(
