@@ -25,7 +25,7 @@ from ..jobs import dead_letters, rabbitmq_consumer
 from ..jobs.rabbitmq_messages import InvalidMessage
 from ..models import DeadLetter
 from .labels import ERROR_CODES, error_label
-from .member_data import HIDDEN, may_see_member_data
+from .member_data import HIDDEN, may_see_member_data, shows_member_data, with_member_data
 
 
 class LetterForm(forms.ModelForm):
@@ -75,8 +75,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
              "handled_reason", "handled_at", "headers_shown")  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
-        self._may_see_member = may_see_member_data(request.user)
-        return super().get_queryset(request)
+        return with_member_data(super().get_queryset(request), request.user)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Only to correct and send again, for staff who may see the body."""
@@ -137,7 +136,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("회원"), ordering="member_key")
     def member(self, letter: DeadLetter) -> str:
-        return letter.member_key if self._may_see_member or not letter.member_key else HIDDEN
+        return letter.member_key if shows_member_data(letter) or not letter.member_key else HIDDEN
 
     @admin.display(description=_("헤더"))
     def headers_shown(self, letter: DeadLetter) -> str:
@@ -145,7 +144,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("본문"))
     def body_shown(self, letter: DeadLetter) -> str:
-        return preformatted_bytes(bytes(letter.body)) if self._may_see_member else HIDDEN
+        return preformatted_bytes(bytes(letter.body)) if shows_member_data(letter) else HIDDEN
 
     # --- actions ---
     @admin.action(description=_("그대로 다시 보내기"), permissions=("retry",))

@@ -30,7 +30,7 @@ from ..jobs import dead_letters, execution
 from ..models import Job, JobRun
 from ..serving import answer_store
 from .labels import ATTEMPT_OUTCOMES, ERROR_CODES, JOB_KINDS, error_label, label
-from .member_data import HIDDEN, may_see_member_data
+from .member_data import HIDDEN, shows_member_data, with_member_data
 
 
 @admin.register(Job)
@@ -66,8 +66,7 @@ class JobAdmin(ReadOnlyAdmin):
     )  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
-        self._may_see_member = may_see_member_data(request.user)
-        return super().get_queryset(request).defer("message")
+        return with_member_data(super().get_queryset(request).defer("message"), request.user)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Job], search_term: str
@@ -96,7 +95,7 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("회원"), ordering="member_key")
     def member(self, job: Job) -> str:
-        return job.member_key if self._may_see_member or not job.member_key else HIDDEN
+        return job.member_key if shows_member_data(job) or not job.member_key else HIDDEN
 
     @admin.display(description=_("소요"))
     def took(self, job: Job) -> str:
@@ -110,7 +109,7 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("인자"))
     def arguments_shown(self, job: Job) -> str:
-        return pretty_json(job.arguments) if self._may_see_member else HIDDEN
+        return pretty_json(job.arguments) if shows_member_data(job) else HIDDEN
 
     @admin.display(description=_("헤더"))
     def headers_shown(self, job: Job) -> str:
@@ -118,7 +117,7 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("받은 메시지"))
     def message_shown(self, job: Job) -> str:
-        return preformatted_bytes(bytes(job.message)) if self._may_see_member else HIDDEN
+        return preformatted_bytes(bytes(job.message)) if shows_member_data(job) else HIDDEN
 
     @admin.display(description=_("시도 기록"))
     def attempts_shown(self, job: Job) -> str:

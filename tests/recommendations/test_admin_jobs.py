@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from django.contrib.admin import site
 
 from prompts.models import AuditEvent
 from recommendations import tasks
+from recommendations.admin.jobs import JobAdmin
+from recommendations.admin.member_data import HIDDEN
 from recommendations.jobs.rabbitmq_consumer import Delivery, attend
 from recommendations.models import Job
 from recommendations.models.jobs import State
@@ -51,3 +54,16 @@ def test_a_search_for_text_scans_nothing(staff, world):
     tasks.enqueue("warm_active", limit=1)
     found = staff("view_job").get(f"{JOBS}?q=warm").context["cl"].result_count
     assert found == 0
+
+
+def test_requests_at_the_same_time_do_not_share_the_right_to_see_members(
+    rf, admin_user, django_user_model, world
+):
+    tasks.enqueue("refresh_member", member_key=world.alice)
+    Job.objects.update(member_key=world.alice)
+    page, request, other = JobAdmin(Job, site), rf.get(JOBS), rf.get(JOBS)
+    request.user = django_user_model.objects.create_user("viewer", is_staff=True)
+    other.user = admin_user
+    job = page.get_queryset(request).get()
+    assert page.member(page.get_queryset(other).get()) == world.alice
+    assert page.member(job) == HIDDEN
