@@ -177,10 +177,10 @@ class TasteProfileAdmin(ReadOnlyAdmin):
                 )
             return redirect("admin:profiles_tasteprofile_change", pk)
         with transaction.atomic():
-            made = services.override_taste(
+            decision = services.override_taste(
                 profile.member_key, **form.cleaned_data, by=request.user, now=timezone.now()
             )
-            self._audit(request, made, verb=f"taste.{made.action}", reason=made.reason)
+            self._audit(request, decision, verb=f"taste.{decision.action}", reason=decision.reason)
         messages.success(request, _now("조정했습니다. 다음 추천부터 반영됩니다."))
         return redirect("admin:profiles_tasteprofile_change", pk)
 
@@ -192,12 +192,12 @@ class TasteProfileAdmin(ReadOnlyAdmin):
         if not form.is_valid():
             messages.error(request, _now("취소 사유를 적어 주세요."))
             return redirect("admin:profiles_tasteprofile_change", pk)
-        made = get_object_or_404(TasteOverride, pk=override, member_key=profile.member_key)
+        decision = get_object_or_404(TasteOverride, pk=override, member_key=profile.member_key)
         reason = form.cleaned_data["reason"]
         with transaction.atomic():
-            undone = made.undo(by=request.user, reason=reason, now=timezone.now())
+            undone = decision.undo(by=request.user, reason=reason, now=timezone.now())
             if undone:
-                self._audit(request, made, verb="taste.undo", reason=reason)
+                self._audit(request, decision, verb="taste.undo", reason=reason)
         if undone:
             messages.success(request, _now("조정을 취소했습니다."))
         else:
@@ -209,12 +209,14 @@ class TasteProfileAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         return get_object_or_404(TasteProfile, pk=pk)
 
-    def _audit(self, request: HttpRequest, made: TasteOverride, *, verb: str, reason: str) -> None:
+    def _audit(
+        self, request: HttpRequest, decision: TasteOverride, *, verb: str, reason: str
+    ) -> None:
         audit.record(
             actor=request.user,
             verb=verb,
-            object=f"member:{made.member_key}",
-            after={"kind": made.kind, "action": made.action, "value": made.value},
+            object=f"member:{decision.member_key}",
+            after={"kind": decision.kind, "action": decision.action, "value": decision.value},
             reason=reason,
         )
 
