@@ -23,9 +23,9 @@ import redis
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bench.installation import Installation, free_port, listens, wait_until
 from bench.machine import cpu_s, rests
 from bench.speed import RESULTS, judged, load, post, say, serve, world
-from tests.services.installation import Installation, free_port, listens, wait_until
 
 REPEATS = 5
 SECONDS = 2.0
@@ -43,7 +43,7 @@ FIRST_COLD_MEMBER = 1_000_000
 def fake_model(made: Installation, name: str, *options: str) -> dict[str, str]:
     """A model server with its default latency, or a fault; returns the settings that point at it."""
     port = free_port()
-    made.start(name, sys.executable, "-m", "tests.fake_model", "--port", str(port), *options)
+    made.start(name, sys.executable, "-m", "bench.fake_model", "--port", str(port), *options)
     wait_until(lambda: listens(port), name)
     return {"OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1", "OPENAI_API_KEY": "sk-bench"}
 

@@ -33,8 +33,8 @@ import redis
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.engine_scale import likes, songs
+from bench.installation import Installation, free_port, listens, wait_until
 from bench.machine import REFERENCE_PROBE_MS, probe_ms, rests
-from tests.services.installation import Installation, free_port, listens, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, BASELINE = ROOT / "bench" / "results", ROOT / "bench" / "baseline.json"
@@ -77,7 +77,7 @@ def seed(made: Installation, n_songs: int) -> None:
     with made.mysql(database=None) as cursor:
         cursor.execute("CREATE DATABASE songs CHARACTER SET utf8mb4")
         cursor.execute("USE songs")
-        for statement in (ROOT / "tests/services/shared_schema.sql").read_text("utf-8").split(";"):
+        for statement in (ROOT / "bench/shared_schema.sql").read_text("utf-8").split(";"):
             if "CREATE TABLE" in statement:  # the file also holds a few rows
                 cursor.execute(statement)
         cursor.execute("SET foreign_key_checks=0, unique_checks=0, autocommit=0")

@@ -25,9 +25,9 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bench.installation import Installation, wait_until
 from bench.machine import memory_mib, probe_ms, stop_on_sigterm
 from bench.speed import RESULTS, ROOT, post, say, world
-from tests.services.installation import Installation, wait_until
 
 SONGS = (2_000, 100_000)
 #: Later starts of a host, of which the median is told.

@@ -17,9 +17,9 @@ from infrastructure.database import (
     DATABASE_FAULTS,
     guard,
 )
+from infrastructure.redis import gate
 
 from .models import Lease
-from .serving.answer_store import gate
 
 #: Only its holder may end a lease.
 _RELEASE = """

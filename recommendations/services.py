@@ -33,10 +33,11 @@ from . import metrics
 from .errors import RunNotFound
 from .locks import single_flight
 from .models import Run, Source, Trigger
-from .serving import active_engine, answer_store, impressions, query_json
+from .serving import active_engine, answer_store, answer_variants, impressions, query_json
 from .serving.compute_slots import keep_few_connections, turn
 from .serving.gather import Work, resolved
 from .serving.generate import computed, deadline_s, wants_model
+from .serving.memory_cache import CachedAnswer
 from .serving.request import Answer, NamedSong, Request
 
 log = logging.getLogger(__name__)
@@ -82,14 +83,14 @@ def _stored_answer(work: Work) -> Answer | None:
     return _from_store(stored, work)
 
 
-def _read(work: Work) -> answer_store.Stored | None:
+def _read(work: Work) -> answer_store.SavedAnswer | None:
     request = work.request
     if request.is_plain:
         return answer_store.read(request.member_key)
-    return answer_store.read_variant(request.member_key, request.variant)
+    return answer_variants.read(request.member_key, request.variant)
 
 
-def freshness(stored: answer_store.Stored | None, work: Work) -> Freshness:
+def freshness(stored: answer_store.SavedAnswer | None, work: Work) -> Freshness:
     """Decide what a stored answer is good for."""
     if stored is None or work.request.refresh or stored.meta.fingerprint != work.fingerprint:
         return Freshness.ASK
@@ -101,12 +102,12 @@ def freshness(stored: answer_store.Stored | None, work: Work) -> Freshness:
     return Freshness.FRESH
 
 
-def _asked_lately(meta: answer_store.Meta, now: datetime) -> bool:
+def _asked_lately(meta: answer_store.AnswerMeta, now: datetime) -> bool:
     age = now - datetime.fromisoformat(meta.generated_at)
     return bool(meta.degraded) and age < timedelta(seconds=ASK_AGAIN_AFTER_S)
 
 
-def _from_store(stored: answer_store.Stored, work: Work) -> Answer:
+def _from_store(stored: answer_store.SavedAnswer, work: Work) -> Answer:
     body, meta = orjson.loads(stored.body), stored.meta
     return Answer(
         run_id=meta.run_id,
@@ -201,7 +202,7 @@ def favorites_updated(
     noted = True
     if ids or action == "list":
         noted = _note_favorites(member_key, action, ids, now=now)
-    answer_store.forget_variants(member_key)
+    answer_variants.delete_all(member_key)
     request = Request(member_key=member_key, ask_model=False, trigger=Trigger.FAVORITES)
     if not noted:
         request = replace(request, favorite_ids=_as_said(member_key, action, ids))
@@ -220,7 +221,7 @@ def _as_said(
     """Favourites after a change that could not be written down, from what is last known."""
     if action == "list":
         return ids
-    known = answer_store.known_favorites(member_key)
+    known = answer_store.last_known_favorites(member_key)
     if action == "add":
         return tuple(dict.fromkeys((*ids, *known)))
     return tuple(song_id for song_id in known if song_id not in ids)
@@ -268,9 +269,9 @@ def _warm_up() -> None:
 
 
 # --- Cached reads ---------------------------------------------------------------------------------
-def cached(member_key: str) -> answer_store.Served | None:
+def cached(member_key: str) -> CachedAnswer | None:
     """The stored answer as bytes, whatever its age; None when there is none."""
-    served = answer_store.served(member_key)
+    served = answer_store.read_cached(member_key)
     metrics.count_cached_read(hit=served is not None)
     if served is not None:
         impressions.served(member_key)

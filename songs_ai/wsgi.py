@@ -13,6 +13,7 @@ os.environ.setdefault("SONGS_AI_PROCESS", "web")
 django_application = get_wsgi_application()
 
 # These read the settings, which stand only now.
+from infrastructure.heartbeats import Heartbeat  # noqa: E402
 from recommendations import services  # noqa: E402
 from recommendations.api import authentication  # noqa: E402
 from recommendations.api.cached_reads import HotPath  # noqa: E402
@@ -24,4 +25,5 @@ sys.setswitchinterval(0.001)
 
 logging.getLogger(__name__).info("%s", authentication.summary())
 if not settings.TESTING:
+    Heartbeat("web").start()
     services.warm_up()

@@ -62,3 +62,11 @@ def test_the_engine_is_pure() -> None:
         if imported_names(path) & FORBIDDEN_IN_ENGINE
     }
     assert not offenders, f"the engine takes time, chance and data as arguments: {offenders}"
+
+
+def test_bench_stands_without_the_tests() -> None:
+    """Tests use the servers and the fake model of bench; a bench that imported tests back would be a circle."""
+    offenders = [
+        path.name for path in (ROOT / "bench").rglob("*.py") if "tests" in imported_names(path)
+    ]
+    assert not offenders, f"what both need belongs into bench: {offenders}"

@@ -21,8 +21,9 @@ from infrastructure.admin import (
     report_results,
 )
 
-from ..jobs import dead_letters, rabbitmq_consumer
+from ..jobs import dead_letters
 from ..jobs.rabbitmq_messages import InvalidMessage
+from ..jobs.rabbitmq_publisher import BrokerUnavailable
 from ..models import DeadLetter
 from .labels import ERROR_CODES, error_label
 from .member_data import HIDDEN, may_see_member_data, shows_member_data, with_member_data
@@ -115,7 +116,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         except (InvalidMessage, dead_letters.LetterHandled) as error:
             messages.error(request, str(error))
             return HttpResponseRedirect(request.path)
-        except rabbitmq_consumer.BrokerAway:
+        except BrokerUnavailable:
             messages.error(request, _("브로커에 연결할 수 없습니다. 메시지는 그대로 있습니다."))
             return HttpResponseRedirect(request.path)
         messages.success(request, _("고쳐서 다시 보냈습니다."))

@@ -25,10 +25,9 @@ from infrastructure.admin import (
     table,
 )
 
-from .. import tasks
-from ..jobs import dead_letters, execution
+from ..jobs import dead_letters, execution, queue, status_store
+from ..jobs.kinds import KINDS, JobKind
 from ..models import Job, JobRun
-from ..serving import answer_store
 from .labels import ATTEMPT_OUTCOMES, ERROR_CODES, JOB_KINDS, error_label, label
 from .member_data import HIDDEN, shows_member_data, with_member_data
 
@@ -162,13 +161,13 @@ class JobAdmin(ReadOnlyAdmin):
 @transaction.atomic
 def retry_job(job: Job, *, by: Any) -> str:
     """Run an ended job again with the same arguments; returns why not, or ""."""
-    if job.name not in tasks.KINDS:
+    if job.name not in KINDS:
         return gettext("이 버전에는 없는 작업입니다.")
-    if job.name == "serve" and not job.arguments:
+    if job.name == JobKind.SERVE and not job.arguments:
         return gettext("메시지를 읽을 수 없었습니다. DLQ에서 고쳐 보내십시오.")
     if not job.reopen(now=timezone.now()):
         return gettext("아직 끝나지 않았습니다.")
-    answer_store.forget_job(str(job.pk))
+    status_store.delete(str(job.pk))
     audit.record(actor=by, verb="job.retry", object=job)
-    transaction.on_commit(lambda: tasks.publish(job))
+    transaction.on_commit(lambda: queue.publish(job))
     return ""

@@ -13,24 +13,25 @@ from django.utils.safestring import SafeString
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
+from ..jobs.kinds import JobKind
 from ..models.jobs import State
 
 #: `Job.name`
 JOB_KINDS: Mapping[str, Any] = {
-    "serve": _("추천 제공"),
-    "refresh_member": _("회원 추천 갱신"),
-    "analyse": _("취향 다시 분석"),
-    "refresh_members": _("여러 회원 추천 갱신"),
-    "nightly_regeneration": _("야간 재생성"),
-    "warm_active": _("캐시 예열"),
-    "sync_likes": _("좋아요 변경 감지"),
-    "purge_old": _("보관 기간 정리"),
-    "train_model": _("모델 학습"),
-    "learn_situations": _("상황 학습"),
-    "roll_over_budget": _("예산 이월"),
-    "keep_prompts": _("프롬프트 예약 배포"),
-    "count_later_likes": _("추천 성과 집계"),
-    "watch_dead_letters": _("DLQ 감시"),
+    JobKind.SERVE: _("추천 제공"),
+    JobKind.REFRESH_MEMBER: _("회원 추천 갱신"),
+    JobKind.ANALYSE: _("취향 다시 분석"),
+    JobKind.REFRESH_MEMBERS: _("여러 회원 추천 갱신"),
+    JobKind.NIGHTLY_REGENERATION: _("야간 재생성"),
+    JobKind.WARM_ACTIVE: _("캐시 예열"),
+    JobKind.SYNC_LIKES: _("좋아요 변경 감지"),
+    JobKind.PURGE_OLD: _("보관 기간 정리"),
+    JobKind.TRAIN_MODEL: _("모델 학습"),
+    JobKind.LEARN_SITUATIONS: _("상황 학습"),
+    JobKind.ROLL_OVER_BUDGET: _("예산 이월"),
+    JobKind.KEEP_PROMPTS: _("프롬프트 예약 배포"),
+    JobKind.COUNT_LATER_LIKES: _("추천 성과 집계"),
+    JobKind.WATCH_DEAD_LETTERS: _("DLQ 감시"),
 }
 #: Keys of `ScheduleRun.summary` and of a job's result.
 FIGURES: Mapping[str, Any] = {

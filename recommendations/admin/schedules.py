@@ -29,9 +29,10 @@ from django_celery_beat.models import (
 from infrastructure import audit
 from infrastructure.admin import ReadOnlyAdmin, report_results, seoul_time, table
 
-from .. import tasks
+from ..jobs import schedule_progress
+from ..jobs.kinds import KINDS, TASK_PREFIX
 from ..models import ScheduleRun
-from ..schedules import runs, scheduler
+from ..schedules import defaults, runs, timing
 from .labels import FIGURES, JOB_KINDS, label
 
 SHOWN_RUNS = 20
@@ -94,9 +95,7 @@ class ScheduleForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        choices = [
-            (runs.TASK_PREFIX + name, label(JOB_KINDS, name)) for name in sorted(tasks.KINDS)
-        ]
+        choices = [(TASK_PREFIX + name, label(JOB_KINDS, name)) for name in sorted(KINDS)]
         if "task" in self.fields:
             self.fields["task"] = forms.ChoiceField(label=_("작업"), choices=choices)
         if "kwargs" in self.fields:
@@ -142,10 +141,10 @@ class ScheduleForm(forms.ModelForm):
         if not self.errors and bool(cleaned.get("cron")) == bool(cleaned.get("every_s")):
             raise forms.ValidationError(_("cron과 간격 가운데 하나만 적으십시오."))
         # The validation of the model reads these.
-        timing = runs.timing(cron=cleaned.get("cron", ""), every_s=cleaned.get("every_s") or 0)
+        rows = timing.rows(cron=cleaned.get("cron", ""), every_s=cleaned.get("every_s") or 0)
         if not self.errors:
-            self.instance.crontab = timing.get("crontab")
-            self.instance.interval = timing.get("interval")
+            self.instance.crontab = rows.get("crontab")
+            self.instance.interval = rows.get("interval")
             self.instance.solar = self.instance.clocked = None
         return cleaned
 
@@ -164,11 +163,11 @@ class ScheduleAdmin(admin.ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PeriodicTask]:
         # Celery's own clean-up is not shown to staff.
-        return super().get_queryset(request).filter(task__startswith=runs.TASK_PREFIX)
+        return super().get_queryset(request).filter(task__startswith=TASK_PREFIX)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Schedules of the product can be switched off, not deleted: an upgrade would install them again."""
-        installed = {runs.TASK_PREFIX + schedule.task for schedule in runs.SCHEDULES}
+        installed = {TASK_PREFIX + schedule.task for schedule in defaults.SCHEDULES}
         own = obj is not None and obj.task not in installed
         return own and super().has_delete_permission(request, obj)
 
@@ -179,7 +178,7 @@ class ScheduleAdmin(admin.ModelAdmin):
 
     @admin.display(description=_("다음 실행(서울)"))
     def next_run(self, task: PeriodicTask) -> str:
-        return seoul_time(runs.next_due(task, timezone.now())) if task.pk else "–"
+        return seoul_time(timing.next_due(task, timezone.now())) if task.pk else "–"
 
     @admin.display(description=_("마지막 결과"))
     def last_outcome(self, task: PeriodicTask) -> str:
@@ -230,7 +229,7 @@ class ScheduleAdmin(admin.ModelAdmin):
 
     def _start(self, request: HttpRequest, task: PeriodicTask) -> None:
         now = timezone.now()
-        run = scheduler.start(
+        run = runs.start(
             task,
             slot=now,
             now=now,
@@ -297,7 +296,7 @@ def _labelled_figures(run: ScheduleRun) -> list[tuple[str, Any]]:
     """Figures of a run with their labels; those of an open run are counted now."""
     figures = dict(run.summary)
     if run.finished_at is None and run.jobs.exists():
-        figures |= runs.tally(run)
+        figures |= schedule_progress.tally(run)
     return [(label(FIGURES, name), value) for name, value in sorted(figures.items())]
 
 

@@ -15,7 +15,7 @@ import orjson
 
 from .. import services
 from ..errors import NothingCached, problem
-from ..serving import answer_store
+from ..serving.memory_cache import CachedAnswer
 from . import authentication
 
 Environ = dict[str, Any]
@@ -65,9 +65,7 @@ def names_tag(if_none_match: str, etag: str) -> bool:
     return etag in named or "*" in named
 
 
-def reply_for(
-    served: answer_store.Served | None, *, accept_encoding: str, if_none_match: str
-) -> Reply:
+def reply_for(served: CachedAnswer | None, *, accept_encoding: str, if_none_match: str) -> Reply:
     """Status, own headers and body of a cached read; if_none_match is "" for a POST."""
     if served is None:
         return "404 Not Found", [("Content-Length", str(len(NOT_CACHED)))], NOT_CACHED
@@ -76,7 +74,7 @@ def reply_for(
     headers = [("ETag", tag), ("Vary", "Accept-Encoding")]
     if if_none_match and names_tag(if_none_match, served.etag):
         return "304 Not Modified", headers, b""
-    body = served.packed if packed else served.body
+    body = served.gzipped if packed else served.body
     if packed:
         headers.append(("Content-Encoding", "gzip"))
     headers.append(("Content-Length", str(len(body))))

@@ -17,13 +17,12 @@ from rest_framework.request import Request as HttpRequest
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from .. import tasks
 from ..errors import JobHasEnded, JobNotFound, KeyUsedOtherwise
-from ..jobs import execution
+from ..jobs import execution, queue, status_store
+from ..jobs.kinds import JobKind
 from ..locks import single_flight
 from ..models import Job, JobAnswer
 from ..models.jobs import JobSource, State
-from ..serving import answer_store
 from . import openapi_examples
 from .serializers import ProblemOutput, RecommendInput, RecommendOutput
 
@@ -95,7 +94,7 @@ def _progress(job: Job) -> int:
     """While it runs, Redis knows more than the row."""
     if job.state != State.RUNNING:
         return job.progress
-    shown = answer_store.read_job_status(str(job.pk)).get("progress", "")
+    shown = status_store.read_status(str(job.pk)).get("progress", "")
     return int(shown) if shown.isdecimal() else job.progress
 
 
@@ -184,7 +183,7 @@ def _asked_now(http: HttpRequest, member_key: str) -> Job:
         "idempotency_key": _idempotency_key(http, member_key),
         "trace_id": http.META.get("HTTP_X_REQUEST_ID", "")[:64],
     }
-    job = tasks.enqueue("serve", row=row, body=http.data, digest=_digest(http))
+    job = queue.enqueue(JobKind.SERVE, row=row, body=http.data, digest=_digest(http))
     execution.announce(job)
     return job
 

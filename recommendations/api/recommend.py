@@ -17,7 +17,9 @@ from infrastructure.database import (
     guard,
 )
 
-from .. import services, tasks
+from .. import services
+from ..jobs import queue
+from ..jobs.kinds import JobKind
 from ..models.jobs import JobSource
 from ..serving.request import Answer
 from . import cached_reads, openapi_examples, serializers
@@ -175,8 +177,11 @@ class WarmActiveView(APIView):
         given = _valid(serializers.WarmInput, http.query_params)
         limit = given.validated_data["limit"]
         with guard():
-            job = tasks.enqueue(
-                "warm_active", f"warm_active:{limit}", row={"source": JobSource.API}, limit=limit
+            job = queue.enqueue(
+                JobKind.WARM_ACTIVE,
+                f"warm_active:{limit}",
+                row={"source": JobSource.API},
+                limit=limit,
             )
         return Response({"task_id": str(job.pk), "status": "queued"})
 
@@ -192,8 +197,8 @@ def _queue_refresh(member_key: str) -> str | None:
     """Ask for the model's version; None when not even the row could be written. The answer stands either way."""
     try:
         with guard():
-            job = tasks.enqueue(
-                "refresh_member",
+            job = queue.enqueue(
+                JobKind.REFRESH_MEMBER,
                 f"refresh_member:{member_key}",
                 row={"source": JobSource.API, "member_key": member_key},
                 member_key=member_key,

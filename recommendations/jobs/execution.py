@@ -1,22 +1,18 @@
-"""Carries out one job: takes it, keeps hold of it, does the work, stores the outcome, then tells Redis."""
+"""Carries out one job: claims it, extends its lease, does the work, stores the outcome, then updates Redis."""
 
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
-import psutil
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import (
     DatabaseError,
@@ -30,15 +26,15 @@ from django.utils import timezone
 
 from catalog import queries
 from engine.types import Locale, Strategy
+from infrastructure.redis import gate
 
 from .. import services
-from ..api.serializers import RecommendInput
 from ..models import Job, JobAnswer
 from ..models.jobs import LEASE_S, Claim, Failure, JobSource, State
 from ..models.runs import Trigger
-from ..serving import answer_store
 from ..serving.request import Request
-from . import rabbitmq_messages
+from . import rabbitmq_messages, status_store, workers
+from .kinds import Done, JobKind, WorkOf
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -83,36 +79,6 @@ class Outcome:
     told: bool = False
 
 
-#: (JSON of the answer or None, figures for the job's row)
-Done = tuple[bytes | None, Mapping[str, Any]]
-#: Does the work of a job.
-WorkOf = Callable[[Job], Done]
-
-
-# --- Who works ------------------------------------------------------------------------------------
-def identity() -> str:
-    """This process, told apart from an earlier one with the same number."""
-    return f"{_host()}|{os.getpid()}|{psutil.Process().create_time():.2f}"
-
-
-@cache
-def _host() -> str:
-    return socket.gethostname()[:80]
-
-
-def is_dead(worker: str) -> bool:
-    """Whether a worker is known to be gone; False for other hosts, whose leases have to run out."""
-    host, _, rest = worker.partition("|")
-    number, _, created = rest.partition("|")
-    if host != _host() or not number.isdecimal():
-        return False
-    try:
-        process = psutil.Process(int(number))
-        return f"{process.create_time():.2f}" != created or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
 # --- Taking and holding ---------------------------------------------------------------------------
 @transaction.atomic
 def claim(
@@ -127,9 +93,9 @@ def claim(
     job = Job.objects.select_for_update().get(pk=job_uuid)
     attempt = job.attempt if attempt is None else attempt
     now = timezone.now()
-    verdict = job.decide(attempt=attempt, now=now, holder_is_dead=is_dead(job.worker))
+    verdict = job.decide(attempt=attempt, now=now, holder_is_dead=workers.is_dead(job.worker))
     if verdict is Claim.TAKEN:
-        job.take(attempt=attempt, worker=identity(), now=now)
+        job.take(attempt=attempt, worker=workers.identity(), now=now)
     return verdict, job
 
 
@@ -205,12 +171,12 @@ def _outcome_elsewhere(job: Job) -> Outcome | None:
     if job.source != JobSource.QUEUE or job.round > 0:
         return None
     job_id = str(job.pk)
-    status = answer_store.read_job_status(job_id)
+    status = status_store.read_status(job_id)
     if status.get("status") == State.FAILED:
         code = status.get("error.code") or "MODEL_ERROR"
         failure = Failure(code=code, message=status.get("error.message") or code)
         return Outcome(state=State.FAILED, failure=failure, told=True)
-    answer = answer_store.read_job_result(job_id)
+    answer = status_store.read_result(job_id)
     if status.get("status") != State.SUCCEEDED or answer is None:
         return None
     return Outcome(state=State.SUCCEEDED, answer=answer, result={"served_by": "backend"}, told=True)
@@ -260,7 +226,7 @@ def store_outcome(job: Job, outcome: Outcome) -> bool:
 def end(job: Job, outcome: Outcome) -> bool:
     """Write how the job ended into the database. False when the job is no longer ours."""
     now = timezone.now()
-    owed = answer_store.gate.configured and not answer_store.gate.up
+    owed = gate.configured and not gate.up
     if outcome.state == State.SUCCEEDED:
         return job.succeed(
             now=now, result=outcome.result, answer=outcome.answer, redis_pending=owed
@@ -280,19 +246,19 @@ def tell(job: Job, outcome: Outcome) -> None:
 # --- Telling Redis (contract §2) ------------------------------------------------------------------
 def announces(job: Job) -> bool:
     """Whether somebody outside follows this job under its id."""
-    return job.name == "serve"
+    return job.name == JobKind.SERVE
 
 
 def announce(job: Job, *, answer: bytes | None = None) -> None:
     """Bring `job:result`, `latest:recommendation` and last `job:status` up to the row."""
-    if not announces(job) or not answer_store.gate.configured:
+    if not announces(job) or not gate.configured:
         return
     job_id = str(job.pk)
     sent = True
     if job.state == State.SUCCEEDED:
         body = answer if answer is not None else _kept_answer(job)
-        sent = body is None or answer_store.job_result(job_id, job.member_key, body)
-    sent = sent and answer_store.job_status(job_id, status_fields(job))
+        sent = body is None or status_store.write_result(job_id, job.member_key, body)
+    sent = sent and status_store.write_status(job_id, status_fields(job))
     if not sent:
         Job.objects.filter(pk=job.pk).update(redis_pending=True)
 
@@ -333,19 +299,27 @@ def instant(moment: datetime) -> str:
 def show_progress(job: Job, percent: int) -> None:
     """Move the job's progress; the end of it is set with the outcome only."""
     job.progress = max(job.progress, min(99, int(percent)))
-    if answer_store.gate.up:
-        answer_store.job_status(str(job.pk), {"progress": job.progress})
+    if gate.up:
+        status_store.write_status(str(job.pk), {"progress": job.progress})
     else:
         Job.objects.filter(pk=job.pk, state=State.RUNNING).update(progress=job.progress)
 
 
 # --- The work of a recommendation job -------------------------------------------------------------
-def serve(job: Job) -> Done:
+#: Reads the body of `POST /recommend` that a job stores: what is asked for, and what of it was not understood.
+BodyReader = Callable[[Mapping[str, Any]], tuple[Request, list[dict[str, Any]]]]
+
+
+def serve(job: Job, *, read_body: BodyReader | None = None) -> Done:
     """Recommend for the job's member.
 
+    read_body: for jobs that came over HTTP, whose arguments hold the body.
     Raises JobFailed when the backend's member does not exist, MemberNotSeenYet when that is not sure.
     """
-    request, reported = _request(job)
+    if read_body is not None and "body" in job.arguments:
+        request, reported = read_body(job.arguments["body"])
+    else:
+        request, reported = _stored_request(job.arguments), []
     if job.source == JobSource.QUEUE and not queries.member_exists(int(request.member_key)):
         if job.attempt == 0 and queries.may_be_behind():
             raise MemberNotSeenYet
@@ -377,22 +351,15 @@ def _note_left_out(job: Job, request: Request) -> None:
         Job.objects.filter(pk=job.pk).update(note=job.note)
 
 
-def _request(job: Job) -> tuple[Request, list[dict[str, Any]]]:
-    """What is asked for, and what of it was not understood."""
-    asked = job.arguments
-    if "body" in asked:  # posted to /recommend/jobs, and found valid there
-        given = RecommendInput(data=asked["body"])
-        given.is_valid(raise_exception=True)
-        return given.request()
+def _stored_request(asked: Mapping[str, Any]) -> Request:
     ids = asked.get("favorite_ids")
-    request = Request(
+    return Request(
         member_key=asked["member_key"],
         favorite_ids=None if ids is None else tuple(ids),
         count=asked["count"],
         strategy=Strategy(asked["strategy"]),
         locale=Locale(asked["locale"]),
     )
-    return request, []
 
 
 def _watch(job: Job, percent: int) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 from engine.types import Exclude, Query, SongView
+from infrastructure.redis import gate
 from infrastructure.time import SEOUL
 from profiles import services as profiles
 
@@ -63,7 +64,7 @@ class Work:
                 request.member_key,
                 favorite_ids=given,
                 now=now,
-                last_known=lambda: answer_store.known_favorites(request.member_key),
+                last_known=lambda: answer_store.last_known_favorites(request.member_key),
             )
         #: Whether the member's favourites are known, not guessed from what was last heard of him.
         self.knows_favorites = given is not None or self.picture.database_ok
@@ -105,7 +106,7 @@ class Work:
             return "database"
         if by_model and by_model != NO_MODEL:
             return by_model
-        return "redis" if answer_store.gate.configured and not answer_store.gate.up else by_model
+        return "redis" if gate.configured and not gate.up else by_model
 
     def query(self) -> Query:
         request, picture = self.request, self.picture

@@ -27,7 +27,8 @@ from prompts import services as prompts
 
 from .. import metrics
 from ..models import Run, Source, Trigger
-from . import answer_store, llm_curation
+from . import answer_store, answer_variants, llm_curation, preferences
+from .answer_payload import encode_answer
 from .compute_slots import turn
 from .gather import (
     NO_MODEL,
@@ -52,7 +53,9 @@ def wants_model(request: Request) -> bool:
     return asked_for and prompts.model_configured()
 
 
-def computed(work: Work, *, kept: answer_store.Meta | None = None, because: str = "") -> Answer:
+def computed(
+    work: Work, *, kept: answer_store.AnswerMeta | None = None, because: str = ""
+) -> Answer:
     """Compute an answer, store it and keep the run.
 
     kept: an earlier answer whose picks and taglines still hold; the model is not asked then.
@@ -93,7 +96,7 @@ def _without_model(request: Request) -> str:
     return NO_MODEL if expected and not prompts.model_configured() else ""
 
 
-def _kept(slate: Slate, meta: answer_store.Meta) -> llm_curation.Curated:
+def _kept(slate: Slate, meta: answer_store.AnswerMeta) -> llm_curation.Curated:
     """The model's earlier words and picks, as far as they fit the new slate."""
     place = {candidate.song.song_id: index for index, candidate in enumerate(slate.shortlist)}
     labels = {group.label for group in slate.groups}
@@ -125,7 +128,7 @@ def _asked(work: Work, slate: Slate) -> llm_curation.Curated:
 def _taste_text(work: Work, slate: Slate) -> str:
     """Staff's or the stored words, else those that lie in Redis for these favourites, else counted ones."""
     picture = work.picture
-    kept = picture.taste_text or answer_store.known_taste(
+    kept = picture.taste_text or preferences.taste_text_for(
         work.request.member_key, picture.favorite_ids
     )
     return kept or llm_curation.taste_sentence(slate)
@@ -148,7 +151,7 @@ class _Made:
     order: tuple[int, ...]
     groups: list[Group]
     #: Whether an earlier answer's picks were kept; then that answer's source stays true for the member.
-    kept: answer_store.Meta | None
+    kept: answer_store.AnswerMeta | None
 
     @classmethod
     def of(
@@ -157,7 +160,7 @@ class _Made:
         slate: Slate,
         curated: llm_curation.Curated,
         *,
-        kept: answer_store.Meta | None,
+        kept: answer_store.AnswerMeta | None,
     ) -> _Made:
         order = llm_curation.final_order(slate, curated)
         groups = llm_curation.arranged(slate.groups, order)
@@ -229,20 +232,20 @@ class _Made:
         work, request = self.work, self.work.request
         if not work.knows_favorites:
             return  # a guess, while the database is away: good for now, nothing for later readers
-        body = answer_store.encoded_answer(
+        body = encode_answer(
             favorite_song_ids=list(work.picture.favorite_ids),
             groups=self.wire_groups(),
             candidates=self.wire_candidates(),
             generated_date=self.generated_date,
         )
         if not request.is_plain:
-            answer_store.save_variant(request.member_key, request.variant, body, self._meta())
+            answer_variants.save(request.member_key, request.variant, body, self._meta())
             return
         answer_store.save(request.member_key, body, self._meta(), now=work.now)
 
-    def _meta(self) -> answer_store.Meta:
+    def _meta(self) -> answer_store.AnswerMeta:
         work, curated = self.work, self.curated
-        return answer_store.Meta(
+        return answer_store.AnswerMeta(
             run_id=work.run_id,
             fingerprint=work.fingerprint,
             favorites_sha=work.picture.favorites_sha,

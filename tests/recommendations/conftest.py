@@ -9,17 +9,18 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
+from bench.fake_model import FakeModel
 from catalog.factories import MemberFactory, MemberRoleFactory, SongFactory
 from catalog.models import Member, SongLike
 from infrastructure.redis import gate
 from prompts import services as prompts
 from prompts.llm import budget, model_profiles
 from prompts.llm.breaker import breaker
-from recommendations.serving import active_engine, answer_store, impressions
-from tests.fake_model import FakeModel
+from recommendations.serving import active_engine, impressions, memory_cache
 
 KINDS = (("록", "강렬"), ("발라드", "잔잔"), ("J-pop 댄스팝", "에너지"))
 ARTISTS_PER_KIND, SONGS_PER_ARTIST = 6, 5
@@ -86,8 +87,8 @@ def _fresh_process() -> Iterator[None]:
 def _forget() -> None:
     active_engine.forget()
     impressions.forget()
-    answer_store.l1.clear()
-    answer_store.cache.clear()
+    memory_cache.answers.clear()
+    cache.clear()
     for part in (budget, model_profiles, breaker):
         part.forget()
     gate.reset()

@@ -10,13 +10,14 @@ import pytest
 from celery import current_app
 from django.utils import timezone
 
+from bench.installation import spring_body
 from prompts.models import AuditEvent
-from recommendations.jobs import rabbitmq_consumer
-from recommendations.jobs.rabbitmq_consumer import Delivery, attend
+from recommendations.jobs import rabbitmq_publisher, rabbitmq_topology
+from recommendations.jobs.rabbitmq_consumer import attend
+from recommendations.jobs.rabbitmq_messages import Delivery
 from recommendations.models import DeadLetter, Job
 from recommendations.models.jobs import State
 from tests.recommendations.staff import act
-from tests.services.installation import spring_body
 
 pytestmark = pytest.mark.django_db
 LETTERS = "/admin/recommendations/deadletter/"
@@ -25,11 +26,11 @@ LETTERS = "/admin/recommendations/deadletter/"
 @pytest.fixture
 def broker() -> Iterator[Any]:
     with current_app.connection_for_write() as connection:
-        rabbitmq_consumer.declare(connection)
+        rabbitmq_topology.declare(connection)
         channel = connection.default_channel
         yield channel
-        for queue in rabbitmq_consumer.queues():
-            channel.queue_purge(queue.name)
+        for declared in rabbitmq_topology.queues():
+            channel.queue_purge(declared.name)
 
 
 def dead(body: bytes) -> DeadLetter:
@@ -62,7 +63,7 @@ def test_sending_again_is_byte_equal_and_opens_the_job_anew(staff, world, broker
     letter = dead(body)
     client = staff("view_deadletter", "retry_deadletter")
     act(client, LETTERS, "retry", letter)
-    sent = broker.basic_get(rabbitmq_consumer.rabbitmq_messages.QUEUE, no_ack=True)
+    sent = broker.basic_get(rabbitmq_topology.QUEUE, no_ack=True)
     assert bytes(sent.body) == body
     assert sent.headers == {"__TypeId__": "com.utabox.Message", "x-mine": "1"}
     job = Job.objects.get(pk=job_id)
@@ -86,9 +87,7 @@ def test_a_letter_can_be_corrected_and_sent(staff, world, broker):
     assert letter.state == DeadLetter.State.OPEN
     _, body = spring_body(world.alice)
     client.post(page, {"text": body.decode(), "reason": "손으로 고침"})
-    assert (
-        bytes(broker.basic_get(rabbitmq_consumer.rabbitmq_messages.QUEUE, no_ack=True).body) == body
-    )
+    assert bytes(broker.basic_get(rabbitmq_topology.QUEUE, no_ack=True).body) == body
     event = AuditEvent.objects.get(verb="deadletter.edit_and_retry")
     assert event.reason == "손으로 고침"
     assert "not a uuid" in event.before
@@ -113,7 +112,7 @@ def test_without_the_right_nothing_happens(staff, world, broker, action):
     act(staff("view_deadletter"), LETTERS, action, letter, reason="x")
     letter.refresh_from_db()
     assert letter.state == DeadLetter.State.OPEN
-    assert broker.basic_get(rabbitmq_consumer.rabbitmq_messages.QUEUE, no_ack=True) is None
+    assert broker.basic_get(rabbitmq_topology.QUEUE, no_ack=True) is None
 
 
 def test_a_letter_is_handled_once(staff, world, broker):
@@ -126,9 +125,9 @@ def test_a_letter_is_handled_once(staff, world, broker):
 
 def test_without_the_broker_the_letter_stays_open(staff, world, monkeypatch):
     def away(*_: Any, **__: Any) -> None:
-        raise rabbitmq_consumer.BrokerAway
+        raise rabbitmq_publisher.BrokerUnavailable
 
-    monkeypatch.setattr(rabbitmq_consumer, "publish", away)
+    monkeypatch.setattr(rabbitmq_publisher, "publish", away)
     job_id, body = spring_body(99_999_999)
     letter = dead(body)
     answer = act(staff("view_deadletter", "retry_deadletter"), LETTERS, "retry", letter)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import pytest
 from django.contrib.admin import site
 
+from bench.installation import spring_body
 from prompts.models import AuditEvent
-from recommendations import tasks
 from recommendations.admin.jobs import JobAdmin
 from recommendations.admin.member_data import HIDDEN
-from recommendations.jobs.rabbitmq_consumer import Delivery, attend
+from recommendations.jobs import queue
+from recommendations.jobs.rabbitmq_consumer import attend
+from recommendations.jobs.rabbitmq_messages import Delivery
 from recommendations.models import Job
 from recommendations.models.jobs import State
 from tests.recommendations.staff import act
-from tests.services.installation import spring_body
 
 pytestmark = pytest.mark.django_db
 JOBS = "/admin/recommendations/job/"
@@ -38,12 +39,12 @@ def test_an_ended_job_runs_again_with_the_same_arguments(
         act(client, JOBS, "retry", Job.objects.get(pk=job_id))
     job = Job.objects.get(pk=job_id)
     assert (job.state, job.round) == (State.QUEUED, 1)
-    assert tasks.run_job(job.pk)["job"] == "succeeded"
+    assert queue.run(job.pk)["job"] == "succeeded"
     assert AuditEvent.objects.filter(verb="job.retry").count() == 1
 
 
 def test_a_waiting_job_is_cancelled(staff, world):
-    job = tasks.enqueue("warm_active", limit=1)
+    job = queue.enqueue("warm_active", limit=1)
     act(staff("view_job", "cancel_job"), JOBS, "cancel", job)
     job.refresh_from_db()
     assert job.state == State.CANCELED
@@ -51,7 +52,7 @@ def test_a_waiting_job_is_cancelled(staff, world):
 
 
 def test_a_search_for_text_scans_nothing(staff, world):
-    tasks.enqueue("warm_active", limit=1)
+    queue.enqueue("warm_active", limit=1)
     found = staff("view_job").get(f"{JOBS}?q=warm").context["cl"].result_count
     assert found == 0
 
@@ -59,7 +60,7 @@ def test_a_search_for_text_scans_nothing(staff, world):
 def test_requests_at_the_same_time_do_not_share_the_right_to_see_members(
     rf, admin_user, django_user_model, world
 ):
-    tasks.enqueue("refresh_member", member_key=world.alice)
+    queue.enqueue("refresh_member", member_key=world.alice)
     Job.objects.update(member_key=world.alice)
     page, request, other = JobAdmin(Job, site), rf.get(JOBS), rf.get(JOBS)
     request.user = django_user_model.objects.create_user("viewer", is_staff=True)

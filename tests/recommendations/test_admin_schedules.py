@@ -12,7 +12,7 @@ from django_celery_beat.models import PeriodicTask
 
 from prompts.models import AuditEvent
 from recommendations.models import Job, ScheduleRun
-from recommendations.schedules import runs
+from recommendations.schedules import defaults, runs, timing
 from tests.recommendations.staff import act
 
 pytestmark = pytest.mark.django_db
@@ -21,7 +21,7 @@ SCHEDULES = "/admin/django_celery_beat/periodictask/"
 
 @pytest.fixture
 def nightly(db: None) -> PeriodicTask:
-    runs.install()
+    defaults.install()
     return PeriodicTask.objects.get(name="야간 재생성")
 
 
@@ -32,7 +32,7 @@ def page_of(task: PeriodicTask) -> str:
 def test_schedules_are_listed_with_their_next_run_in_seoul(staff, nightly):
     listed = staff("view_periodictask").get(SCHEDULES).content.decode()
     assert "매일 03:00" in listed
-    assert f"{runs.next_due(nightly, timezone.now()):%Y-%m-%d} 03:00:00" in listed
+    assert f"{timing.next_due(nightly, timezone.now()):%Y-%m-%d} 03:00:00" in listed
     assert "1분마다" in listed
 
 

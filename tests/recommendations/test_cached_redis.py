@@ -51,7 +51,7 @@ def test_a_read_is_one_trip_and_no_query(server, stored, django_assert_num_queri
         server.set("recommend:1", BODY)
     before = commands(server)
     with django_assert_num_queries(0):
-        found = answer_store.served("1")
+        found = answer_store.read_cached("1")
     assert (found is not None) is stored
     assert commands(server) == before + 1
 
@@ -59,27 +59,27 @@ def test_a_read_is_one_trip_and_no_query(server, stored, django_assert_num_queri
 def test_without_the_sentinel_the_database_is_asked(server, django_assert_num_queries) -> None:
     server.delete(answer_store.SENTINEL)
     with django_assert_num_queries(1):
-        assert answer_store.served("1") is None
+        assert answer_store.read_cached("1") is None
 
 
 def test_a_connection_that_redis_closed_is_opened_again(server) -> None:
     server.set("recommend:1", BODY)
-    assert answer_store.served("1") is not None
+    assert answer_store.read_cached("1") is not None
     server.client_kill_filter(_type="normal", skipme=True)
-    assert answer_store.served("1") is not None
+    assert answer_store.read_cached("1") is not None
     assert gate.up
 
 
 def test_another_kind_of_value_under_the_key_is_nothing_cached(server) -> None:
     server.hset("recommend:1", "a", "b")
-    assert answer_store.served("1") is None
+    assert answer_store.read_cached("1") is None
     assert gate.up
 
 
 def test_a_redis_that_went_away_leaves_the_reading_to_the_database(server) -> None:
-    assert answer_store.served("1") is None
+    assert answer_store.read_cached("1") is None
     server.shutdown(nosave=True)
-    assert answer_store.served("1") is None
+    assert answer_store.read_cached("1") is None
     assert not gate.up
 
 
@@ -90,7 +90,7 @@ def test_a_redis_that_lost_everything_gets_answers_and_preferences_back(server, 
         "preference": {"preferred_genres": ["록"], "overall_taste": "밤의 록"},
         "generated_date": "2026-07-01",
     }
-    meta = answer_store.Meta(
+    meta = answer_store.AnswerMeta(
         run_id=str(uuid4()),
         fingerprint="f",
         favorites_sha="s",

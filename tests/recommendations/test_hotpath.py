@@ -12,7 +12,7 @@ from django.core.handlers.wsgi import WSGIHandler
 
 from recommendations import metrics, services
 from recommendations.api.cached_reads import HotPath
-from recommendations.serving import answer_store
+from recommendations.serving import answer_store, memory_cache
 from recommendations.serving.request import Request
 
 from .conftest import World
@@ -110,13 +110,13 @@ FORMS = {
 @pytest.mark.parametrize("warm", [True, False], ids=["L1", "L2"])
 def test_the_hot_path_answers_as_the_view_does(cached: World, form: str, warm: bool) -> None:
     method, path, body, environ = FORMS[form]
-    etag = answer_store.served(cached.alice).etag
+    etag = answer_store.read_cached(cached.alice).etag
     environ = {name: value.replace("@etag", etag) for name, value in environ.items()}
     if not warm:
-        answer_store.l1.clear()
+        memory_cache.answers.clear()
     hot = Answered(HotPath(_pass_on), asked(method, path, body, **environ))
     if not warm:
-        answer_store.l1.clear()
+        memory_cache.answers.clear()
     view = Answered(WSGIHandler(), asked(method, path, body, **environ))
     assert (hot.status, hot.headers, hot.body) == (view.status, view.headers, view.body)
 
@@ -203,6 +203,6 @@ def test_reads_are_counted_on_both_ways(cached: World) -> None:
 
 
 def test_an_l1_hit_costs_no_query(cached: World, django_assert_num_queries) -> None:
-    answer_store.served(cached.alice)
+    answer_store.read_cached(cached.alice)
     with django_assert_num_queries(0):
         Answered(HotPath(_pass_on), asked("POST", "/recommend/cached", b'{"memberId":"1"}'))

@@ -84,8 +84,8 @@ def test_recommendations_are_counted_by_how_they_were_made(client, world: World)
 COUNT = """
 import django, sys
 django.setup()
-from recommendations import instruments
-from prompts import instruments as model
+from recommendations import metrics as instruments
+from prompts import metrics as model
 hits, misses, usable, failed = map(int, sys.argv[1:])
 for _ in range(hits): instruments.count_cached_read(hit=True)
 for _ in range(misses): instruments.count_lookup(hit=False)

@@ -11,18 +11,20 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
+from bench.fake_model import FakeModel
 from catalog.factories import SongFactory
 from catalog.models import SongLike
 from engine.types import Context, Strategy, TimeOfDay
 from infrastructure import database
+from infrastructure.redis import gate
 from profiles import services as profiles
 from profiles.models import TasteProfile
 from recommendations import services
 from recommendations.jobs import member_refresh
 from recommendations.models import EngineSettingsVersion, Run, StoredAnswer
 from recommendations.serving import active_engine, answer_store, impressions
+from recommendations.serving.answer_payload import encode_answer
 from recommendations.serving.request import Answer, NamedSong, Request
-from tests.fake_model import FakeModel
 
 from .conftest import World
 
@@ -333,7 +335,7 @@ def test_a_taste_left_by_the_old_api_is_used_while_it_fits_the_favourites(
     keys = {f"pref:{world.alice}": orjson.dumps(left)}
     client = SimpleNamespace(mget=lambda *names: [keys.get(name) for name in names])
     monkeypatch.setattr(
-        answer_store.gate,
+        gate,
         "call",
         lambda work, default: work(client) if default == [None, None] else default,
     )
@@ -377,7 +379,7 @@ def in_redis(monkeypatch) -> dict[str, bytes]:
     monkeypatch.setattr(answer_store, "_stored_bytes", kept.get)
     real = answer_store.save
 
-    def save(member_key: str, body: bytes, meta: answer_store.Meta, *, now: datetime) -> str:
+    def save(member_key: str, body: bytes, meta: answer_store.AnswerMeta, *, now: datetime) -> str:
         kept[member_key] = body
         return real(member_key, body, meta, now=now)
 
@@ -390,7 +392,7 @@ def test_without_the_database_favourites_last_known_to_others_count_and_no_guess
 ) -> None:
     """This process never saw the member; another one stored his answer."""
     liked = list(world.ballads[:4])
-    stored = answer_store.encoded_answer(
+    stored = encode_answer(
         favorite_song_ids=liked, groups=[], candidates=[], generated_date="2026-11-23"
     )
     in_redis["4242"] = stored
@@ -416,9 +418,9 @@ def test_without_the_database_a_change_counts_in_the_stored_answer(
 ) -> None:
     recommend(world.bob)
     known, new = (
-        answer_store.known_favorites(world.bob),
+        answer_store.last_known_favorites(world.bob),
         world.ballads[0] if song == 0 else world.dance[9],
     )
     database_away()
     services.favorites_updated(world.bob, action=action, song_ids=[new])
-    assert answer_store.known_favorites(world.bob) == then(known, new)
+    assert answer_store.last_known_favorites(world.bob) == then(known, new)

@@ -8,11 +8,11 @@ import time
 import pytest
 from django.db import connection
 
+from bench.fake_model import FakeModel
 from recommendations import services
 from recommendations.serving import compute_slots, llm_curation
 from recommendations.serving.compute_slots import keep_few_connections, turn
 from recommendations.serving.request import Request
-from tests.fake_model import FakeModel
 
 from .conftest import World
 

@@ -19,7 +19,7 @@ from tests.conftest import missing_service
 
 pytestmark = pytest.mark.services
 ROOT = Path(__file__).resolve().parents[2]
-SCHEMA = Path(__file__).with_name("shared_schema.sql")
+SCHEMA = ROOT / "bench/shared_schema.sql"
 THEIRS = {"anime", "member", "member_role_list", "playlist", "playlist_song", "song", "song_like"}
 #: An account that may create databases and logins.
 ADMIN = {
