@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -152,7 +152,7 @@ def preformatted_bytes(body: bytes) -> str:
     return preformatted(body.decode("utf-8", "backslashreplace"))
 
 
-def table(head: tuple[Any, ...], rows: list[tuple[Any, ...]]) -> str:
+def table(head: tuple[Any, ...], rows: Sequence[tuple[Any, ...]]) -> str:
     """A small HTML table; "–" without rows."""
     if not rows:
         return "–"

@@ -14,7 +14,6 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
-from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django_celery_beat.models import (
@@ -27,7 +26,7 @@ from django_celery_beat.models import (
 )
 
 from infrastructure import audit
-from infrastructure.admin import ReadOnlyAdmin, report_results, seoul_time, table
+from infrastructure.admin import ReadOnlyAdmin, preformatted, report_results, seoul_time, table
 
 from ..jobs import schedule_progress
 from ..jobs.kinds import KINDS, TASK_PREFIX
@@ -282,14 +281,21 @@ def _described(task: PeriodicTask) -> dict[str, Any]:
 
 
 def _run_row(run: ScheduleRun) -> tuple[Any, ...]:
-    took = "–"
-    if run.started_at and run.finished_at:
-        took = f"{(run.finished_at - run.started_at).total_seconds():.1f} s"
-    figures = ", ".join(f"{name} {value}" for name, value in _labelled_figures(run))
     trigger = run.get_trigger_display()
     by = f"{trigger} ({run.requested_by})" if run.requested_by else trigger
-    log = format_html('<pre style="margin:0">{}</pre>', run.log.strip()) if run.log else "–"
-    return seoul_time(run.slot), by, run.get_state_display(), took, figures or "–", log
+    log = preformatted(run.log.strip()) if run.log else "–"
+    state = run.get_state_display()
+    return seoul_time(run.slot), by, state, _duration(run), _figures_line(run), log
+
+
+def _duration(run: ScheduleRun) -> str:
+    if not run.started_at or not run.finished_at:
+        return "–"
+    return f"{(run.finished_at - run.started_at).total_seconds():.1f} s"
+
+
+def _figures_line(run: ScheduleRun) -> str:
+    return ", ".join(f"{name} {value}" for name, value in _labelled_figures(run)) or "–"
 
 
 def _labelled_figures(run: ScheduleRun) -> list[tuple[str, Any]]:
@@ -309,16 +315,16 @@ class ScheduleRunAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("소요"))
     def took(self, run: ScheduleRun) -> str:
-        return str(_run_row(run)[3])
+        return _duration(run)
 
     @admin.display(description=_("요약"))
     def figures(self, run: ScheduleRun) -> str:
-        return str(_run_row(run)[4])[:120]
+        return _figures_line(run)[:120]
 
     @admin.display(description=_("요약"))
     def figures_shown(self, run: ScheduleRun) -> str:
-        return table((_("항목"), _("값")), list(_labelled_figures(run)))
+        return table((_("항목"), _("값")), _labelled_figures(run))
 
     @admin.display(description=_("기록"))
     def log_shown(self, run: ScheduleRun) -> str:
-        return format_html("<pre>{}</pre>", run.log or "–")
+        return preformatted(run.log)

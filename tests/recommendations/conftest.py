@@ -89,8 +89,9 @@ def _forget() -> None:
     impressions.forget()
     memory_cache.answers.clear()
     cache.clear()
-    for part in (budget, model_profiles, breaker):
-        part.forget()
+    budget.clear_cache()
+    model_profiles.forget()
+    breaker.forget()
     gate.reset()
 
 
