@@ -18,6 +18,7 @@ from scipy.sparse import csr_matrix
 
 from engine.catalog import text
 from engine.catalog.catalog import Catalog, CatalogDamaged, Texts, load_array
+from engine.catalog.fuzzy_budget import FuzzyBudget
 from engine.scoring.scorers import Rows
 
 Array = npt.NDArray[Any]
@@ -280,23 +281,34 @@ class SearchIndex:
 
     # --- naming ------------------------------------------------------------------------------
 
-    def resolve(self, named: Sequence[Named]) -> list[Resolved]:
-        """What each named song is, in their order. Unsure is None with what comes near, never a guess."""
-        return [self._resolved(song) for song in named]
+    def resolve(
+        self, named: Sequence[Named], *, budget: FuzzyBudget | None = None
+    ) -> list[Resolved]:
+        """What each named song is, in their order. Unsure is None with what comes near, never a guess.
 
-    def _resolved(self, song: Named) -> Resolved:
+        budget: an exact name takes nothing from it; of the others the shortest take first, and those it does
+        not cover are not found.
+        """
+        budget = budget or FuzzyBudget()
+        shortest_first = sorted(
+            range(len(named)), key=lambda place: len(named[place].title) + len(named[place].artist)
+        )
+        found = {place: self._resolved(named[place], budget) for place in shortest_first}
+        return [found[place] for place in range(len(named))]
+
+    def _resolved(self, song: Named, budget: FuzzyBudget) -> Resolved:
         titles = {text.match_key(song.title), text.match_key(text.song_title(song.title))} - {""}
         if not titles or not self.catalog.n:
             return Resolved(row=None)
         artist = text.match_key((text.split_artists(song.artist) or [""])[0])
-        rows = self._exact(titles) or self._alike(
-            min(titles, key=len), [*titles, artist], _LOOKED_AT
-        )
+        rows = self._exact(titles)
+        if not rows and budget.take([*titles, artist]):
+            rows = self._alike(min(titles, key=len), [*titles, artist], _LOOKED_AT)
         scored = [
             (self._title_score(row, titles), self._artist_score(row, artist), row) for row in rows
         ]
         sure = [hit for hit in scored if _is_sure(hit, artist)]
-        if not sure and artist:
+        if not sure and artist and budget.take([*titles, artist]):
             # The title may be written in another script than the catalog's: the artist's songs decide.
             sure = [hit for hit in self._of_artist(titles, artist) if _is_sure(hit, artist)]
         return self._decided(sure, scored, song, artist)

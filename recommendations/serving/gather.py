@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
+from engine.catalog.fuzzy_budget import FuzzyBudget
 from engine.types import Exclude, Query, SongView
 from infrastructure.redis import gate
 from infrastructure.time import SEOUL
@@ -19,6 +20,9 @@ from profiles import services as profiles
 from . import active_engine, answer_store, query_json
 from .request import NamedSong, Request, Unresolved
 
+#: Letters that are compared to find the names of one request that are not exact, about a second of work. Names
+#: beyond it are reported in `unresolved`; some 200 misspelt names of ordinary length fit.
+FUZZY_LETTERS = 24_000
 #: No language model is configured: a standing fact, not a fault.
 NO_MODEL = "no_model"
 
@@ -147,7 +151,9 @@ def resolved(
     found: list[int] = []
     missing: list[Unresolved] = []
     catalog = state.snapshot.catalog
-    for song, match in zip(named, state.snapshot.search.resolve(named), strict=True):
+    budget = FuzzyBudget(letters=FUZZY_LETTERS)
+    matches = state.snapshot.search.resolve(named, budget=budget)
+    for song, match in zip(named, matches, strict=True):
         if match.row is not None:
             found.append(int(catalog.song_ids[match.row]))
             continue
