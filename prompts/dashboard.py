@@ -196,7 +196,7 @@ def banners() -> list[Banner]:
     return _kept("banners", _banners)
 
 
-def forget() -> None:
+def clear_cache() -> None:
     """Show a move of staff at once."""
     names = [f"{page}:{language}" for page in ("banners", "board") for language in ("ko", "en")]
     gate.in_cache(lambda: cache.delete_many(names), None)

@@ -34,7 +34,7 @@ def attempt(request: HttpRequest, move: Callable[[], Any], success: str) -> bool
     except PromptError as error:
         messages.error(request, str(error))
         return False
-    dashboard.forget()  # banners show the move at once
+    dashboard.clear_cache()  # banners show the move at once
     messages.success(request, success)
     return True
 

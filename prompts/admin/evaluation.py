@@ -15,7 +15,6 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 from kombu.exceptions import OperationalError as BrokerDown
 
-from infrastructure import audit
 from prompts.admin.base import (
     StudioAdmin,
     actor_of,
@@ -23,7 +22,8 @@ from prompts.admin.base import (
 )
 from prompts.admin.forms import FreezeForm
 from prompts.errors import NotAllowed
-from prompts.evaluation import runs
+from prompts.evaluation import eval_sets, runs
+from prompts.evaluation.verdicts import Thresholds
 from prompts.models import EvalRun, EvalSet, PromptVersion, Verdict
 from prompts.tasks import run_evaluation
 
@@ -93,7 +93,7 @@ class EvalSetAdmin(StudioAdmin):
             values = form.cleaned_data
             attempt(
                 request,
-                lambda: made.append(runs.freeze(**values, actor=actor_of(request))),
+                lambda: made.append(eval_sets.freeze(**values, actor=actor_of(request))),
                 gettext("실행을 얼려 평가 세트를 만들었습니다."),
             )
         if made:
@@ -117,7 +117,7 @@ class EvalSetAdmin(StudioAdmin):
             cases=eval_set.cases.count(),
             poisoned=eval_set.cases.filter(poisoned__gt=0).count(),
             runs=eval_set.runs.select_related("version__template", "created_by")[:MOST_ROWS],
-            thresholds=runs.Thresholds(**eval_set.thresholds),
+            thresholds=Thresholds(**eval_set.thresholds),
             may_change=request.user.has_perm("prompts.change_evalset"),
         )
 
@@ -128,13 +128,8 @@ class EvalSetAdmin(StudioAdmin):
             raise PermissionDenied
         eval_set.active = not eval_set.active
         eval_set.save(update_fields=["active"])
-        who = actor_of(request)
-        audit.record(
-            actor=who.user,
-            verb="evalset.activated" if eval_set.active else "evalset.deactivated",
-            object=eval_set,
-            request_id=who.request_id,
-            ip=who.ip,
+        actor_of(request).record(
+            "evalset.activated" if eval_set.active else "evalset.deactivated", eval_set
         )
         messages.success(request, gettext("저장했습니다."))
         return redirect(reverse("admin:prompts_evalset_change", args=[eval_set.pk]))

@@ -15,7 +15,6 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 
-from infrastructure import audit
 from infrastructure.admin import (
     ReadOnlyAdmin,
     known_values_filter,
@@ -39,17 +38,13 @@ class AuditedAdmin(admin.ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Model, form: ModelForm, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        who = actor_of(request)
-        audit.record(
-            actor=who.user,
-            verb=f"{self.opts.model_name}.{'changed' if change else 'added'}",
-            object=obj,
+        actor_of(request).record(
+            f"{self.opts.model_name}.{'changed' if change else 'added'}",
+            obj,
             before={name: str(form.initial.get(name)) for name in form.changed_data} or None,
             after={name: str(form.cleaned_data.get(name)) for name in form.changed_data},
-            request_id=who.request_id,
-            ip=who.ip,
         )
-        model_profiles.forget()
+        model_profiles.clear_cache()
         budget.clear_cache()
 
 
@@ -127,7 +122,7 @@ class ModelProfileAdmin(AuditedAdmin):
     def run_probe(self, request: HttpRequest, rows: QuerySet[ModelProfile]) -> None:
         for row in rows:
             found = probe(row)
-            self._audit(request, "modelprofile.probed", row, after=found.capabilities)
+            actor_of(request).record("modelprofile.probed", row, after=found.capabilities)
             if found.usable:
                 said = _("%(name)s: 연결되었습니다 (%(format)s).")
                 text = said % {"name": row, "format": found.capabilities["format"]}
@@ -140,19 +135,8 @@ class ModelProfileAdmin(AuditedAdmin):
     def close_breaker(self, request: HttpRequest, rows: QuerySet[ModelProfile]) -> None:
         for row in rows:
             breaker.close(str(row.pk))
-            self._audit(request, "modelprofile.breaker_closed", row)
+            actor_of(request).record("modelprofile.breaker_closed", row)
         messages.success(request, _("차단기를 닫았습니다. 다음 호출부터 다시 모델에 묻습니다."))
-
-    def _audit(self, request: HttpRequest, verb: str, row: ModelProfile, after: Any = None) -> None:
-        who = actor_of(request)
-        audit.record(
-            actor=who.user,
-            verb=verb,
-            object=row,
-            after=after,
-            request_id=who.request_id,
-            ip=who.ip,
-        )
 
 
 def _badge(tone: str, text: Any) -> Any:

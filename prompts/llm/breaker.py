@@ -176,7 +176,7 @@ class Breaker:
             self._states.pop(profile, None)
         gate.attempt(lambda client: client.delete(_state_key(profile)))
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Drop what this process keeps; what Redis holds stays."""
         with self._lock:
             self._states.clear()

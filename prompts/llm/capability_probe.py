@@ -59,7 +59,7 @@ def probe(row: ModelProfile) -> Probed:
     row.probed_at = timezone.now()
     row.probe_error = found.error[:300]
     row.save(update_fields=["capabilities", "probed_at", "probe_error"])
-    model_profiles.forget()
+    model_profiles.clear_cache()
     return found
 
 

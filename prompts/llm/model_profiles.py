@@ -221,7 +221,7 @@ def _look_up(profile_id: int | None) -> Profile | None:
     return from_row(row, today=timezone.localdate()) if row else from_settings()
 
 
-def forget() -> None:
+def clear_cache() -> None:
     """Drop what is kept, so that this process sees an edit at once."""
     with _lock:
         _kept.clear()

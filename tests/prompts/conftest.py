@@ -102,8 +102,8 @@ def fresh_gateway_state() -> Iterator[None]:
 
 def forget_all() -> None:
     budget.clear_cache()
-    model_profiles.forget()
-    breaker.forget()
+    model_profiles.clear_cache()
+    breaker.clear_cache()
     gate.reset()
 
 

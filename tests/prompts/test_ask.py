@@ -154,7 +154,7 @@ def test_a_server_of_odd_manners_does_no_harm(model: FakeModel, settings, what: 
         assert isinstance(answer, Answer if usable else ModelUnavailable)
         assert 0 < call.cost_micro_usd <= call.reserved_micro_usd
         assert len(call.response_id) <= 120
-        breaker.forget()
+        breaker.clear_cache()
     assert ModelCall.objects.count() == len(values)
     assert not Reservation.objects.exists()
     if what in {"usage", "tokens in", "tokens out"}:  # a count that can't be is no count

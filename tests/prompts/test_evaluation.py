@@ -9,16 +9,10 @@ import pytest
 from django.contrib.auth.models import User
 
 from prompts.errors import GuardFailed, NotAllowed
-from prompts.evaluation import input_providers, runs
+from prompts.evaluation import eval_sets, input_providers, runs
 from prompts.evaluation.input_providers import LoggedRun
-from prompts.evaluation.runs import (
-    Measured,
-    Thresholds,
-    bootstrap_low,
-    judge,
-    kendall_tau,
-    ndcg,
-)
+from prompts.evaluation.measures import Measured, kendall_tau, ndcg
+from prompts.evaluation.verdicts import Thresholds, bootstrap_low, judge
 from prompts.models import EvalCase, EvalRun, ModelCall, PromptTemplate, Verdict
 from prompts.models.audit import AppendOnlyError
 from prompts.versions import guards, releases
@@ -59,7 +53,9 @@ def logged_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def frozen(curation: PromptTemplate, user: User, poisoned: int = 2):
-    return runs.freeze(curation, title="가을", runs=4, poisoned=poisoned, actor=Actor(user=user))
+    return eval_sets.freeze(
+        curation, title="가을", runs=4, poisoned=poisoned, actor=Actor(user=user)
+    )
 
 
 def by_title(seen: Seen) -> str:

@@ -86,7 +86,7 @@ def _forget() -> None:
     answer_store.l1.clear()
     answer_store.cache.clear()
     for part in (budget, model_profiles, breaker):
-        part.forget()
+        part.clear_cache()
     gate.reset()
 
 
@@ -97,6 +97,6 @@ def model(settings) -> Iterator[FakeModel]:
         settings.OPENAI_BASE_URL = server.url
         settings.OPENAI_API_KEY = "sk-test"
         settings.LLM_ENABLED = True
-        model_profiles.forget()
+        model_profiles.clear_cache()
         prompts.warm_up()  # importing the client takes a good part of a deadline
         yield server

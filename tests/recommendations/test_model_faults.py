@@ -50,7 +50,7 @@ def test_every_fault_ends_in_an_answer_a_name_and_a_price(
 ) -> None:
     outcome, spent = FAULTS[fault]
     settings.OPENAI_API = str(api)
-    model_profiles.forget()
+    model_profiles.clear_cache()
     model.fault, _, model.retry_after = fault.partition(", Retry-After ")
     settings.LLM_DEADLINE_S = DEADLINE_S if spent == "all" else LATEST_S
     began = time.monotonic()
