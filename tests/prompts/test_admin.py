@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils import translation
 
 from prompts import dashboard
+from prompts.admin.version_pages.compare import version_choices
 from prompts.evaluation import input_providers
 from prompts.evaluation.input_providers import Input
 from prompts.models import AuditEvent, ModelCall, PromptTemplate, PromptVersion
@@ -79,20 +80,23 @@ def test_the_page_of_somebody_who_saved_later_is_refused(
     assert version.note == "둘째"
 
 
-def test_any_two_versions_are_compared_however_old(
-    curation: PromptTemplate, editor: User, desk: Client, monkeypatch: pytest.MonkeyPatch
+def test_any_two_versions_are_compared(
+    curation: PromptTemplate, editor: User, desk: Client
 ) -> None:
-    monkeypatch.setattr("prompts.admin.versions.MOST_OTHERS", 2)
-    oldest, *_between, newest = (
-        draft(curation, editor, extra=extra) for extra in ("하나", "둘", "셋", "넷")
-    )
+    oldest, newest = (draft(curation, editor, extra=extra) for extra in ("하나", "넷"))
     url = page("promptversion_compare", newest.pk)
     html = desk.get(url, {"with": oldest.pk}).content.decode()
     assert "<del>하나</del><ins>넷</ins>" in html
     assert f'<option value="{oldest.pk}" selected>' in html
-    assert (
-        "@1" in desk.get(url).content.decode()
-    )  # without a choice: what is live, also beyond the list
+    assert "@1" in desk.get(url).content.decode()  # without a choice: what is live
+
+
+def test_the_chosen_version_is_offered_also_where_the_list_is_full(
+    curation: PromptTemplate, editor: User
+) -> None:
+    oldest, *_between, newest = (draft(curation, editor, extra=extra) for extra in "abcd")
+    choices = version_choices(newest, chosen=oldest, limit=2)
+    assert [key for key, _label in choices] == [newest.pk, newest.pk - 1, oldest.pk]
 
 
 def test_only_what_was_live_is_offered_to_go_back_to(
