@@ -7,6 +7,10 @@ class RecommendationsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import prompt_inputs  # noqa: PLC0415 – models must be there first
+        from infrastructure import staff_groups  # noqa: PLC0415 – models must be there first
 
+        from . import prompt_inputs  # noqa: PLC0415
+        from .staff_groups import GRANTS, PERSONAL  # noqa: PLC0415
+
+        staff_groups.declare(GRANTS, personal=PERSONAL)
         prompt_inputs.register()

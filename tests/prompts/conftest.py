@@ -8,10 +8,10 @@ import pytest
 from django.contrib.auth.models import Group, User
 
 from infrastructure.redis import gate
+from infrastructure.staff_groups import StaffGroup
 from prompts.llm import budget, model_profiles
 from prompts.llm.breaker import breaker
 from prompts.models import Api, PromptTemplate, PromptVersion
-from prompts.staff import EDITOR, INSPECTOR, OPERATOR, PUBLISHER
 from prompts.versions import drafts, resolution, review
 from prompts.versions.actor import Actor
 from prompts.versions.drafts import Body
@@ -35,22 +35,22 @@ def staff(name: str, *groups: str, superuser: bool = False) -> User:
 
 @pytest.fixture
 def editor(db: None) -> User:
-    return staff("editor", EDITOR)
+    return staff("editor", StaffGroup.EDITOR)
 
 
 @pytest.fixture
 def publisher(db: None) -> User:
-    return staff("publisher", PUBLISHER)
+    return staff("publisher", StaffGroup.PUBLISHER)
 
 
 @pytest.fixture
 def inspector(db: None) -> User:
-    return staff("inspector", INSPECTOR)
+    return staff("inspector", StaffGroup.INSPECTOR)
 
 
 @pytest.fixture
 def operator(db: None) -> User:
-    return staff("operator", OPERATOR)
+    return staff("operator", StaffGroup.OPERATOR)
 
 
 @pytest.fixture
