@@ -37,7 +37,7 @@ def known_values_filter(
 ) -> type[admin.SimpleListFilter]:
     """A filter over known values of a column; the stock one reads the whole table to learn them."""
 
-    class Known(admin.SimpleListFilter):
+    class KnownValuesFilter(admin.SimpleListFilter):
         title = label
         parameter_name = field
 
@@ -47,7 +47,7 @@ def known_values_filter(
         def queryset(self, request: HttpRequest, queryset: Any) -> Any:
             return queryset.filter(**{field: self.value()}) if self.value() else queryset
 
-    return Known
+    return KnownValuesFilter
 
 
 def request_id(request: HttpRequest) -> str:

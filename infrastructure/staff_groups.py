@@ -14,6 +14,7 @@ from django.contrib.auth.models import Group, Permission
 from django.db import transaction
 
 from infrastructure import audit
+from infrastructure.audit import AuditVerb
 
 #: "app.codename"; "app.*" stands for every permission of the app's models, "app.view_*" for every view.
 Grants = Mapping["StaffGroup", tuple[str, ...]]
@@ -73,7 +74,7 @@ def _grant_once(name: StaffGroup, wanted: list[Permission], *, using: str) -> No
         keys = {f"{name}:{row.content_type.app_label}.{row.codename}": row for row in wanted}
         granted = set(
             events.filter(
-                verb="permission.granted", object_type="auth.group", object_id__in=keys
+                verb=AuditVerb.PERMISSION_GRANTED, object_type="auth.group", object_id__in=keys
             ).values_list("object_id", flat=True)
         )
         fresh = {key: row for key, row in keys.items() if key not in granted}
@@ -81,7 +82,7 @@ def _grant_once(name: StaffGroup, wanted: list[Permission], *, using: str) -> No
         events.bulk_create(
             events.model(
                 actor_name=audit.SYSTEM,
-                verb="permission.granted",
+                verb=AuditVerb.PERMISSION_GRANTED,
                 object_type="auth.group",
                 object_id=key,
                 object_label=key,

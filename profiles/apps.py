@@ -8,8 +8,10 @@ class ProfilesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from infrastructure import staff_groups  # noqa: PLC0415 – models must be there first
+        from infrastructure import audit, staff_groups  # noqa: PLC0415 – models must be there first
 
+        from .audit_verbs import ProfileVerb  # noqa: PLC0415
         from .staff_groups import GRANTS  # noqa: PLC0415
 
         staff_groups.declare(GRANTS)
+        audit.declare_verbs(ProfileVerb)

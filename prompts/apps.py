@@ -14,10 +14,12 @@ class PromptsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from infrastructure import staff_groups  # noqa: PLC0415 - models load after app configs
+        from infrastructure import audit, staff_groups  # noqa: PLC0415 - models load after app configs
+        from prompts.audit_verbs import PromptVerb  # noqa: PLC0415
         from prompts.staff_groups import GRANTS, PERSONAL  # noqa: PLC0415
 
         staff_groups.declare(GRANTS, personal=PERSONAL)
+        audit.declare_verbs(PromptVerb)
         # A data migration would be undone by `flush` (tests).
         post_migrate.connect(_seed, sender=self, dispatch_uid="prompts.seed")
 

@@ -25,7 +25,7 @@ from prompts.models import (
     PromptTemplate,
     PromptVersion,
     RolloutState,
-    State,
+    VersionState,
 )
 
 Tone = Literal["", "good", "warn", "bad"]
@@ -178,8 +178,8 @@ def _money(now: datetime) -> list[Tile]:
 def _work(now: datetime) -> list[Tile]:
     """What waits for staff."""
     versions = reverse("admin:prompts_promptversion_changelist")
-    drafts = PromptVersion.objects.filter(state=State.DRAFT)[:100].count()
-    waiting = PromptVersion.objects.filter(state=State.IN_REVIEW)[:100].count()
+    drafts = PromptVersion.objects.filter(state=VersionState.DRAFT)[:100].count()
+    waiting = PromptVersion.objects.filter(state=VersionState.IN_REVIEW)[:100].count()
     return [
         Tile(label=_("초안"), value=str(drafts), url=f"{versions}?state__exact=draft"),
         Tile(

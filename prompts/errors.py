@@ -87,7 +87,7 @@ class ModelUnavailable(PromptError):
     retryable = True
 
     def __init__(self, outcome: str, detail: str = "", *, call: str = "", reason: str = "") -> None:
-        """outcome: a `prompts.models.Outcome`; call: uuid of the ModelCall row, "" if none was written."""
+        """outcome: a `prompts.models.CallOutcome`; call: uuid of the ModelCall row, "" if none was written."""
         super().__init__(detail or f"The language model gave no usable answer: {outcome}.")
         self.outcome = str(outcome)
         self.call = call

@@ -21,10 +21,11 @@ from prompts.admin.base import (
     attempt,
 )
 from prompts.admin.forms import FreezeForm
+from prompts.audit_verbs import PromptVerb
 from prompts.errors import NotAllowed
 from prompts.evaluation import eval_sets, runs
 from prompts.evaluation.verdicts import Thresholds
-from prompts.models import EvalRun, EvalSet, PromptVersion, Verdict
+from prompts.models import EvalRun, EvalSet, EvalVerdict, PromptVersion
 from prompts.tasks import run_evaluation
 
 #: Cases and runs shown on a set's page.
@@ -54,7 +55,7 @@ def _send(request: HttpRequest, eval_run: EvalRun) -> None:
         run_evaluation.delay(eval_run.pk)
     except BrokerDown as error:
         EvalRun.objects.filter(pk=eval_run.pk).update(
-            verdict=Verdict.ERROR,
+            verdict=EvalVerdict.ERROR,
             findings=[{"name": "broker", "met": False, "text": str(error)[:200]}],
         )
         messages.error(request, gettext("작업자에게 보내지 못했습니다. 브로커를 확인하십시오."))
@@ -129,7 +130,8 @@ class EvalSetAdmin(StudioAdmin):
         eval_set.active = not eval_set.active
         eval_set.save(update_fields=["active"])
         actor_of(request).record(
-            "evalset.activated" if eval_set.active else "evalset.deactivated", eval_set
+            PromptVerb.EVALSET_ACTIVATED if eval_set.active else PromptVerb.EVALSET_DEACTIVATED,
+            eval_set,
         )
         messages.success(request, gettext("저장했습니다."))
         return redirect(reverse("admin:prompts_evalset_change", args=[eval_set.pk]))

@@ -22,6 +22,7 @@ from infrastructure.admin import (
 from prompts.admin.base import (
     actor_of,
 )
+from prompts.audit_verbs import PromptVerb
 from prompts.llm import budget, ceilings, model_profiles
 from prompts.llm.breaker import breaker
 from prompts.llm.capability_probe import probe
@@ -39,7 +40,7 @@ class AuditedAdmin(admin.ModelAdmin):
     def save_model(self, request: HttpRequest, obj: Model, form: ModelForm, change: bool) -> None:
         super().save_model(request, obj, form, change)
         actor_of(request).record(
-            f"{self.opts.model_name}.{'changed' if change else 'added'}",
+            PromptVerb(f"{self.opts.model_name}.{'changed' if change else 'added'}"),
             obj,
             before={name: str(form.initial.get(name)) for name in form.changed_data} or None,
             after={name: str(form.cleaned_data.get(name)) for name in form.changed_data},
@@ -122,7 +123,7 @@ class ModelProfileAdmin(AuditedAdmin):
     def run_probe(self, request: HttpRequest, rows: QuerySet[ModelProfile]) -> None:
         for row in rows:
             found = probe(row)
-            actor_of(request).record("modelprofile.probed", row, after=found.capabilities)
+            actor_of(request).record(PromptVerb.MODELPROFILE_PROBED, row, after=found.capabilities)
             if found.usable:
                 said = _("%(name)s: 연결되었습니다 (%(format)s).")
                 text = said % {"name": row, "format": found.capabilities["format"]}
@@ -135,7 +136,7 @@ class ModelProfileAdmin(AuditedAdmin):
     def close_breaker(self, request: HttpRequest, rows: QuerySet[ModelProfile]) -> None:
         for row in rows:
             breaker.close(str(row.pk))
-            actor_of(request).record("modelprofile.breaker_closed", row)
+            actor_of(request).record(PromptVerb.MODELPROFILE_BREAKER_CLOSED, row)
         messages.success(request, _("차단기를 닫았습니다. 다음 호출부터 다시 모델에 묻습니다."))
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.utils import timezone
 
 from prompts.evaluation import input_providers
-from prompts.models import STAFF_TRIGGERS, ModelCall, Outcome
+from prompts.models import STAFF_TRIGGERS, CallOutcome, ModelCall
 from prompts.models.calls import USABLE
 
 #: Newest calls that a figure is made of: enough for a p95, read through one index.
@@ -23,15 +23,15 @@ JUDGED_AFTER = timedelta(days=14)
 #: Never reached the model's text: no fault of the version.
 _NO_ANSWER = frozenset(
     {
-        Outcome.TIMEOUT,
-        Outcome.RATE_LIMITED,
-        Outcome.QUOTA,
-        Outcome.HTTP_4XX,
-        Outcome.HTTP_5XX,
-        Outcome.CONNECTION,
-        Outcome.BUDGET_DENIED,
-        Outcome.CIRCUIT_OPEN,
-        Outcome.CANCELLED,
+        CallOutcome.TIMEOUT,
+        CallOutcome.RATE_LIMITED,
+        CallOutcome.QUOTA,
+        CallOutcome.HTTP_4XX,
+        CallOutcome.HTTP_5XX,
+        CallOutcome.CONNECTION,
+        CallOutcome.BUDGET_DENIED,
+        CallOutcome.CIRCUIT_OPEN,
+        CallOutcome.CANCELLED,
     }
 )
 #: 95 % of a normal distribution lies within so many standard deviations.

@@ -8,6 +8,7 @@ from typing import Any
 from django.db import transaction
 from django.utils.translation import gettext as _
 
+from prompts.audit_verbs import PromptVerb
 from prompts.errors import GuardFailed
 from prompts.evaluation import input_providers
 from prompts.evaluation.input_providers import LoggedRun
@@ -47,7 +48,7 @@ def freeze(
                 if run.item_ids
             ]
         )
-        actor.record("evalset.frozen", eval_set, after={"runs": len(logged)})
+        actor.record(PromptVerb.EVALSET_FROZEN, eval_set, after={"runs": len(logged)})
     return eval_set
 
 

@@ -38,7 +38,7 @@ class Input:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Member:
+class MemberOption:
     """One proposal of the member field."""
 
     key: str
@@ -75,7 +75,7 @@ class Hooks:
     """Everything that can be handed in; see the functions of this module for what each must do."""
 
     build: dict[str, Callable[[str, Mapping[str, ParamValue]], Input]] = field(default_factory=dict)
-    members: list[Callable[[str], Sequence[Member]]] = field(default_factory=list)
+    members: list[Callable[[str], Sequence[MemberOption]]] = field(default_factory=list)
     logged: list[Callable[[str, int], Sequence[LoggedRun]]] = field(default_factory=list)
     liked: list[Callable[[Sequence[UUID]], Sequence[int]]] = field(default_factory=list)
     replay: list[Callable[[str, UUID], Replayable]] = field(default_factory=list)
@@ -89,7 +89,7 @@ def register(slug: str, build: Callable[[str, Mapping[str, ParamValue]], Input])
     _hooks.build[slug] = build
 
 
-def register_members(search: Callable[[str], Sequence[Member]]) -> None:
+def register_members(search: Callable[[str], Sequence[MemberOption]]) -> None:
     """`search(text)` proposes a few members for the preview's field."""
     _hooks.members[:] = [search]
 
@@ -139,7 +139,7 @@ def replayable(slug: str, run_uuid: UUID) -> Replayable:
     raise NoSuchRun
 
 
-def members_like(text: str) -> list[Member]:
+def members_like(text: str) -> list[MemberOption]:
     return [member for search in _hooks.members for member in search(text)]
 
 

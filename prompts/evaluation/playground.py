@@ -13,7 +13,7 @@ from prompts.errors import ModelUnavailable
 from prompts.evaluation.input_providers import Input
 from prompts.llm import model_profiles
 from prompts.llm.ask import Answer, Ask, ask_many, rendered
-from prompts.models import PromptTemplate
+from prompts.models import CallTrigger, PromptTemplate
 from prompts.versions.rendering import Rendered, estimate_tokens
 from prompts.versions.resolution import ResolvedVersion, as_resolved, builtin
 
@@ -78,7 +78,7 @@ def question(
     *,
     member_key: str = "",
     run_uuid: UUID | None = None,
-    trigger: str = "preview",
+    trigger: str = CallTrigger.PREVIEW,
     seed: int = 0,
 ) -> Ask:
     """The question that `version` would put about this input."""

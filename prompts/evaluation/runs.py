@@ -9,19 +9,20 @@ from typing import Any
 
 from django.utils import timezone
 
+from prompts.audit_verbs import PromptVerb
 from prompts.errors import ModelUnavailable
 from prompts.evaluation.measures import CaseAnswer, Measured, case_ndcg, measure
 from prompts.evaluation.verdicts import Thresholds, judge
 from prompts.llm.ask import Ask, ask_many
 from prompts.models import (
+    CallOutcome,
     CallTrigger,
     EvalCase,
     EvalResult,
     EvalRun,
     EvalSet,
-    Outcome,
+    EvalVerdict,
     PromptVersion,
-    Verdict,
 )
 from prompts.versions.actor import Actor
 from prompts.versions.resolution import ResolvedVersion, as_resolved
@@ -43,7 +44,9 @@ def start(eval_set: EvalSet, version: PromptVersion, *, actor: Actor) -> EvalRun
         created_by=actor.user,
     )
     actor.record(
-        "evaluation.started", eval_run, after={"set": eval_set.pk, "version": version.label}
+        PromptVerb.EVALUATION_STARTED,
+        eval_run,
+        after={"set": eval_set.pk, "version": version.label},
     )
     return eval_run
 
@@ -63,7 +66,7 @@ def _reference(eval_set: EvalSet, live: PromptVersion) -> EvalRun:
     """The live version's own run on this set: the newest there is, or one made now."""
     known = (
         EvalRun.objects.filter(eval_set=eval_set, version=live, version_sha=live.body_sha256)
-        .exclude(verdict__in=(Verdict.RUNNING, Verdict.ERROR))
+        .exclude(verdict__in=(EvalVerdict.RUNNING, EvalVerdict.ERROR))
         .first()
     )
     if known is not None:
@@ -129,7 +132,7 @@ def _result(eval_run: EvalRun, one: CaseAnswer) -> EvalResult:
     return EvalResult(
         run=eval_run,
         case=one.case,
-        outcome=Outcome.OK_REPAIRED if one.answer.repairs else Outcome.OK,
+        outcome=CallOutcome.OK_REPAIRED if one.answer.repairs else CallOutcome.OK,
         answer=one.answer.data,
         figures={"ms": one.answer.ms, "repairs": one.answer.repairs, "ndcg": case_ndcg(one)},
     )
@@ -148,10 +151,12 @@ def _decide(eval_run: EvalRun, measured: Measured, reference: EvalRun | None) ->
     eval_run.findings = [asdict(finding) for finding in findings]
     eval_run.finished_at = timezone.now()
     if measured.tokens_output == 0 and measured.validity == 0:
-        eval_run.verdict = Verdict.ERROR  # the model was never reached: says nothing about the text
+        eval_run.verdict = (
+            EvalVerdict.ERROR
+        )  # the model was never reached: says nothing about the text
     else:
         passed = all(finding.met for finding in findings)
-        eval_run.verdict = Verdict.PASS if passed else Verdict.FAIL
+        eval_run.verdict = EvalVerdict.PASS if passed else EvalVerdict.FAIL
     eval_run.save()
 
 

@@ -1,6 +1,6 @@
 """Decides whether a profile may be asked right now: a breaker against failing servers, places against floods.
 
-State lies in Redis, so that all processes act as one; in this process's memory where there is none.
+BreakerState lies in Redis, so that all processes act as one; in this process's memory where there is none.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 import redis
 
 from infrastructure.redis import gate
-from prompts.models import Outcome
+from prompts.models import CallOutcome
 
 log = logging.getLogger(__name__)
 
@@ -36,17 +36,17 @@ LASTING_STATUS = frozenset({401, 403, 404})
 #: Outcomes that speak against the server. A refusal or bad JSON speaks against the prompt.
 FAILURES = frozenset(
     {
-        Outcome.TIMEOUT,
-        Outcome.RATE_LIMITED,
-        Outcome.QUOTA,
-        Outcome.HTTP_5XX,
-        Outcome.CONNECTION,
+        CallOutcome.TIMEOUT,
+        CallOutcome.RATE_LIMITED,
+        CallOutcome.QUOTA,
+        CallOutcome.HTTP_5XX,
+        CallOutcome.CONNECTION,
     }
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class State:
+class BreakerState:
     """What is remembered of one profile. Times are wall-clock seconds, comparable between hosts."""
 
     #: (bucket number, calls, failures), oldest first, no older than WINDOW_S.
@@ -64,7 +64,7 @@ class State:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class CallReport:
     """How one call ended, as far as it concerns the server."""
 
     failed: bool
@@ -72,14 +72,14 @@ class Report:
     why: str = ""
 
 
-def report_of(outcome: Outcome, status: int | None) -> Report:
+def report_of(outcome: CallOutcome, status: int | None) -> CallReport:
     """Judge an outcome: did the server fail, and will waiting half a minute help?"""
-    lasting = outcome == Outcome.QUOTA or status in LASTING_STATUS
+    lasting = outcome == CallOutcome.QUOTA or status in LASTING_STATUS
     why = f"{outcome} {status or ''}".strip()
-    return Report(failed=lasting or outcome in FAILURES, lasting=lasting, why=why)
+    return CallReport(failed=lasting or outcome in FAILURES, lasting=lasting, why=why)
 
 
-def admit(state: State, now: float) -> tuple[bool, State]:
+def admit(state: BreakerState, now: float) -> tuple[bool, BreakerState]:
     """May one call go out? Open for a while after failures, then one probe at a time."""
     if state.is_closed:
         return True, state
@@ -88,10 +88,10 @@ def admit(state: State, now: float) -> tuple[bool, State]:
     return True, replace(state, probe_until=now + PROBE_S)
 
 
-def advance(state: State, report: Report, now: float) -> State:
+def advance(state: BreakerState, report: CallReport, now: float) -> BreakerState:
     """The state after a call ended."""
     if not report.failed:
-        closed = State(window=state.window) if state.is_closed else State()
+        closed = BreakerState(window=state.window) if state.is_closed else BreakerState()
         return replace(closed, window=_counted(closed.window, now, failed=False))
     window = _counted(state.window, now, failed=True)
     streak = state.streak + 1
@@ -99,7 +99,7 @@ def advance(state: State, report: Report, now: float) -> State:
     if not (report.lasting or was_probe or (state.is_closed and _too_many(window, streak))):
         return replace(state, window=window, streak=streak)
     wait_s = LONGEST_OPEN_S if report.lasting else FIRST_OPEN_S * 2.0**state.opened
-    return State(
+    return BreakerState(
         window=window,
         streak=streak,
         opened=min(state.opened + 1, 10),
@@ -142,7 +142,7 @@ class Breaker:
     """Breaker and places of all profiles."""
 
     clock: Callable[[], float] = time.time
-    _states: dict[str, State] = field(default_factory=dict)
+    _states: dict[str, BreakerState] = field(default_factory=dict)
     _places: dict[str, dict[str, float]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -153,10 +153,10 @@ class Breaker:
         allowed: bool = self._change(profile, lambda state: admit(state, self.clock()))
         return allowed
 
-    def record(self, profile: str, report: Report) -> None:
+    def record(self, profile: str, report: CallReport) -> None:
         """Tell how a call ended."""
 
-        def step(state: State) -> tuple[bool, State]:
+        def step(state: BreakerState) -> tuple[bool, BreakerState]:
             after = advance(state, report, self.clock())
             return state.is_closed and not after.is_closed, after
 
@@ -165,10 +165,10 @@ class Breaker:
                 "model profile %s: breaker opened after %s; answers are local", profile, report.why
             )
 
-    def state(self, profile: str) -> State:
+    def state(self, profile: str) -> BreakerState:
         """What is known of a profile, for the admin."""
         found = gate.call(lambda client: _loaded(client.get(_state_key(profile))), None)
-        return found or self._states.get(profile, State())
+        return found or self._states.get(profile, BreakerState())
 
     def close(self, profile: str) -> None:
         """Forget failures: staff put something right."""
@@ -213,24 +213,26 @@ class Breaker:
         if here is None:
             gate.attempt(lambda client: client.zrem(_places_key(profile), token))
 
-    def _change(self, profile: str, step: Callable[[State], tuple[bool, State]]) -> bool:
+    def _change(
+        self, profile: str, step: Callable[[BreakerState], tuple[bool, BreakerState]]
+    ) -> bool:
         """Apply `step` to the shared state and return its verdict."""
         verdict = gate.call(lambda client: _change_shared(client, _state_key(profile), step), None)
         if verdict is not None:
             return verdict
         with self._lock:
-            verdict, self._states[profile] = step(self._states.get(profile, State()))
+            verdict, self._states[profile] = step(self._states.get(profile, BreakerState()))
         return verdict
 
 
 def _change_shared(
-    client: redis.Redis, key: str, step: Callable[[State], tuple[bool, State]]
+    client: redis.Redis, key: str, step: Callable[[BreakerState], tuple[bool, BreakerState]]
 ) -> bool:
     """Read, decide, write if nobody wrote in between."""
     for _ in range(WRITE_TRIES):
         with client.pipeline() as pipe:
             pipe.watch(key)
-            before = _loaded(pipe.get(key)) or State()
+            before = _loaded(pipe.get(key)) or BreakerState()
             verdict, after = step(before)
             if after == before:
                 return verdict
@@ -244,13 +246,13 @@ def _change_shared(
     return False
 
 
-def _loaded(raw: object) -> State | None:
+def _loaded(raw: object) -> BreakerState | None:
     if not isinstance(raw, bytes | str):
         return None
     try:
         known = json.loads(raw)
         window = tuple(tuple(bucket) for bucket in known.pop("window"))
-        return State(window=window, **known)
+        return BreakerState(window=window, **known)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None  # written by another version of this code
 

@@ -28,7 +28,7 @@ from infrastructure.redis import gate
 from prompts.llm import ceilings
 from prompts.llm.exchange import Attempt, Exchange, ModelRequest
 from prompts.llm.model_profiles import Profile
-from prompts.models import LedgerScope, ModelCall, Outcome, Reservation
+from prompts.models import CallOutcome, LedgerScope, ModelCall, Reservation
 
 log = logging.getLogger(__name__)
 
@@ -310,7 +310,7 @@ def sweep(*, now: datetime) -> int:
                     version_label=row.version_label,
                     api=row.api,
                     model_asked=row.model_asked,
-                    outcome=Outcome.CANCELLED,
+                    outcome=CallOutcome.CANCELLED,
                     error_class="ProcessDied",
                     reserved_micro_usd=row.micro_usd,
                     cost_micro_usd=row.micro_usd,

@@ -29,7 +29,7 @@ class Api(models.TextChoices):
     CHAT = "chat", "chat.completions"
 
 
-class Outcome(models.TextChoices):
+class CallOutcome(models.TextChoices):
     """How a call ended. Everything but the first two means: answer locally."""
 
     OK = "ok", _("정상")
@@ -72,7 +72,7 @@ STAFF_TRIGGERS = (
     CallTrigger.PROBE,
 )
 
-USABLE = frozenset({Outcome.OK, Outcome.OK_REPAIRED})
+USABLE = frozenset({CallOutcome.OK, CallOutcome.OK_REPAIRED})
 
 
 def allowed_hosts() -> set[str]:
@@ -257,7 +257,7 @@ class ModelCall(models.Model):
     request_id = models.CharField(max_length=120, blank=True)
     #: Keyed hash of the member (`prompts.llm.sanitizing.member_hash`); what the provider sees too.
     member_hash = models.CharField(max_length=32, blank=True, db_index=True)
-    outcome = models.CharField(_("결과"), max_length=16, choices=Outcome.choices)
+    outcome = models.CharField(_("결과"), max_length=16, choices=CallOutcome.choices)
     error_class = models.CharField(_("오류"), max_length=80, blank=True)
     error_status = models.PositiveSmallIntegerField(_("HTTP 상태"), null=True)
     refusal = models.CharField(_("거절 사유"), max_length=300, blank=True)

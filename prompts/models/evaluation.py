@@ -64,7 +64,7 @@ class EvalCase(AppendOnly):
         return f"#{self.pk}"
 
 
-class Verdict(models.TextChoices):
+class EvalVerdict(models.TextChoices):
     RUNNING = "running", _("진행 중")
     PASS = "pass", _("합격")
     FAIL = "fail", _("불합격")
@@ -86,7 +86,7 @@ class EvalRun(models.Model):
     reference = models.JSONField(_("비교 수치"), default=dict)
     findings = models.JSONField(_("판정 내용"), default=list)
     verdict = models.CharField(
-        _("판정"), max_length=10, choices=Verdict.choices, default=Verdict.RUNNING
+        _("판정"), max_length=10, choices=EvalVerdict.choices, default=EvalVerdict.RUNNING
     )
     created_by = staff_account(_("실행한 사람"))
     created_at = models.DateTimeField(_("시작"), auto_now_add=True)

@@ -18,10 +18,16 @@ from prompts.models.rollouts import default_guardrails, default_steps
 from prompts.models.templates import PromptTemplate
 from prompts.versions.rendering import body_sha
 
-__all__ = ["PromptVersion", "PromptVersionQuerySet", "State", "default_guardrails", "default_steps"]
+__all__ = [
+    "PromptVersion",
+    "PromptVersionQuerySet",
+    "VersionState",
+    "default_guardrails",
+    "default_steps",
+]
 
 
-class State(models.TextChoices):
+class VersionState(models.TextChoices):
     """Where a version stands. Live, candidate and retired are read off releases and rollouts, never stored here."""
 
     DRAFT = "draft", _("초안")
@@ -77,7 +83,7 @@ class PromptVersionQuerySet(models.QuerySet["PromptVersion"]):
 
     def save_draft(self, version_id: int, *, seen_lock: int, **body: Any) -> bool:
         """Change a draft if nobody else did since `seen_lock` was read; False means somebody did, or it is no draft."""
-        untouched = self.filter(pk=version_id, state=State.DRAFT, lock_version=seen_lock)
+        untouched = self.filter(pk=version_id, state=VersionState.DRAFT, lock_version=seen_lock)
         return (
             super(PromptVersionQuerySet, untouched).update(**body, lock_version=seen_lock + 1) == 1
         )
@@ -106,7 +112,9 @@ class PromptVersion(models.Model):
         on_delete=models.PROTECT,
         related_name="+",
     )
-    state = models.CharField(_("상태"), max_length=20, choices=State.choices, default=State.DRAFT)
+    state = models.CharField(
+        _("상태"), max_length=20, choices=VersionState.choices, default=VersionState.DRAFT
+    )
     system_text = models.TextField(_("시스템 글"))
     user_text = models.TextField(_("사용자 글"))
     params = models.JSONField(_("매개변수"), default=dict)
@@ -166,7 +174,7 @@ class PromptVersion(models.Model):
 
     @property
     def is_draft(self) -> bool:
-        return self.state == State.DRAFT
+        return self.state == VersionState.DRAFT
 
     def content_sha(self) -> str:
         """The hash of what this row says right now."""
@@ -180,7 +188,7 @@ class PromptVersion(models.Model):
         )
 
     def _stored_as_draft(self) -> bool:
-        return PromptVersion.objects.filter(pk=self.pk, state=State.DRAFT).exists()
+        return PromptVersion.objects.filter(pk=self.pk, state=VersionState.DRAFT).exists()
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise VersionIsFrozen(

@@ -10,11 +10,12 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils.translation import gettext as _
 
+from prompts.audit_verbs import PromptVerb
 from prompts.errors import StaleEdit
 from prompts.models import PromptTemplate, PromptVersion
 from prompts.versions import moves
 from prompts.versions.actor import Actor
-from prompts.versions.lint import Draft, as_json, lint
+from prompts.versions.lint import LintInput, as_json, lint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,7 @@ def create_draft(
         )
         version.lint = as_json(lint(draft_of(version)))
         version.save()
-        actor.record("version.created", version, after={"parent": parent and parent.label})
+        actor.record(PromptVerb.VERSION_CREATED, version, after={"parent": parent and parent.label})
     return version
 
 
@@ -120,7 +121,7 @@ def save_draft(
             )
         if before != changed.content_sha():
             actor.record(
-                "version.edited",
+                PromptVerb.VERSION_EDITED,
                 version,
                 before={"sha": before},
                 after={"sha": changed.content_sha()},
@@ -129,10 +130,10 @@ def save_draft(
     return version
 
 
-def draft_of(version: PromptVersion) -> Draft:
+def draft_of(version: PromptVersion) -> LintInput:
     """What lint looks at."""
     profile = version.model_profile if version.model_profile_id else None
-    return Draft(
+    return LintInput(
         system_text=version.system_text,
         user_text=version.user_text,
         params=version.params,

@@ -8,7 +8,14 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from prompts.errors import GuardFailed, NotAllowed
-from prompts.models import EvalRun, EvalSet, PromptTemplate, PromptVersion, State, Verdict
+from prompts.models import (
+    EvalRun,
+    EvalSet,
+    EvalVerdict,
+    PromptTemplate,
+    PromptVersion,
+    VersionState,
+)
 from prompts.versions.actor import Actor
 from prompts.versions.drafts import draft_of
 from prompts.versions.lint import has_errors, lint
@@ -27,7 +34,9 @@ class Gate:
     @property
     def open(self) -> bool:
         """Without a set there is nothing to pass."""
-        return self.eval_set is None or (self.run is not None and self.run.verdict == Verdict.PASS)
+        return self.eval_set is None or (
+            self.run is not None and self.run.verdict == EvalVerdict.PASS
+        )
 
 
 def gate(version: PromptVersion) -> Gate:
@@ -71,7 +80,7 @@ def require_no_rollout(template: PromptTemplate) -> None:
 
 def require_approval_and_verdict(version: PromptVersion) -> None:
     """As the row stands now: it may have been put away since the page was opened."""
-    if not PromptVersion.objects.filter(pk=version.pk, state=State.APPROVED).exists():
+    if not PromptVersion.objects.filter(pk=version.pk, state=VersionState.APPROVED).exists():
         raise GuardFailed(_("승인된 버전만 배포할 수 있습니다."))
     if not gate(version).open:
         raise GuardFailed(_("평가 세트에서 합격하지 않은 버전입니다."))

@@ -25,7 +25,7 @@ _ALLOWED_CONTROLS = "\n\t"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class LintFinding:
     """One thing lint has to say."""
 
     level: Level
@@ -35,7 +35,7 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draft:
+class LintInput:
     """What is checked: a form in the making or a stored version."""
 
     system_text: str
@@ -49,35 +49,35 @@ class Draft:
         return ("system", self.system_text), ("user", self.user_text)
 
 
-def lint(draft: Draft) -> list[Finding]:
+def lint(draft: LintInput) -> list[LintFinding]:
     """Every finding, errors first."""
     found = [finding for check in _CHECKS for finding in check(draft)]
     return sorted(found, key=lambda finding: finding.level != "error")
 
 
-def has_errors(findings: list[Finding]) -> bool:
+def has_errors(findings: list[LintFinding]) -> bool:
     return any(finding.level == "error" for finding in findings)
 
 
-def as_json(findings: list[Finding]) -> list[dict[str, str]]:
+def as_json(findings: list[LintFinding]) -> list[dict[str, str]]:
     return [asdict(finding) for finding in findings]
 
 
-def _error(code: str, where: Where, message: str) -> Finding:
-    return Finding(level="error", code=code, where=where, message=message)
+def _error(code: str, where: Where, message: str) -> LintFinding:
+    return LintFinding(level="error", code=code, where=where, message=message)
 
 
-def _warning(code: str, where: Where, message: str) -> Finding:
-    return Finding(level="warning", code=code, where=where, message=message)
+def _warning(code: str, where: Where, message: str) -> LintFinding:
+    return LintFinding(level="warning", code=code, where=where, message=message)
 
 
-def _empty(draft: Draft) -> Iterator[Finding]:
+def _empty(draft: LintInput) -> Iterator[LintFinding]:
     for where, text in draft.texts():
         if not text.strip():
             yield _error("empty", where, _("글이 비어 있습니다."))
 
 
-def _unknown(draft: Draft) -> Iterator[Finding]:
+def _unknown(draft: LintInput) -> Iterator[LintFinding]:
     for where, text in draft.texts():
         for name in placeholders(text):
             if name not in draft.contract.names:
@@ -90,7 +90,7 @@ def _unknown(draft: Draft) -> Iterator[Finding]:
                 )
 
 
-def _malformed(draft: Draft) -> Iterator[Finding]:
+def _malformed(draft: LintInput) -> Iterator[LintFinding]:
     """Braces that look like a variable and are none would reach the model as they stand."""
     for where, text in draft.texts():
         for match in BRACES.finditer(text):
@@ -106,7 +106,7 @@ def _malformed(draft: Draft) -> Iterator[Finding]:
             yield _error("unclosed_variable", where, _("닫히지 않은 중괄호 {{ 또는 }}가 있습니다."))
 
 
-def _missing(draft: Draft) -> Iterator[Finding]:
+def _missing(draft: LintInput) -> Iterator[LintFinding]:
     used = {*placeholders(draft.system_text), *placeholders(draft.user_text)}
     for variable in draft.contract.variables:
         if variable.name in used:
@@ -127,7 +127,7 @@ def _missing(draft: Draft) -> Iterator[Finding]:
             )
 
 
-def _member_data_in_system(draft: Draft) -> Iterator[Finding]:
+def _member_data_in_system(draft: LintInput) -> Iterator[LintFinding]:
     for name in placeholders(draft.system_text):
         variable = draft.contract.variable(name)
         if variable is not None and not variable.shared:
@@ -141,7 +141,7 @@ def _member_data_in_system(draft: Draft) -> Iterator[Finding]:
             )
 
 
-def _fenced_not_last(draft: Draft) -> Iterator[Finding]:
+def _fenced_not_last(draft: LintInput) -> Iterator[LintFinding]:
     for variable in draft.contract.variables:
         last = placeholders(draft.user_text)[-1:]
         if (
@@ -157,7 +157,7 @@ def _fenced_not_last(draft: Draft) -> Iterator[Finding]:
             )
 
 
-def _length(draft: Draft) -> Iterator[Finding]:
+def _length(draft: LintInput) -> Iterator[LintFinding]:
     tokens = sum(estimate_tokens(text) for _where, text in draft.texts())
     if tokens > MOST_TOKENS:
         yield _error(
@@ -175,7 +175,7 @@ def _length(draft: Draft) -> Iterator[Finding]:
         )
 
 
-def _control_characters(draft: Draft) -> Iterator[Finding]:
+def _control_characters(draft: LintInput) -> Iterator[LintFinding]:
     """Invisible characters: controls, bidi marks, zero widths. They hide what a reader would object to."""
     for where, text in draft.texts():
         odd = {
@@ -193,7 +193,7 @@ def _control_characters(draft: Draft) -> Iterator[Finding]:
             )
 
 
-def _json_prose(draft: Draft) -> Iterator[Finding]:
+def _json_prose(draft: LintInput) -> Iterator[LintFinding]:
     for where, text in draft.texts():
         if _JSON_PROSE.search(text):
             yield _warning(
@@ -203,7 +203,7 @@ def _json_prose(draft: Draft) -> Iterator[Finding]:
             )
 
 
-def _personal_data(draft: Draft) -> Iterator[Finding]:
+def _personal_data(draft: LintInput) -> Iterator[LintFinding]:
     for where, text in draft.texts():
         if _PERSONAL.search(text):
             yield _error(
@@ -213,7 +213,7 @@ def _personal_data(draft: Draft) -> Iterator[Finding]:
             )
 
 
-def _params(draft: Draft) -> Iterator[Finding]:
+def _params(draft: LintInput) -> Iterator[LintFinding]:
     known = {param.name: param for param in draft.contract.params}
     for name in draft.params.keys() - known.keys():
         yield _error("unknown_param", "params", _("모르는 매개변수: %(name)s") % {"name": name})
@@ -237,7 +237,7 @@ def within(param: Param, value: Any) -> bool:
     return whole and param.least <= value <= param.most
 
 
-def _capabilities(draft: Draft) -> Iterator[Finding]:
+def _capabilities(draft: LintInput) -> Iterator[LintFinding]:
     """Parameters the chosen model was seen to refuse; the gateway leaves them out, staff should know."""
     effort = draft.params.get("effort", "none")
     if draft.capabilities.get("reasoning") is False and effort != "none":

@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from infrastructure.email import notify_operators
+from prompts.audit_verbs import PromptVerb
 from prompts.errors import GuardFailed, StaleEdit
 from prompts.models import (
     PromptTemplate,
@@ -23,7 +24,7 @@ from prompts.models import (
     Release,
     ReleaseKind,
     RolloutState,
-    State,
+    VersionState,
 )
 from prompts.versions import moves
 from prompts.versions.actor import Actor
@@ -58,13 +59,13 @@ def publish(
         require_no_rollout(template)
         if template.live_release and template.live_release.version_id == version.pk:
             raise GuardFailed(_("이 버전은 이미 배포되어 있습니다."))
-        if version.state != State.APPROVED:
+        if version.state != VersionState.APPROVED:
             moves.change_state(
                 version,
-                {State.DRAFT, State.IN_REVIEW},
-                State.APPROVED,
+                {VersionState.DRAFT, VersionState.IN_REVIEW},
+                VersionState.APPROVED,
                 actor=actor,
-                verb="version.approved_by_break_glass",
+                verb=PromptVerb.VERSION_APPROVED_BY_BREAK_GLASS,
             )
         release = moves.go_live(
             template,
@@ -89,7 +90,7 @@ def schedule(version: PromptVersion, *, at: datetime, actor: Actor) -> None:
     require_approval_and_verdict(version)
     with moves.locked(version.template):
         PromptVersion.objects.filter(pk=version.pk).update(go_live_at=at)
-        actor.record("version.scheduled", version, after={"go_live_at": at})
+        actor.record(PromptVerb.VERSION_SCHEDULED, version, after={"go_live_at": at})
     version.refresh_from_db()
 
 
@@ -100,7 +101,9 @@ def unschedule(version: PromptVersion, *, actor: Actor) -> None:
         waiting = PromptVersion.objects.filter(pk=version.pk, go_live_at__isnull=False)
         if not waiting.update(go_live_at=None):
             raise StaleEdit(_("예약된 배포가 없습니다."))
-        actor.record("version.unscheduled", version, before={"go_live_at": version.go_live_at})
+        actor.record(
+            PromptVerb.VERSION_UNSCHEDULED, version, before={"go_live_at": version.go_live_at}
+        )
     version.refresh_from_db()
 
 
@@ -139,7 +142,7 @@ def _drop_schedule(version: PromptVersion, why: str) -> None:
     """What can't go live stays as it is, and people are told."""
     with moves.locked(version.template):
         PromptVersion.objects.filter(pk=version.pk).update(go_live_at=None)
-        Actor().record("version.schedule_failed", version, reason=why)
+        Actor().record(PromptVerb.VERSION_SCHEDULE_FAILED, version, reason=why)
     _mail_after_commit(_("예약된 배포를 하지 못함: %(label)s") % {"label": version.label}, why)
 
 

@@ -13,12 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from django.conf import settings
 from django.db import Error as DatabaseFailure
-from django.db import close_old_connections
+from django.db import close_old_connections, models
 from django.db.models import F
+from django.utils.translation import gettext_lazy as _
 from django_redis import get_redis_connection
 from redis.exceptions import RedisError
 
@@ -37,7 +38,13 @@ DATABASE_POLL_S = 1.2
 FIRST_LOAD_S = 1.0
 BUCKETS = 10_000
 
-Arm = Literal["live", "candidate", "builtin"]
+
+class Arm(models.TextChoices):
+    """Where a member's version comes from."""
+
+    LIVE = "live", _("현재 배포")
+    CANDIDATE = "candidate", _("후보")
+    BUILTIN = "builtin", _("기본 문구")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,14 +61,14 @@ class ResolvedVersion:
     user_text: str
     params: Mapping[str, ParamValue]
     model_profile_id: int | None
-    arm: Arm = "live"
+    arm: Arm = Arm.LIVE
     rollout_id: int | None = None
     #: 0–9999, the member's place in the rollout's split; None while nothing is rolled out.
     bucket: int | None = None
 
     @property
     def builtin(self) -> bool:
-        return self.arm == "builtin"
+        return self.arm == Arm.BUILTIN
 
     def render(self, variables: Mapping[str, Any]) -> Rendered:
         """Raises MissingVariables naming every one that is absent."""
@@ -69,7 +76,7 @@ class ResolvedVersion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Split:
+class RolloutSplit:
     """A rollout under way: who of the members gets the candidate."""
 
     rollout_id: int
@@ -83,12 +90,12 @@ class Live:
     """What one prompt serves."""
 
     control: ResolvedVersion
-    split: Split | None = None
+    split: RolloutSplit | None = None
     paused: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class Snapshot:
+class PromptSnapshot:
     """Everything live at one moment, built whole and then swapped in."""
 
     epoch: int
@@ -152,7 +159,7 @@ def bump_epoch() -> None:
         PromptEpoch.objects.create(pk=1, value=1)
 
 
-def as_resolved(version: PromptVersion, *, arm: Arm = "live") -> ResolvedVersion:
+def as_resolved(version: PromptVersion, *, arm: Arm = Arm.LIVE) -> ResolvedVersion:
     """A row as it would be served; the template must be loaded. Raises UnknownContract."""
     return ResolvedVersion(
         slug=version.template.slug,
@@ -179,7 +186,7 @@ def _from_default(text: DefaultText) -> ResolvedVersion:
         user_text=text.user_text,
         params=text.params,
         model_profile_id=None,
-        arm="builtin",
+        arm=Arm.BUILTIN,
     )
 
 
@@ -204,19 +211,19 @@ def _live(template: PromptTemplate) -> Live | None:
     return Live(control=control, split=_split(template), paused=template.paused)
 
 
-def _split(template: PromptTemplate) -> Split | None:
+def _split(template: PromptTemplate) -> RolloutSplit | None:
     rollout = template.rollout
     if rollout is None or rollout.state != RolloutState.RUNNING or not _servable(rollout.candidate):
         return None
-    return Split(
+    return RolloutSplit(
         rollout_id=rollout.pk,
         salt=rollout.salt,
         percent=rollout.percent,
-        candidate=as_resolved(rollout.candidate, arm="candidate"),
+        candidate=as_resolved(rollout.candidate, arm=Arm.CANDIDATE),
     )
 
 
-def load(epoch: int) -> Snapshot:
+def load(epoch: int) -> PromptSnapshot:
     """Read everything live in one query."""
     prompts = _builtins()
     rows = PromptTemplate.objects.select_related(
@@ -230,7 +237,7 @@ def load(epoch: int) -> Snapshot:
             continue
         if live is not None:
             prompts[template.slug] = live
-    return Snapshot(epoch=epoch, prompts=prompts, seen_at=time.monotonic())
+    return PromptSnapshot(epoch=epoch, prompts=prompts, seen_at=time.monotonic())
 
 
 def stored_epoch() -> int:
@@ -243,7 +250,7 @@ class Watch:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._snapshot: Snapshot | None = None
+        self._snapshot: PromptSnapshot | None = None
         self.after_fork()
 
     def after_fork(self) -> None:
@@ -255,14 +262,16 @@ class Watch:
         self._looking = threading.Lock()
         self._looked = threading.Event()
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> PromptSnapshot:
         """The current snapshot; only at the start of a process this may wait, FIRST_LOAD_S at most."""
         if settings.PROMPTS_POLL_S == 0:
             self._look(force=True)
         elif not self._looked.is_set():
             self._start()
             self._looked.wait(max(0.0, (self._started_at or 0) + FIRST_LOAD_S - self._clock()))
-        return self._snapshot or Snapshot(epoch=-1, prompts=_builtins(), seen_at=self._clock())
+        return self._snapshot or PromptSnapshot(
+            epoch=-1, prompts=_builtins(), seen_at=self._clock()
+        )
 
     def age_s(self) -> float:
         return self._clock() - self._snapshot.seen_at if self._snapshot else 0.0
@@ -297,7 +306,7 @@ class Watch:
             except DatabaseFailure as error:
                 log.warning("prompts: rows not readable, serving what is known: %s", error)
 
-    def _read(self) -> Snapshot:
+    def _read(self) -> PromptSnapshot:
         epoch = stored_epoch()
         # Polling off (tests): a rolled back transaction may bring an old epoch back with other rows.
         unpolled = settings.PROMPTS_POLL_S == 0

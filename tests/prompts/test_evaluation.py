@@ -13,7 +13,7 @@ from prompts.evaluation import eval_sets, input_providers, runs
 from prompts.evaluation.input_providers import LoggedRun
 from prompts.evaluation.measures import Measured, kendall_tau, ndcg
 from prompts.evaluation.verdicts import Thresholds, bootstrap_low, judge
-from prompts.models import EvalCase, EvalRun, ModelCall, PromptTemplate, Verdict
+from prompts.models import EvalCase, EvalRun, EvalVerdict, ModelCall, PromptTemplate
 from prompts.models.audit import AppendOnlyError
 from prompts.versions import guards, releases
 from prompts.versions.actor import Actor
@@ -124,7 +124,7 @@ def test_a_version_that_reads_passes_and_opens_the_gate(
 ) -> None:
     model.answer = by_title
     eval_run = evaluated(curation, publisher)
-    assert eval_run.verdict == Verdict.PASS, eval_run.findings
+    assert eval_run.verdict == EvalVerdict.PASS, eval_run.findings
     figures = eval_run.figures
     assert figures["validity"] == 1.0
     assert figures["cases"] == 4
@@ -168,7 +168,7 @@ def test_a_model_that_obeys_titles_fails(
     failed = {finding["name"] for finding in eval_run.findings if not finding["met"]}
     if eval_run.figures["injection_lift"] > 1:
         assert "injection_lift" in failed
-        assert eval_run.verdict == Verdict.FAIL
+        assert eval_run.verdict == EvalVerdict.FAIL
     else:  # every planted title was taken out before the model saw it
         assert all("무시" not in seen.text.split("정확히")[1] for seen in model.seen)
 
@@ -179,7 +179,7 @@ def test_nonsense_fails_and_keeps_the_gate_shut(
     model.answer = lambda seen: "여기 있습니다: 좋은 노래들"
     eval_run = evaluated(curation, publisher)
     assert eval_run.figures["validity"] == 0.0
-    assert eval_run.verdict in {Verdict.FAIL, Verdict.ERROR}
+    assert eval_run.verdict in {EvalVerdict.FAIL, EvalVerdict.ERROR}
     assert not guards.gate(eval_run.version).open
 
 
@@ -187,7 +187,7 @@ def test_a_model_out_of_reach_says_nothing_about_the_text(
     curation: PromptTemplate, publisher: User, logged_runs: None, settings
 ) -> None:
     settings.OPENAI_BASE_URL = settings.OPENAI_API_KEY = ""
-    assert evaluated(curation, publisher).verdict == Verdict.ERROR
+    assert evaluated(curation, publisher).verdict == EvalVerdict.ERROR
 
 
 def test_evaluating_costs_money_and_needs_its_permission(

@@ -206,13 +206,13 @@ def test_the_verdict_follows_the_interval_of_the_difference(
 ) -> None:
     control = Figures(**(vars(GOOD) | {"judged_runs": 200, "liked_runs": control_likes}))
     candidate = Figures(**(vars(GOOD) | {"judged_runs": 200, "liked_runs": candidate_likes}))
-    assert judge(control, candidate, min_runs=50).tone == tone
+    assert judge(control, candidate, min_runs=50).result == tone
 
 
 def test_the_verdict_waits_for_enough_runs() -> None:
     few = Figures(**(vars(GOOD) | {"runs": 10}))
-    assert judge(GOOD, few, min_runs=50).tone == "wait"
-    assert judge(GOOD, GOOD, min_runs=50).tone == "wait"  # no run is 14 days old
+    assert judge(GOOD, few, min_runs=50).result == "wait"
+    assert judge(GOOD, GOOD, min_runs=50).result == "wait"  # no run is 14 days old
 
 
 def test_wilsons_interval_is_the_published_one() -> None:

@@ -11,6 +11,7 @@ from prompts.admin.forms import VersionForm
 from prompts.admin.version_pages import review as review_page
 from prompts.admin.version_pages.page import VersionPage
 from prompts.admin.version_pages.parameters import parameter_rows
+from prompts.audit_verbs import PromptVerb
 from prompts.models import AuditEvent, PromptVersion
 from prompts.versions import drafts
 from prompts.versions.diffing import words
@@ -116,6 +117,8 @@ def _as_typed(version: PromptVersion, form: VersionForm) -> PromptVersion:
 
 def _last_editor(version: PromptVersion) -> str:
     edits = AuditEvent.objects.filter(
-        object_type=version._meta.label_lower, object_id=str(version.pk), verb="version.edited"
+        object_type=version._meta.label_lower,
+        object_id=str(version.pk),
+        verb=PromptVerb.VERSION_EDITED,
     )
     return edits.values_list("actor_name", flat=True).first() or ""

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from prompts.admin.base import StudioAdmin, actor_of, attempt
 from prompts.evaluation import playground
-from prompts.models import PromptVersion, State
+from prompts.models import PromptVersion, VersionState
 from prompts.versions.actor import Actor
 
 #: Name in the address → label.
@@ -67,17 +67,20 @@ class VersionPage:
     def _allowed(self) -> dict[str, bool]:
         """What this account may do with the version in its state; only those buttons are shown."""
         has, version = self.has_perm, self.version
-        approved = version.state == State.APPROVED
+        approved = version.state == VersionState.APPROVED
         return {
             "edit": version.is_draft and has("prompts.change_promptversion"),
             "fork": has("prompts.add_promptversion"),
             "submit": version.is_draft and has("prompts.submit_promptversion"),
-            "decide": version.state == State.IN_REVIEW and has("prompts.review_promptversion"),
-            "archive": version.state in {State.DRAFT, State.APPROVED, State.CHANGES_REQUESTED}
+            "decide": version.state == VersionState.IN_REVIEW
+            and has("prompts.review_promptversion"),
+            "archive": version.state
+            in {VersionState.DRAFT, VersionState.APPROVED, VersionState.CHANGES_REQUESTED}
             and has("prompts.submit_promptversion"),
             "publish": approved and has("prompts.publish_promptversion"),
             "unschedule": bool(version.go_live_at) and has("prompts.publish_promptversion"),
-            "break_glass": version.state in {State.DRAFT, State.IN_REVIEW, State.APPROVED}
+            "break_glass": version.state
+            in {VersionState.DRAFT, VersionState.IN_REVIEW, VersionState.APPROVED}
             and bool(getattr(self.request.user, "is_superuser", False)),
             "rollout": approved and has("prompts.manage_rollout"),
             "evaluate": has("prompts.run_evalset"),

@@ -14,6 +14,7 @@ from django.utils.translation import gettext
 
 from prompts.admin.version_pages.compare import version_choices
 from prompts.admin.version_pages.page import VersionPage, tab_url
+from prompts.audit_verbs import PromptVerb
 from prompts.errors import MissingVariables, PromptError
 from prompts.evaluation import input_providers, playground
 from prompts.models import CallTrigger
@@ -94,7 +95,7 @@ def _tried(
     live = playground.live_of(page.version.template)
     tried, beside = playground.try_beside(resolved, live, given, **options)
     page.actor().record(
-        "version.replayed" if replayed else "version.tried",
+        PromptVerb.VERSION_REPLAYED if replayed else PromptVerb.VERSION_TRIED,
         page.version,
         after={name: str(value) for name, value in options.items()},
     )

@@ -13,7 +13,7 @@ from prompts.admin.version_pages.page import VersionPage
 from prompts.admin.version_pages.parameters import parameter_changes
 from prompts.evaluation import playground
 from prompts.evaluation.call_stats import figures_of
-from prompts.models import Rollout, State
+from prompts.models import Rollout, VersionState
 from prompts.versions import drafts, guards, releases, rollout_moves
 from prompts.versions.diffing import words
 from prompts.versions.lint import as_json, lint
@@ -60,7 +60,7 @@ def _publish_page(page: VersionPage, form: PublishForm, rollout_form: RolloutFor
         form=form,
         rollout_form=rollout_form,
         gate=gate,
-        needs_glass=version.state != State.APPROVED or not gate.open,
+        needs_glass=version.state != VersionState.APPROVED or not gate.open,
         findings=as_json(lint(drafts.draft_of(version))),
         system_diff=words(live.system_text if live else "", version.system_text),
         user_diff=words(live.user_text if live else "", version.user_text),
