@@ -9,7 +9,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from prompts.models.fields import staff_account
-from prompts.models.moving import MovedQuerySet, needs_moving
+from prompts.models.moving import MovedManager, needs_moving
 
 
 class RolloutState(models.TextChoices):
@@ -74,7 +74,7 @@ class Rollout(models.Model):
     started_at = models.DateTimeField(_("시작"), auto_now_add=True)
     ended_at = models.DateTimeField(_("끝"), null=True, blank=True)
 
-    objects = MovedQuerySet.as_manager()
+    objects = MovedManager()
     #: Every field says who gets what; none is edited by hand.
     MOVED_FIELDS: ClassVar = frozenset(
         {
