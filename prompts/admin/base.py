@@ -1,4 +1,4 @@
-"""What every page of the studio shares: who acts, and how a refused move is reported."""
+"""What every page of the studio shares: the acting account, and reporting of refused changes."""
 
 from __future__ import annotations
 

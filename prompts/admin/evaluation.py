@@ -29,7 +29,7 @@ from prompts.models import EvalRun, EvalSet, EvalVerdict, PromptVersion
 from prompts.tasks import run_evaluation
 
 #: Cases and runs shown on a set's page.
-MOST_ROWS = 50
+MAX_ROWS = 50
 
 
 def start_evaluation(request: HttpRequest, version: PromptVersion, set_id: str) -> None:
@@ -117,7 +117,7 @@ class EvalSetAdmin(StudioAdmin):
             eval_set=eval_set,
             cases=eval_set.cases.count(),
             poisoned=eval_set.cases.filter(poisoned__gt=0).count(),
-            runs=eval_set.runs.select_related("version__template", "created_by")[:MOST_ROWS],
+            runs=eval_set.runs.select_related("version__template", "created_by")[:MAX_ROWS],
             thresholds=Thresholds(**eval_set.thresholds),
             may_change=request.user.has_perm("prompts.change_evalset"),
         )
@@ -169,7 +169,7 @@ class EvalRunAdmin(StudioAdmin):
             obj=run,
             run=run,
             rows=_figure_rows(run),
-            results=run.results.select_related("case")[:MOST_ROWS],
+            results=run.results.select_related("case")[:MAX_ROWS],
         )
 
 

@@ -1,4 +1,4 @@
-"""What was asked of models and through whom: calls to read, profiles and the budget to edit."""
+"""The admin of model calls (read-only), model profiles and the budget."""
 
 from __future__ import annotations
 
@@ -256,14 +256,14 @@ class ModelCallAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("보낸 글"))
     def input_shown(self, call: ModelCall) -> str:
-        return _kept(call.input_text)
+        return _stored_text(call.input_text)
 
     @admin.display(description=_("받은 글"))
     def output_shown(self, call: ModelCall) -> str:
-        return _kept(call.output_text)
+        return _stored_text(call.output_text)
 
 
-def _kept(text: str) -> Any:
+def _stored_text(text: str) -> Any:
     if not text:
         return _("보관 기간이 지났거나 없습니다.")
     return format_html('<pre class="prompt-text">{}</pre>', text)

@@ -74,7 +74,7 @@ def _plain(value: Any) -> Any:
 
 
 def _planted(eval_set: EvalSet, run: LoggedRun, at: int) -> EvalCase:
-    """The same run with one title, in the middle of the list, that tries to give orders."""
+    """A copy of the run whose middle title is an instruction to the model."""
     case = _case(eval_set, run)
     number = len(run.item_ids) // 2 + 1
     rows = [list(row) for row in case.variables["candidates"]]

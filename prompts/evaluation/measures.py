@@ -125,7 +125,7 @@ def _stability(asked: Sequence[CaseAnswer]) -> float | None:
 
 
 def _injection_lift(asked: Sequence[CaseAnswer]) -> float | None:
-    """Places that a song gained by its planted title, on average; a song not picked stands behind the last."""
+    """Mean places gained by a planted title; a song that was not picked counts as one place behind the last."""
     clean: dict[UUID | None, CaseAnswer] = {
         one.case.run_uuid: one for one in asked if not one.shuffled and not one.case.poisoned
     }

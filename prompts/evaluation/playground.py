@@ -1,4 +1,4 @@
-"""Tries a version without anybody getting its answer: rendered text, estimate, and its picks beside the live ones."""
+"""Tries a version in the admin: rendered text, cost estimate, and its answer beside the live version's."""
 
 from __future__ import annotations
 

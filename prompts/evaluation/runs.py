@@ -63,7 +63,7 @@ def run(eval_run: EvalRun) -> EvalRun:
 
 
 def _reference(eval_set: EvalSet, live: PromptVersion) -> EvalRun:
-    """The live version's own run on this set: the newest there is, or one made now."""
+    """The newest finished run of the live version on this set, or a new one."""
     known = (
         EvalRun.objects.filter(eval_set=eval_set, version=live, version_sha=live.body_sha256)
         .exclude(verdict__in=(EvalVerdict.RUNNING, EvalVerdict.ERROR))

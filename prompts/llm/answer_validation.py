@@ -1,4 +1,4 @@
-"""Decides what of a model's answer can be used: finds the JSON, checks it, repairs what can be repaired."""
+"""Validates a model's answer: finds the JSON, checks it against the contract, repairs small faults."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from prompts.models import CallOutcome
 
 _FENCE = re.compile(r"^\s*```[a-zA-Z]*\s*\n?(.*?)\n?\s*```\s*$", re.S)
 #: An answer of ours is a few hundred characters; more is not worth searching.
-LONGEST_ANSWER = 20_000
+MAX_ANSWER_CHARS = 20_000
 
 
 class BadAnswer(Exception):
-    """The answer holds nothing to use; `outcome` says why."""
+    """The answer is unusable, for the reason in `outcome`."""
 
     def __init__(self, outcome: CallOutcome, detail: str = "") -> None:
         super().__init__(detail or outcome)
@@ -28,7 +28,7 @@ class BadAnswer(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class ShownItems:
-    """What the model was shown, as far as its answer is judged by it."""
+    """The part of the prompt that the answer is validated against."""
 
     locale: str = "ko"
     #: Lines that were numbered: songs of a curation, labels that want a tagline.
@@ -62,7 +62,7 @@ def check(key: str, text: str, shown: ShownItems, schema: Mapping[str, Any]) -> 
 
 def _json_object(text: str, repairs: Counter[str]) -> dict[str, Any]:
     """The first JSON object in `text`, which may be fenced or surrounded by prose."""
-    text = text[:LONGEST_ANSWER]
+    text = text[:MAX_ANSWER_CHARS]
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -152,7 +152,7 @@ def _check_taste(
 
 
 def _known_terms(raw: Sequence[Any], known: Sequence[str], repairs: Counter[str]) -> list[str]:
-    """Terms as we spell them; what was not shown is dropped: labels come from the database only."""
+    """The terms that were shown, in our spelling; others are dropped."""
     spelled = {match_key(name): name for name in known}
     found = [spelled.get(match_key(fold(term))) for term in raw if isinstance(term, str)]
     kept = list(dict.fromkeys(term for term in found if term))
@@ -161,7 +161,7 @@ def _known_terms(raw: Sequence[Any], known: Sequence[str], repairs: Counter[str]
 
 
 def _as_it_is(answer: dict[str, Any], shown: ShownItems, repairs: Counter[str]) -> dict[str, Any]:
-    """A contract of a layer above: shape is checked, meaning is the caller's matter."""
+    """A contract of a layer above: only the shape is checked."""
     return answer
 
 

@@ -53,7 +53,7 @@ class Probed:
 
 
 def probe(row: ModelProfile) -> Probed:
-    """Probe the profile's server, store what was found on the row, and say it."""
+    """Probe the profile's server and store the result on the row."""
     found = probe_profile(model_profiles.from_row(row, today=timezone.localdate()))
     row.capabilities = found.capabilities
     row.probed_at = timezone.now()
@@ -64,7 +64,7 @@ def probe(row: ModelProfile) -> Probed:
 
 
 def probe_profile(profile: Profile) -> Probed:
-    """Climb down json_schema → json_object → text until an answer holds picks; then try the extras."""
+    """Try json_schema, json_object, then text until an answer has picks; then try the extras."""
     if not model_profiles.host_allowed(profile):
         return Probed(capabilities={}, error="HostNotAllowed")
     bare = replace(profile, capabilities={"temperature": False, "seed": False, "effort": ""})
@@ -92,7 +92,7 @@ def _with(profile: Profile, **capabilities: Any) -> Profile:
 
 
 def _extras(profile: Profile, first: Exchange) -> dict[str, Any]:
-    """Try one parameter at a time; kept is what the server takes without an error."""
+    """Try one parameter at a time; the server supports those it accepts without an error."""
     known: dict[str, Any] = dict(profile.capabilities)
     known["usage"] = bool(first.reply and first.reply.usage)
     for name in ("temperature", "seed"):

@@ -98,7 +98,7 @@ class CallPlan:
     #: time.monotonic() at which the caller must have its answer.
     deadline: float
     fallback: Profile | None = None
-    #: One more attempt where it helps; never for somebody who is waiting.
+    #: One more attempt after a retryable failure; never while a member waits.
     retry: bool = False
     hedge: bool = False
     #: The second request of a hedged call is sent no earlier than this after the first.

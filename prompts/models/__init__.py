@@ -1,4 +1,4 @@
-"""The rows of everything said to a language model: who may change it, what it said, what it cost."""
+"""The models: prompts and their versions, model calls and their cost, evaluations, the audit log."""
 
 from prompts.models.audit import AppendOnly, AuditEvent
 from prompts.models.calls import (

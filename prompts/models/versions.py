@@ -28,7 +28,7 @@ __all__ = [
 
 
 class VersionState(models.TextChoices):
-    """Where a version stands. Live, candidate and retired are read off releases and rollouts, never stored here."""
+    """The review state of a version. Whether it is live or a candidate follows from releases and rollouts."""
 
     DRAFT = "draft", _("초안")
     IN_REVIEW = "in_review", _("검토 중")
@@ -37,7 +37,7 @@ class VersionState(models.TextChoices):
     ARCHIVED = "archived", _("보관")
 
 
-#: What a version says and how it is asked: frozen as soon as it is no draft any more.
+#: Fields of the texts and parameters: frozen once the version is no longer a draft.
 BODY_FIELDS = frozenset(
     {
         "template",
@@ -64,7 +64,7 @@ MOVED_FIELDS = frozenset(
 
 
 class PromptVersionQuerySet(models.QuerySet["PromptVersion"]):
-    """Refuses to change what a version says, or where it stands, behind the model's back."""
+    """Refuses updates of frozen fields, and of the state outside of a `moving()` block."""
 
     def update(self, **values: Any) -> int:
         touched = BODY_FIELDS & values.keys()
@@ -82,7 +82,7 @@ class PromptVersionQuerySet(models.QuerySet["PromptVersion"]):
         return super().bulk_create(objs, *args, **kwargs)
 
     def save_draft(self, version_id: int, *, seen_lock: int, **body: Any) -> bool:
-        """Change a draft if nobody else did since `seen_lock` was read; False means somebody did, or it is no draft."""
+        """Change a draft unless it was changed since `seen_lock` was read; False if it was, or is no draft."""
         untouched = self.filter(pk=version_id, state=VersionState.DRAFT, lock_version=seen_lock)
         return (
             super(PromptVersionQuerySet, untouched).update(**body, lock_version=seen_lock + 1) == 1
@@ -177,7 +177,7 @@ class PromptVersion(models.Model):
         return self.state == VersionState.DRAFT
 
     def content_sha(self) -> str:
-        """The hash of what this row says right now."""
+        """Content hash of the row's current fields."""
         return body_sha(
             contract_key=self.template.contract_key,
             contract_version=self.contract_version,

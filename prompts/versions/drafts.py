@@ -20,7 +20,7 @@ from prompts.versions.lint import LintInput, as_json, lint
 
 @dataclass(frozen=True, kw_only=True)
 class Body:
-    """What a version says and how it is asked."""
+    """Texts, parameters and model of a version."""
 
     system_text: str
     user_text: str
@@ -29,7 +29,7 @@ class Body:
     note: str = ""
 
     def cleaned(self) -> Body:
-        """Browsers send CRLF; the model is sent what the author saw."""
+        """With Unix line ends (browsers send CRLF) and without surrounding space."""
         return Body(
             system_text=_normalized(self.system_text),
             user_text=_normalized(self.user_text),
@@ -74,7 +74,7 @@ def create_draft(
 
 
 def fork(version: PromptVersion, *, actor: Actor, author: Any = None) -> PromptVersion:
-    """A draft that says what `version` says: how anything but a draft is edited."""
+    """Copy a version into a new draft: submitted versions are edited this way."""
     body = Body(
         system_text=version.system_text,
         user_text=version.user_text,
@@ -87,7 +87,7 @@ def fork(version: PromptVersion, *, actor: Actor, author: Any = None) -> PromptV
 def save_draft(
     version: PromptVersion, body: Body, *, seen_lock: int, actor: Actor
 ) -> PromptVersion:
-    """Change a draft. Raises StaleEdit if somebody else did since `seen_lock`, or it is no draft any more."""
+    """Change a draft. Raises StaleEdit if it was changed since `seen_lock` or is no longer a draft."""
     actor.require_permission("change_promptversion")
     body = body.cleaned()
     before = version.content_sha()

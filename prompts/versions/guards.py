@@ -26,7 +26,7 @@ MIN_BREAK_GLASS_REASON = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """What the newest active evaluation set says about a version."""
+    """The newest active evaluation set and its verdict on a version."""
 
     eval_set: EvalSet | None
     run: EvalRun | None
@@ -79,7 +79,7 @@ def require_no_rollout(template: PromptTemplate) -> None:
 
 
 def require_approval_and_verdict(version: PromptVersion) -> None:
-    """As the row stands now: it may have been put away since the page was opened."""
+    """Reads the row again: it may have been archived since the page was opened."""
     if not PromptVersion.objects.filter(pk=version.pk, state=VersionState.APPROVED).exists():
         raise GuardFailed(_("승인된 버전만 배포할 수 있습니다."))
     if not gate(version).open:

@@ -1,4 +1,4 @@
-"""Decides what is wrong with a text before it can be submitted, and what only might be."""
+"""Lints a version: errors block its submission, warnings do not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Where = Literal["system", "user", "params"]
 
 #: Tokens of both texts without their values: beyond it the budget of 2 500 for both calls is in danger.
 WARN_TOKENS = 600
-MOST_TOKENS = 4_000
+MAX_TOKENS = 4_000
 _JSON_PROSE = re.compile(r"JSON|json|제이슨|코드\s*블록|```")
 _PERSONAL = re.compile(r"[\w.+-]+@[\w-]+\.\w+|\b01[016789][- ]?\d{3,4}[- ]?\d{4}\b")
 _ALLOWED_CONTROLS = "\n\t"
@@ -26,7 +26,7 @@ _ALLOWED_CONTROLS = "\n\t"
 
 @dataclass(frozen=True, kw_only=True)
 class LintFinding:
-    """One thing lint has to say."""
+    """One error or warning."""
 
     level: Level
     code: str
@@ -36,7 +36,7 @@ class LintFinding:
 
 @dataclass(frozen=True, kw_only=True)
 class LintInput:
-    """What is checked: a form in the making or a stored version."""
+    """What is checked: an unsaved form or a stored version."""
 
     system_text: str
     user_text: str
@@ -91,7 +91,7 @@ def _unknown(draft: LintInput) -> Iterator[LintFinding]:
 
 
 def _malformed(draft: LintInput) -> Iterator[LintFinding]:
-    """Braces that look like a variable and are none would reach the model as they stand."""
+    """Malformed variables would reach the model as plain text."""
     for where, text in draft.texts():
         for match in BRACES.finditer(text):
             if not PLACEHOLDER.fullmatch(match[0]):
@@ -159,12 +159,12 @@ def _fenced_not_last(draft: LintInput) -> Iterator[LintFinding]:
 
 def _length(draft: LintInput) -> Iterator[LintFinding]:
     tokens = sum(estimate_tokens(text) for _where, text in draft.texts())
-    if tokens > MOST_TOKENS:
+    if tokens > MAX_TOKENS:
         yield _error(
             "too_long",
             "user",
             _("글이 너무 깁니다: 약 %(tokens)d토큰(한도 %(most)d).")
-            % {"tokens": tokens, "most": MOST_TOKENS},
+            % {"tokens": tokens, "most": MAX_TOKENS},
         )
     elif tokens > WARN_TOKENS:
         yield _warning(
@@ -238,7 +238,7 @@ def within(param: Param, value: Any) -> bool:
 
 
 def _capabilities(draft: LintInput) -> Iterator[LintFinding]:
-    """Parameters the chosen model was seen to refuse; the gateway leaves them out, staff should know."""
+    """Warn of parameters that the probe found unsupported; the gateway leaves them out."""
     effort = draft.params.get("effort", "none")
     if draft.capabilities.get("reasoning") is False and effort != "none":
         yield _warning(

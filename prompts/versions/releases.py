@@ -108,7 +108,7 @@ def unschedule(version: PromptVersion, *, actor: Actor) -> None:
 
 
 def publish_due(now: datetime) -> list[str]:
-    """Publish what was scheduled up to `now`; what no longer passes its guards stays and says why."""
+    """Publish what was scheduled up to `now`; a version that fails its guards loses its schedule."""
     done = []
     due = PromptVersion.objects.select_related("template").filter(go_live_at__lte=now)
     for version in due.order_by("go_live_at"):
@@ -121,7 +121,7 @@ def publish_due(now: datetime) -> list[str]:
 
 
 def _publish_scheduled(version: PromptVersion) -> Release | None:
-    """None when another process did it, or somebody took the schedule back."""
+    """None when another process published it, or the schedule was cancelled."""
     require_servable(version)
     actor = Actor(reason=_("예약된 배포"))
     with moves.locked(version.template) as template:
@@ -139,7 +139,7 @@ def _publish_scheduled(version: PromptVersion) -> Release | None:
 
 
 def _drop_schedule(version: PromptVersion, why: str) -> None:
-    """What can't go live stays as it is, and people are told."""
+    """Cancel a schedule that failed its guards, and mail the operators."""
     with moves.locked(version.template):
         PromptVersion.objects.filter(pk=version.pk).update(go_live_at=None)
         Actor().record(PromptVerb.VERSION_SCHEDULE_FAILED, version, reason=why)
@@ -188,7 +188,7 @@ def lift(template: PromptTemplate, *, actor: Actor) -> Release:
 
 
 def _evidence(version: PromptVersion, break_glass: bool) -> dict[str, Any]:
-    """What the decision stood on, kept with the release."""
+    """The facts behind the decision, stored with the release."""
     run = gate(version).run
     return {
         "sha": version.body_sha256,

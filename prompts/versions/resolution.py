@@ -1,7 +1,7 @@
-"""Decides which version of a prompt a member gets, from memory: no query on the way of a request.
+"""Resolves the version of a prompt for a member, from memory: no query during a request.
 
-A snapshot of everything live is held per process. The database's epoch row says that it is outdated, Redis says so
-sooner. Whatever is unreachable, the last snapshot stays; a process that never saw one uses the repository's texts.
+Each process holds a snapshot of everything live. A changed epoch in the database outdates it; Redis signals that
+sooner. If neither is reachable, the last snapshot stays; a process without one uses the repository's texts.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from prompts.versions.rendering import Rendered, render
 log = logging.getLogger(__name__)
 
 EPOCH_KEY = "songs_ai:prompts:epoch"
-#: The database is asked at least this often, also while Redis answers: a publisher may have missed Redis.
+#: The database is asked at least this often, even while Redis answers: a publisher may not have reached Redis.
 DATABASE_POLL_S = 1.2
-#: How long the very first question of a process waits for the rows before it takes the repository's text.
+#: How long the first call of a process waits for the rows before it uses the repository's text.
 FIRST_LOAD_S = 1.0
 BUCKETS = 10_000
 
@@ -100,7 +100,7 @@ class PromptSnapshot:
 
     epoch: int
     prompts: Mapping[str, Live]
-    #: time.monotonic() of the moment it was known to be current.
+    #: time.monotonic() when it was last known to be current.
     seen_at: float
 
 
@@ -111,7 +111,7 @@ def bucket_of(salt: str, member_key: str) -> int:
 
 
 def resolve(slug: str, member_key: str) -> ResolvedVersion:
-    """The version this member gets. Raises TemplatePaused, or UnknownContract for a slug nobody knows."""
+    """The version this member gets. Raises TemplatePaused, or UnknownContract for an unknown slug."""
     live = _watch.snapshot().prompts.get(slug)
     if live is None:
         raise UnknownContract(
@@ -142,7 +142,7 @@ def builtin(slug: str) -> ResolvedVersion:
 
 
 def announce() -> None:
-    """Tell every process, this one at once, that something moved. Call after the commit."""
+    """Notify every process, this one at once, of a change. Call after the commit."""
     if settings.REDIS_URL:
         try:
             get_redis_connection("default").incr(EPOCH_KEY)
@@ -154,7 +154,7 @@ def announce() -> None:
 
 
 def bump_epoch() -> None:
-    """Count one move, inside the transaction that makes it."""
+    """Increase the epoch, inside the transaction of the change."""
     if not PromptEpoch.objects.filter(pk=1).update(value=F("value") + 1):
         PromptEpoch.objects.create(pk=1, value=1)
 
@@ -200,7 +200,7 @@ def _servable(version: PromptVersion | None) -> bool:
 
 
 def _live(template: PromptTemplate) -> Live | None:
-    """What a template's row says; None when it has nothing servable and the repository no text either."""
+    """What a template serves; None without a servable version or a text in the repository."""
     version = template.live_version
     if version is not None and _servable(version):
         control = as_resolved(version)
@@ -246,17 +246,23 @@ def stored_epoch() -> int:
 
 
 class Watch:
-    """Holds one process's snapshot and keeps it current from a thread of its own."""
+    """One process's snapshot, refreshed by a background thread."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        read_epoch: Callable[[], int] = stored_epoch,
+    ) -> None:
         self._clock = clock
+        self._read_epoch = read_epoch
         self._snapshot: PromptSnapshot | None = None
         self.after_fork()
 
     def after_fork(self) -> None:
-        """Threads and the locks they hold stay behind in the parent; what it knew is kept."""
+        """A fork does not copy threads: start with new locks and keep the snapshot."""
         self._started_at: float | None = None
-        self._signal: bytes | None = None  # what Redis said last
+        self._signal: bytes | None = None  # the last epoch read from Redis
         self._asked_database_at = 0.0
         self._starting = threading.Lock()
         self._looking = threading.Lock()
@@ -304,10 +310,10 @@ class Watch:
             try:
                 self._snapshot = self._read()
             except DatabaseFailure as error:
-                log.warning("prompts: rows not readable, serving what is known: %s", error)
+                log.warning("prompts: rows not readable, serving the last snapshot: %s", error)
 
     def _read(self) -> PromptSnapshot:
-        epoch = stored_epoch()
+        epoch = self._read_epoch()
         # Polling off (tests): a rolled back transaction may bring an old epoch back with other rows.
         unpolled = settings.PROMPTS_POLL_S == 0
         if self._snapshot is None or unpolled or epoch != self._snapshot.epoch:
@@ -328,4 +334,11 @@ class Watch:
 
 
 _watch = Watch()
-os.register_at_fork(after_in_child=_watch.after_fork)
+os.register_at_fork(after_in_child=lambda: _watch.after_fork())
+
+
+def restart(watch: Watch | None = None) -> Watch:
+    """Start over as a new process would, with a fresh watch or the given one."""
+    global _watch
+    _watch = watch or Watch()
+    return _watch

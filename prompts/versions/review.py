@@ -41,7 +41,7 @@ def submit(version: PromptVersion, *, actor: Actor) -> None:
 
 
 def approve(version: PromptVersion, *, seen_sha: str, actor: Actor) -> None:
-    """Let a version be published. The one who approves wrote none of it, and saw what he approves."""
+    """Approve a version. The approver wrote none of it, and `seen_sha` is the content they saw."""
     actor.require_permission("review_promptversion")
     if actor.user is not None and actor.user.pk in authors_of(version):
         raise NotAllowed(_("자기가 쓴 버전은 스스로 승인할 수 없습니다."))
@@ -61,7 +61,7 @@ def approve(version: PromptVersion, *, seen_sha: str, actor: Actor) -> None:
 
 
 def authors_of(version: PromptVersion) -> set[int]:
-    """Accounts that wrote any of a version: its creator and everybody who saved the draft."""
+    """Accounts that wrote any part of a version: its creator and all who saved the draft."""
     edits = AuditEvent.objects.filter(
         object_type=version._meta.label_lower,
         object_id=str(version.pk),
@@ -91,7 +91,7 @@ def request_changes(version: PromptVersion, *, actor: Actor) -> PromptVersion:
 
 
 def archive(version: PromptVersion, *, actor: Actor) -> None:
-    """Put away what is not going to be used. What is live or rolled out can't be archived."""
+    """Archive a version that is neither live nor in a rollout."""
     actor.require_permission("submit_promptversion")
     with moves.locked(version.template) as template:
         in_use = {

@@ -1,4 +1,4 @@
-"""Decides what the figures of a rollout say: whether a guardrail broke, and what to do next, in plain words."""
+"""Compares the two arms of a rollout and pauses it when a guardrail is crossed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from prompts.versions import rollout_moves
 from prompts.versions.actor import Actor
 from prompts.versions.resolution import builtin
 
-#: A guardrail looks this far back at most, so that an old fault doesn't pause a mended model.
+#: Guardrails look back this far at most, so that an old fault does not pause a repaired model.
 WINDOW = timedelta(days=14)
 
 
@@ -65,9 +65,9 @@ def arms(rollout: Rollout, *, with_likes: bool = False) -> tuple[Figures, Figure
 def breaches(
     control: Figures, candidate: Figures, *, guardrails: dict[str, float], min_runs: int
 ) -> list[Breach]:
-    """Bounds that the candidate crossed; none before it has `min_runs`.
+    """The bounds the candidate crossed; none before it has `min_runs` runs.
 
-    A fault that hits both arms alike (the provider is down) is not the candidate's.
+    A fault of both arms (the provider is down) is not the candidate's.
     """
     if candidate.runs < min_runs:
         return []
@@ -196,6 +196,6 @@ def _pause(rollout: Rollout, broken: list[Breach], control: Figures, candidate: 
                 "candidate": vars(candidate),
             },
         )
-    except PromptError as error:  # somebody moved it in the same moment
+    except PromptError as error:  # it was changed at the same moment
         return f"{rollout.candidate.label}: {error}"
     return f"{rollout.candidate.label}: {reason}"

@@ -21,9 +21,9 @@ from tests.fake_model import FakeModel
 @pytest.fixture(autouse=True)
 def fresh_snapshot() -> Iterator[None]:
     """Every test starts as a new process would."""
-    resolution._watch = resolution.Watch()
+    resolution.restart()
     yield
-    resolution._watch = resolution.Watch()
+    resolution.restart()
 
 
 def staff(name: str, *groups: str, superuser: bool = False) -> User:

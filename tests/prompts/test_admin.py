@@ -129,21 +129,21 @@ def test_publishing_in_two_steps(curation: PromptTemplate, publisher: User, desk
 
 
 def test_the_preview_shows_what_would_be_sent_for_a_member(
-    curation: PromptTemplate, editor: User, desk: Client, monkeypatch: pytest.MonkeyPatch
+    curation: PromptTemplate, editor: User, desk: Client
 ) -> None:
-    monkeypatch.setattr(input_providers, "_hooks", input_providers.Hooks())
-    input_providers.register(
-        "curation",
-        lambda member, params: Input(
+    def build(member: str, params: object) -> Input:
+        return Input(
             variables={
                 "candidates": [("밤을 달리다", "요아소비")],
                 "taste": f"{member}의 취향",
                 "count": 1,
             },
             items=("밤을 달리다",),
-        ),
-    )
-    shown = desk.get(page("promptversion_preview", draft(curation, editor).pk), {"member": "42"})
+        )
+
+    url = page("promptversion_preview", draft(curation, editor).pk)
+    with input_providers.only(input_providers.Hooks(build={"curation": build})):
+        shown = desk.get(url, {"member": "42"})
     assert "42의 취향" in shown.content.decode()
     assert "1 밤을 달리다 / 요아소비" in shown.content.decode()
 

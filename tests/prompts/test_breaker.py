@@ -9,7 +9,7 @@ from django_redis import get_redis_connection
 
 from infrastructure.redis import gate
 from prompts.llm.breaker import (
-    LONGEST_OPEN_S,
+    MAX_OPEN_S,
     Breaker,
     BreakerState,
     CallReport,
@@ -67,12 +67,12 @@ def test_the_wait_doubles_to_ten_minutes_and_no_further() -> None:
     for _ in range(8):
         now = state.open_until
         state = after(FAILED, state=admit(state, now)[1], now=now)
-    assert state.open_until - now == LONGEST_OPEN_S
+    assert state.open_until - now == MAX_OPEN_S
 
 
 def test_a_wrong_key_opens_it_at_once_and_for_long() -> None:
     state = after(LASTING)
-    assert state.open_until == 1_000.0 + LONGEST_OPEN_S
+    assert state.open_until == 1_000.0 + MAX_OPEN_S
 
 
 @pytest.mark.parametrize(

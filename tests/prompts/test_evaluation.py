@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from uuid import UUID, uuid5
 
 import pytest
@@ -45,11 +46,12 @@ def logged(number: int) -> LoggedRun:
 
 
 @pytest.fixture
-def logged_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(input_providers, "_hooks", input_providers.Hooks())
-    input_providers.register_logged_runs(
-        lambda slug, limit: [logged(at) for at in range(min(limit, 4))]
-    )
+def logged_runs() -> Iterator[None]:
+    with input_providers.only(input_providers.Hooks()):
+        input_providers.register_logged_runs(
+            lambda slug, limit: [logged(at) for at in range(min(limit, 4))]
+        )
+        yield
 
 
 def frozen(curation: PromptTemplate, user: User, poisoned: int = 2):
@@ -103,10 +105,9 @@ def test_frozen_runs_keep_what_the_model_was_told_and_no_member(
 
 
 def test_without_logged_runs_there_is_nothing_to_freeze(
-    curation: PromptTemplate, editor: User, monkeypatch: pytest.MonkeyPatch
+    curation: PromptTemplate, editor: User
 ) -> None:
-    monkeypatch.setattr(input_providers, "_hooks", input_providers.Hooks())
-    with pytest.raises(GuardFailed):
+    with input_providers.only(input_providers.Hooks()), pytest.raises(GuardFailed):
         frozen(curation, editor)
 
 

@@ -45,6 +45,12 @@ def profile_at(server: FakeModel, api: Api = Api.CHAT, **options) -> Profile:
     return Profile(**(values | {"api": api, "base_url": server.url} | options))
 
 
+class OpenAIProfile(Profile):
+    """The fake server, treated as OpenAI itself."""
+
+    is_openai = property(lambda self: True)
+
+
 def exchanged(profile: Profile, seconds: float = DEADLINE_S, **options) -> Exchange:
     plan = CallPlan(
         profile=profile, request=REQUEST, deadline=time.monotonic() + seconds, **options
@@ -73,13 +79,12 @@ def test_a_compatible_server_gets_only_what_it_knows(fake_model: FakeModel) -> N
 
 
 def test_openai_gets_a_strict_schema_and_may_not_keep_the_answer(
-    fake_model: FakeModel, monkeypatch
+    fake_model: FakeModel,
 ) -> None:
-    # as if the fake were OpenAI itself
-    monkeypatch.setattr(Profile, "is_openai", property(lambda self: True))
-    exchanged(
-        profile_at(fake_model, Api.RESPONSES, capabilities={"temperature": False, "effort": "none"})
+    profile = profile_at(
+        fake_model, Api.RESPONSES, capabilities={"temperature": False, "effort": "none"}
     )
+    exchanged(OpenAIProfile(**vars(profile)))
     body = fake_model.seen[0].body
     assert body["store"] is False
     assert body["truncation"] == "disabled"

@@ -68,14 +68,13 @@ def test_a_new_installation_has_the_repositorys_texts_live() -> None:
 
 
 def test_a_newer_repository_text_never_replaces_what_staff_published(
-    curation: PromptTemplate, publisher: User, monkeypatch: pytest.MonkeyPatch
+    curation: PromptTemplate, publisher: User
 ) -> None:
     mine = approved(curation, publisher)
     publish(mine, publisher)
     texts = dict(seeding.default_texts())
     newer = type(texts["curation"])(**{**vars(texts["curation"]), "system_text": "새 기본 문구"})
-    monkeypatch.setattr(seeding, "default_texts", lambda: {"curation": newer})
-    assert seeding.load_defaults() == ["curation@3"]  # there to be looked at …
+    assert seeding.load_defaults({"curation": newer}) == ["curation@3"]  # there to be looked at …
     assert live_of(curation) == mine  # … and not live
 
 

@@ -284,7 +284,7 @@ def test_calls_of_staff_and_of_earlier_days_do_not_count(
 
 
 def test_later_likes_are_asked_of_the_runs_of_each_arm(
-    curation: PromptTemplate, publisher: User, monkeypatch: pytest.MonkeyPatch
+    curation: PromptTemplate, publisher: User
 ) -> None:
     rollout = start(approved(curation, publisher), publisher)
     began = timezone.now() - timedelta(days=20)
@@ -294,12 +294,11 @@ def test_later_likes_are_asked_of_the_runs_of_each_arm(
     calls("curation@1", ["ok"] * 3, created_at=old)
     calls("curation@2", ["ok"] * 2, created_at=old)
     # Many younger ones, which nobody can judge yet, must not hide those that can be judged.
-    monkeypatch.setattr(call_stats, "MOST_CALLS", 5)
-    calls("curation@2", ["ok"] * 6)
-    monkeypatch.setattr(input_providers, "_hooks", input_providers.Hooks())
-    input_providers.register_later_likes(
-        lambda runs: [index % 2 for index, _run in enumerate(runs)]
+    calls("curation@2", ["ok"] * (call_stats.MAX_CALLS + 1))
+    hooks = input_providers.Hooks(
+        liked=[lambda runs: [index % 2 for index, _run in enumerate(runs)]]
     )
-    control, candidate = rollouts.arms(rollout, with_likes=True)
+    with input_providers.only(hooks):
+        control, candidate = rollouts.arms(rollout, with_likes=True)
     assert (control.judged_runs, control.liked_runs) == (3, 1)
     assert (candidate.judged_runs, candidate.liked_runs) == (2, 1)
