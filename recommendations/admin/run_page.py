@@ -14,7 +14,7 @@ from catalog.models import Song
 from engine.types import GroupKind
 from prompts.evaluation.call_stats import STAFF_TRIGGERS
 from prompts.models import ModelCall, PromptVersion
-from prompts.models.calls import Outcome
+from prompts.models.calls import CallOutcome
 
 from ..models import Run
 
@@ -66,7 +66,7 @@ DEGRADED = {
     "redis": _("Redis 응답 없음"),
     "model_error": _("모델 오류"),
     "invalid_answer": _("모델 답의 형식이 틀림"),
-    **{str(outcome): outcome.label for outcome in Outcome},
+    **{str(outcome): outcome.label for outcome in CallOutcome},
 }
 TIMINGS = {
     "resolve": _("곡 찾기"),
