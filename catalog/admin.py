@@ -18,6 +18,7 @@ from django.utils.translation import ngettext_lazy
 
 from catalog import snapshot
 from catalog.models import Member, Playlist, Song, SongLike
+from engine.catalog.search.query import find_songs
 from infrastructure.admin import ReadOnlyAdmin
 
 #: Songs a search in the admin shows at most.
@@ -165,7 +166,7 @@ class SongAdmin(OwnedAdmin):
         except snapshot.CatalogUnavailable:
             return queryset.filter(pk__in=ids), False
         ids += held.catalog.song_ids[
-            [row for row, _score in held.search.search(term, MOST_FOUND)]
+            [row for row, _score in find_songs(held.search, term, MOST_FOUND)]
         ].tolist()
         return queryset.filter(pk__in=ids), False
 

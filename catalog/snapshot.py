@@ -29,9 +29,10 @@ from catalog import reading
 from catalog.queries import (
     catalog_alias,
 )
-from engine.catalog.catalog import FORMAT, Catalog, CatalogDamaged
+from engine.catalog.catalog import FORMAT, Catalog
 from engine.catalog.patching import CannotPatch, patched
-from engine.catalog.search import SearchIndex
+from engine.catalog.search.index import SearchIndex
+from engine.catalog.storage import CatalogDamaged
 from infrastructure.database import (
     DATABASE_FAULTS,
     guard,

@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from engine.catalog.text import term_key
-from engine.scoring.blend import BlendWeights, InvalidWeights
 from engine.types import Activity, SignalType, TimeOfDay
+from engine.weights import BlendWeights, InvalidWeights
 
 T = TypeVar("T")
 

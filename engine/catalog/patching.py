@@ -15,18 +15,13 @@ from datetime import datetime
 import numpy as np
 from scipy.sparse import csr_matrix, vstack
 
+from engine.arrays import Ids, Rows
 from engine.catalog import text
-from engine.catalog.catalog import (
-    TEXTS,
-    Catalog,
-    Ids,
-    Terms,
-    Texts,
-    created_second,
-    recency_of,
-    unit_rows,
-)
-from engine.scoring.scorers import Rows
+from engine.catalog.behaviour import recency_of
+from engine.catalog.building import created_second, unit_rows
+from engine.catalog.catalog import Catalog
+from engine.catalog.terms import Terms
+from engine.catalog.text_columns import TEXTS, Texts
 from engine.types import SongView
 
 #: Songs of one value that stand for all of them when a patched song's content is guessed.

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from engine.arrays import Floats, Rows
 from engine.catalog.catalog import Catalog
 from engine.presentation.vocabulary import describing, is_readable, term_in
 from engine.presentation.wording import CRITERIA, REASONS, Spoken, moment_of, title_of
-from engine.ranking.steps import Draft, Situation, are_new_artists, multiplier_of, situations_of
-from engine.scoring.scorers import Floats, Rows
+from engine.ranking.boosts import are_new_artists
+from engine.ranking.draft import Draft
+from engine.ranking.situations import Situation, multiplier_of, situations_of
 from engine.types import Evidence, Locale, SignalType
 
 #: Liked songs named as the grounds of one recommendation.

@@ -1,19 +1,20 @@
-"""Answers a query: runs the recipe, fills the shelves, says why."""
+"""Answers a query: runs the recipe, fills the groups, gives the reasons."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from engine.catalog.catalog import Catalog, Mask
-from engine.presentation.groups import Shelf, shelves
+from engine.arrays import Rows
+from engine.catalog.catalog import Catalog
+from engine.presentation.group_rows import RowGroup
+from engine.presentation.groups import make_groups
 from engine.presentation.reasons import Grounds, grounds
+from engine.ranking.draft import Draft, Step
 from engine.ranking.recipes import RECIPES
-from engine.ranking.steps import Draft, Step
-from engine.scoring.scorers import Rows
 from engine.scoring.taste import taste_of
 from engine.settings import EngineSettings
 from engine.training.model import Model
@@ -24,7 +25,6 @@ _KEPT_PER_STEP = 60
 _KEPT_PER_RULE = 40
 #: The weakest song of a slate still matches a little; 0 would read as a mistake.
 _LEAST_MATCH = 0.01
-
 Watch = Callable[[str, Draft], None]
 Clock = Callable[[], float]
 
@@ -52,7 +52,7 @@ def recommend(
     draft = run(
         query, catalog=catalog, model=model, settings=settings or EngineSettings(), watch=recorder
     )
-    groups = recorder.timed("group", lambda: shelves(draft), lambda made: f"{len(made)} groups")
+    groups = recorder.timed("group", lambda: make_groups(draft), lambda made: f"{len(made)} groups")
     rows = _shortlist(draft, groups)
     said = recorder.timed("give_reasons", lambda: grounds(draft, rows))
     return Slate(
@@ -144,23 +144,23 @@ class _Recorder:
         self.since = now
 
 
-def _shortlist(draft: Draft, groups: list[Shelf]) -> list[int]:
-    """The list in its final order, then the shelf songs that are not on it."""
+def _shortlist(draft: Draft, groups: list[RowGroup]) -> list[int]:
+    """The list in its final order, then the group songs that are not on it."""
     listed = draft.rows.tolist() if draft.rows is not None else []
-    return list(dict.fromkeys([*listed, *(row for shelf in groups for row in shelf.rows.tolist())]))
+    return list(dict.fromkeys([*listed, *(row for group in groups for row in group.rows.tolist())]))
 
 
-def _placed(groups: list[Shelf], rows: list[int]) -> tuple[Group, ...]:
+def _placed(groups: list[RowGroup], rows: list[int]) -> tuple[Group, ...]:
     place = {row: number for number, row in enumerate(rows)}
     return tuple(
         Group(
-            kind=shelf.kind,
-            label=shelf.label,
-            tagline=shelf.tagline,
-            subject=shelf.subject,
-            members=tuple(place[row] for row in shelf.rows.tolist()),
+            kind=group.kind,
+            label=group.label,
+            tagline=group.tagline,
+            subject=group.subject,
+            members=tuple(place[row] for row in group.rows.tolist()),
         )
-        for shelf in groups
+        for group in groups
     )
 
 
@@ -210,114 +210,4 @@ def _why(draft: Draft, recorder: _Recorder, rows: list[int]) -> dict[str, Any]:
         "ranks": recorder.ranks,
         "shortlist": ids[rows].tolist(),
         "explored": ids[sorted(draft.explored)].tolist(),
-    }
-
-
-@dataclass
-class _Follower:
-    """Follows one song through a recipe."""
-
-    row: int
-    was_alive: bool = True
-
-    def __post_init__(self) -> None:
-        self.steps: list[dict[str, Any]] = []
-        self.stopped_by = ""
-
-    def __call__(self, name: str, draft: Draft) -> None:
-        place = self._place(draft)
-        present = bool(draft.alive[self.row]) if draft.rows is None else place is not None
-        self.steps.append(
-            {
-                "step": name,
-                "present": present,
-                "rank": place,
-                "left": draft.left,
-                "score": round(float(draft.scores[self.row]), 3),
-            }
-        )
-        if not present and not self.stopped_by:
-            self.stopped_by = name
-
-    def _place(self, draft: Draft) -> int | None:
-        """1 = first; before the list is cut, the place by score among all songs left."""
-        if draft.rows is not None:
-            found = np.flatnonzero(draft.rows == self.row)
-            return int(found[0]) + 1 if len(found) else None
-        if not draft.parts or not draft.alive[self.row]:
-            return None
-        return _rank_by_score(draft, draft.alive, self.row)
-
-
-def _rank_by_score(draft: Draft, alive: Mask, row: int) -> int:
-    return int((draft.scores[alive] > draft.scores[row]).sum()) + 1
-
-
-def explain(
-    query: Query,
-    song_id: int,
-    *,
-    catalog: Catalog,
-    model: Model,
-    settings: EngineSettings | None = None,
-    why: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Tell why a song is in the answer to a query, or why it is not, by going through it again.
-
-    The answer is JSON-able: `in_catalog`, `recommended`, `rank` (1 = first), `stopped_by` (the step after
-    which it was gone), `rules` (what removed it), `steps` (present, rank, score after each), `scores`
-    (parts of the blended score) and, where it has any, `evidence` and `reason`. why: the stored
-    `Slate.why` of the run; what it knows of the song is given as `stored`, whatever changed since.
-    """
-    told = _gone_through(query, song_id, catalog, model, settings or EngineSettings())
-    return told if why is None else {**told, "stored": explain_stored(why, song_id)}
-
-
-def _gone_through(
-    query: Query, song_id: int, catalog: Catalog, model: Model, settings: EngineSettings
-) -> dict[str, Any]:
-    row = int(catalog.rows_of([song_id])[0])
-    if row < 0:
-        return {
-            "song_id": song_id,
-            "in_catalog": False,
-            "recommended": False,
-            "rules": ["not in the catalog"],
-        }
-    follower = _Follower(row)
-    draft = run(query, catalog=catalog, model=model, settings=settings, watch=follower)
-    rank_now = follower.steps[-1]["rank"]
-    return {
-        "song_id": song_id,
-        "in_catalog": True,
-        "recommended": rank_now is not None and rank_now <= query.count,
-        "rank": rank_now,
-        "shelves": [s.label for s in shelves(draft) if row in s.rows],
-        "explored": row in draft.explored,
-        "stopped_by": follower.stopped_by,
-        "rules": [rule for rule, taken in draft.removed.items() if row in taken],
-        "steps": follower.steps,
-        "scores": {name: round(float(part[row]), 3) for name, part in draft.parts.items()},
-        **_said_of(draft, row),
-    }
-
-
-def _said_of(draft: Draft, row: int) -> dict[str, Any]:
-    said = grounds(draft, [row])[0]
-    shares = [{"song_id": e.song_id, "share": e.share} for e in said.evidence]
-    return {"evidence": shares, "criteria": list(said.criteria), "reason": said.reason}
-
-
-def explain_stored(why: Mapping[str, Any], song_id: int) -> dict[str, Any]:
-    """Tell what a stored `Slate.why` knows of a song, without the catalog it was made from.
-
-    Rules and ranks of songs that were far from the list may be missing from it (it is bounded).
-    """
-    ranks = {step: ids.index(song_id) + 1 for step, ids in why["ranks"].items() if song_id in ids}
-    return {
-        "song_id": song_id,
-        "shortlisted": song_id in why["shortlist"],
-        "explored": song_id in why["explored"],
-        "rules": [rule for rule, taken in why["rules"].items() if song_id in taken["song_ids"]],
-        "ranks": ranks,
     }

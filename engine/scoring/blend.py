@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.scoring.scorers import Corpus, Floats, Known, standardised
+from engine.arrays import Floats
+from engine.catalog.corpus import Corpus
+from engine.scoring.known import Known
+from engine.scoring.scorers import standardised
 from engine.training.model import Model
 from engine.weights import BUCKETS, SCORERS, BlendWeights, InvalidWeights, bucket_of, shifted
 

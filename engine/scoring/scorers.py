@@ -9,175 +9,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-Floats = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int32]
-#: Songs of one member further apart than this belong to different sittings.
-SITTING_PAUSE_S = 3 * 3600
+from engine.arrays import Floats, Rows
+from engine.catalog.corpus import Corpus
+from engine.scoring.known import Known, stack
+
 #: Going from a member to his songs costs as much as so many likes that are read one after the other.
 _LEAPS = 10
-
-
-def _no_rows() -> Rows:
-    return np.empty(0, np.int32)
-
-
-def _no_floats() -> Floats:
-    return np.empty(0, np.float32)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Events:
-    """Dated interactions, one element per event and in time order; what sequences are learned from."""
-
-    member: Rows
-    row: Rows
-    #: Days since any fixed day.
-    day: Floats
-    #: Which sitting it belongs to: events of one member with the same number are one session.
-    session: Rows
-
-    @classmethod
-    def of_log(
-        cls, member: npt.NDArray[np.int64], row: Rows, at_s: npt.NDArray[np.float64]
-    ) -> Events:
-        """From dated events in any order: a new sitting begins when a member paused for hours."""
-        order = np.lexsort((at_s, member))
-        who, when = member[order], at_s[order]
-        begins = np.ones(len(order), bool)
-        begins[1:] = (np.diff(who) != 0) | (np.diff(when) > SITTING_PAUSE_S)
-        session = np.empty(len(order), np.int64)
-        session[order] = np.cumsum(begins)
-        in_time = np.argsort(at_s, kind="stable")
-        return cls(
-            member=member[in_time].astype(np.int32),
-            row=row[in_time].astype(np.int32),
-            day=(at_s[in_time] / 86_400).astype(np.float32),
-            session=session[in_time].astype(np.int32),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Corpus:
-    """What training and scoring see. Row i everywhere is `song_ids[i]`."""
-
-    #: (n,) int64
-    song_ids: npt.NDArray[np.int64]
-    #: (m, n) positive weights: likes with age decay, plays …; may have no rows in a serving process.
-    interactions: csr_matrix
-    #: (n, f) TF-IDF content, rows of length 1 (or 0 where a song has no text at all).
-    features: csr_matrix
-    #: (n,) decayed number of likes.
-    popularity: Floats
-    #: (n,) growth of a recent window over a longer one; 0 = as always.
-    trend: Floats
-    #: (n,) 0..1, 1 = added today.
-    recency: Floats
-    #: (n,) number of the artist, -1 = not known; empty = not known of any song.
-    artist_code: Rows = field(default_factory=_no_rows)
-    events: Events | None = None
-
-    @property
-    def n_songs(self) -> int:
-        return len(self.song_ids)
-
-    @cached_property
-    def log_popularity(self) -> Floats:
-        return np.log1p(np.maximum(self.popularity, 0)).astype(np.float32)
-
-    @cached_property
-    def liked_binary(self) -> csr_matrix:
-        """(m, n) 1 where there is any positive interaction."""
-        return binary(self.interactions)
-
-    def evened(self, power: float) -> csr_matrix:
-        """(m, n) interactions to this power, each divided by the mean of its member's."""
-        kept = self.interactions.tocsr().astype(np.float32)
-        kept.data = np.maximum(kept.data, 0)
-        kept.eliminate_zeros()
-        kept.data **= np.float32(power)
-        sizes = np.diff(kept.indptr)
-        means = np.asarray(kept.sum(axis=1)).ravel() / np.maximum(sizes, 1)
-        kept.data /= np.repeat(np.where(means > 0, means, 1), sizes).astype(np.float32)
-        return kept
-
-    @cached_property
-    def liked_by(self) -> csr_matrix:
-        """(n, m), the transpose, to walk from a song to its members."""
-        return self.liked_binary.T.tocsr()
-
-    @cached_property
-    def postings(self) -> csr_matrix:
-        """(f, n), to walk from a feature to its songs."""
-        return self.features.T.tocsr()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Known:
-    """What is known of a member at the moment of the request."""
-
-    #: (k,) distinct catalog rows, newest first.
-    rows: Rows
-    #: (k,) positive: strength of the signal, age decay included.
-    weights: Floats
-    #: Rows with a negative signal, and how strong (positive numbers).
-    disliked: Rows = field(default_factory=_no_rows)
-    disliked_weights: Floats = field(default_factory=_no_floats)
-    #: (k,) how often each was sung or played; empty = once each.
-    counts: Floats = field(default_factory=_no_floats)
-    #: (k,) days since the last time; empty = not known.
-    age_days: Floats = field(default_factory=_no_floats)
-    #: Rows of the sitting that is going on (sung or played in the last hours), oldest first.
-    session: Rows = field(default_factory=_no_rows)
-    #: (e,) every earlier time a song was sung or played, one row per time, and how many days ago.
-    sung: Rows = field(default_factory=_no_rows)
-    sung_days_ago: Floats = field(default_factory=_no_floats)
-
-    @classmethod
-    def nothing(cls) -> Known:
-        return cls(rows=_no_rows(), weights=_no_floats())
-
-    @classmethod
-    def liked(cls, rows: Sequence[int] | Rows) -> Known:
-        """Plain likes of equal strength."""
-        array = np.asarray(rows, np.int32)
-        return cls(rows=array, weights=np.ones(len(array), np.float32))
-
-    @classmethod
-    def in_sitting(
-        cls, session: Rows, *, sung: Rows | None = None, sung_days_ago: Floats | None = None
-    ) -> Known:
-        """In the middle of a sitting, with or without earlier ones."""
-        songs = np.unique(session).astype(np.int32)
-        return cls(
-            rows=songs,
-            weights=np.ones(len(songs), np.float32),
-            session=session.astype(np.int32),
-            sung=_no_rows() if sung is None else sung.astype(np.int32),
-            sung_days_ago=_no_floats() if sung_days_ago is None else sung_days_ago,
-        )
-
-    @property
-    def count(self) -> int:
-        return len(self.rows)
-
-    def evened(self, power: float = 1.0) -> Known:
-        """Weights to this power, divided by their mean, as in training: strong against weak counts."""
-        if not self.count:
-            return self
-        raised = self.weights ** np.float32(power)
-        return replace(self, weights=raised / np.float32(raised.mean()))
-
-    def vector(self, n_songs: int) -> csr_matrix:
-        """(1, n) weights of the known songs."""
-        return csr_matrix((self.weights, self.rows, [0, self.count]), shape=(1, n_songs))
 
 
 class Scorer(Protocol):
@@ -463,24 +307,6 @@ class Repeat(_OneByOne):
 
     def contributions(self, known: Known, row: int) -> Floats:
         return np.where(known.rows == row, self._strength(known), 0).astype(np.float32)
-
-
-def binary(matrix: csr_matrix) -> csr_matrix:
-    """The same places with 1 in them; zeros and negative weights are no interaction."""
-    kept = matrix.copy()
-    kept.data = (kept.data > 0).astype(np.float32)
-    kept.eliminate_zeros()
-    return kept
-
-
-def stack(knowns: Sequence[Known], n_songs: int) -> csr_matrix:
-    """(len(knowns), n) weights of what is known of each."""
-    if not knowns:
-        return csr_matrix((0, n_songs), dtype=np.float32)
-    ends = np.cumsum([0, *(known.count for known in knowns)])
-    data = np.concatenate([known.weights for known in knowns])
-    rows = np.concatenate([known.rows for known in knowns])
-    return csr_matrix((data, rows, ends), shape=(len(knowns), n_songs), dtype=np.float32)
 
 
 def _dense_row(sparse: csr_matrix) -> Floats:

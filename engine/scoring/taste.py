@@ -9,8 +9,11 @@ from datetime import datetime
 
 import numpy as np
 
-from engine.catalog.catalog import KINDS, Catalog
-from engine.scoring.scorers import SITTING_PAUSE_S, Floats, Known, Rows
+from engine.arrays import Floats, Rows
+from engine.catalog.catalog import Catalog
+from engine.catalog.corpus import SITTING_PAUSE_S
+from engine.catalog.terms import KINDS
+from engine.scoring.known import Known
 from engine.settings import SignalWeights
 from engine.types import Query, Signal, SignalType
 

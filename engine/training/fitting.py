@@ -14,7 +14,8 @@ import numpy.typing as npt
 from scipy.linalg import lapack
 from scipy.sparse import csr_matrix, diags, vstack
 
-from engine.scoring.scorers import Floats, binary
+from engine.arrays import Floats
+from engine.catalog.corpus import binary
 
 Dense = npt.NDArray[np.float32]
 #: Songs per block where a whole (n, n) temporary would not fit.

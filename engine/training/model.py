@@ -14,35 +14,20 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from engine.scoring.scorers import (
-    Content,
-    Corpus,
-    Dislike,
-    Factors,
-    Floats,
-    Neighbours,
-    Repeat,
-    Rows,
-    Same,
-    Scorer,
-    Walk,
-)
+from engine.arrays import Floats, Rows
+from engine.catalog.corpus import Corpus
+from engine.scoring.scorers import Content, Dislike, Factors, Neighbours, Repeat, Same, Scorer, Walk
 from engine.training import fitting, session_ranker, tuning
 from engine.training.boosted_trees import Forest
 from engine.training.fitting import EaseSettings
+from engine.training.model_files import ModelFileInvalid, read_model, write_model
 from engine.training.session_ranker import Opinions, SessionRanker
 from engine.weights import BlendWeights
 
-FORMAT = "songs-ai-model/2"
-MANIFEST = "manifest.json"
 #: Where training chooses on from; good on every data set tried.
 _EASE = EaseSettings(regularization=30.0, flattening=0.2, content=3.0)
 _FOREST = ("feature", "threshold", "leaf")
 Progress = Callable[[str, float], None]
-
-
-class ModelFileInvalid(ValueError):
-    """A model on disk is truncated, foreign, or of another format; the one in use stays."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,38 +174,29 @@ class Model:
         )
 
     def save(self, folder: Path) -> None:
-        """Writes .npy files and, last, the manifest with their digests."""
-        folder.mkdir(parents=True, exist_ok=True)
-        arrays = self._arrays()
-        for name, array in arrays.items():
-            np.save(folder / f"{name}.npy", array, allow_pickle=False)
-        manifest = {
-            "format": FORMAT,
+        """Write the arrays and their manifest; `load` maps them into memory."""
+        facts = {
             "version": self.version,
             "settings": asdict(self.settings),
             "weights": self.weights and self.weights.to_json(),
             "facts": dict(self.facts),
             "matrices": sorted(self.matrices),
             "per_song": sorted(self.per_song),
-            "files": {name: _file_digest(folder / f"{name}.npy") for name in arrays},
         }
-        text = json.dumps(manifest, ensure_ascii=False, indent=1)
-        (folder / MANIFEST).write_text(text, encoding="utf-8")
+        write_model(folder, self._arrays(), facts)
 
     @classmethod
     def load(cls, folder: Path) -> Model:
         """Memory-mapped. Raises ModelFileInvalid when anything is missing, altered or of another format."""
-        manifest = _read_manifest(folder)
         try:
-            return cls._from_manifest(folder, manifest)
+            return cls._from_manifest(*read_model(folder))
         except ModelFileInvalid:
             raise
         except (KeyError, TypeError, ValueError, OSError) as error:
             raise ModelFileInvalid(f"{folder}: {error}. Train again or roll back.") from error
 
     @classmethod
-    def _from_manifest(cls, folder: Path, manifest: dict[str, Any]) -> Model:
-        arrays = {name: _map(folder, name, digest) for name, digest in manifest["files"].items()}
+    def _from_manifest(cls, manifest: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> Model:
         song_ids = arrays.pop("song_ids")
         matrices = {name: _csr(arrays, name, len(song_ids)) for name in manifest["matrices"]}
         per_song = {name: arrays.pop(name) for name in manifest["per_song"]}
@@ -368,31 +344,6 @@ def _csr(arrays: dict[str, npt.NDArray[Any]], name: str, size: int) -> csr_matri
     """Takes the three arrays of a matrix out of `arrays`."""
     parts = tuple(arrays.pop(f"{name}_{part}") for part in ("data", "indices", "indptr"))
     return csr_matrix(parts, shape=(size, size), copy=False)
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelFileInvalid(f"{folder}: no readable {MANIFEST} ({error}).") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise ModelFileInvalid(f"{folder}: not a model of format {FORMAT}. Train again.")
-    return manifest
-
-
-def _map(folder: Path, name: str, digest: str) -> npt.NDArray[Any]:
-    path = folder / f"{name}.npy"
-    if _file_digest(path) != digest:
-        raise ModelFileInvalid(
-            f"{path}: not the file the manifest names. Train again or roll back."
-        )
-    mapped: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return mapped
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _digest(arrays: Mapping[str, npt.NDArray[Any]], weights: BlendWeights | None) -> str:

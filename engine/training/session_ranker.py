@@ -13,7 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from engine.scoring.scorers import Corpus, Events, Factors, Floats, Known, Neighbours, Rows
+from engine.arrays import Floats, Rows
+from engine.catalog.corpus import Corpus, Events
+from engine.scoring.known import Known
+from engine.scoring.scorers import Factors, Neighbours
 from engine.training import boosted_trees, fitting
 from engine.training.boosted_trees import Forest, ForestSettings
 

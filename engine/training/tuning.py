@@ -13,7 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from engine.scoring.scorers import Corpus, Floats, Known, Neighbours, Rows, Scorer, standardised
+from engine.arrays import Floats, Rows
+from engine.catalog.corpus import Corpus
+from engine.scoring.known import Known
+from engine.scoring.scorers import Neighbours, Scorer, standardised
 from engine.training.fitting import EaseSettings, ease
 from engine.weights import BUCKETS, DEFAULT_WEIGHTS, BlendWeights, bucket_of
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.evaluation.protocol import Dataset
+from engine.evaluation.world import Dataset
 from engine.training.train_test_split import Interactions, Split
 from infrastructure.time import SEOUL
 

@@ -20,8 +20,10 @@ from django.utils import timezone
 
 from catalog import reading, snapshot
 from engine.catalog.catalog import Catalog
-from engine.evaluation.protocol import Dataset, Plan, evaluate, split_of
-from engine.scoring.scorers import Events
+from engine.catalog.corpus import Events
+from engine.evaluation.protocol import evaluate, split_of
+from engine.evaluation.questions import Plan
+from engine.evaluation.world import Dataset
 from engine.training.model import Model, TrainSettings
 from engine.training.train_test_split import Interactions, Split
 from engine.types import SignalType

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
+from engine.catalog.search.query import resolve_names
 from engine.types import Exclude, Query, SongView
 from infrastructure.time import SEOUL
 from profiles import services as profiles
@@ -146,7 +147,7 @@ def resolved(
     found: list[int] = []
     missing: list[Unresolved] = []
     catalog = state.snapshot.catalog
-    for song, match in zip(named, state.snapshot.search.resolve(named), strict=True):
+    for song, match in zip(named, resolve_names(state.snapshot.search, named), strict=True):
         if match.row is not None:
             found.append(int(catalog.song_ids[match.row]))
             continue

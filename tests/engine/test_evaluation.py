@@ -8,7 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.evaluation.protocol import PRODUCT, Dataset, Plan, evaluate, split_of
+from engine.evaluation.baselines import PRODUCT
+from engine.evaluation.protocol import evaluate, split_of
+from engine.evaluation.questions import Plan
+from engine.evaluation.world import Dataset
 from engine.training.fitting import EaseSettings
 from engine.training.model import TrainSettings
 from engine.training.train_test_split import (

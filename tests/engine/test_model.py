@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix, vstack
 
-from engine.scoring.blend import BUCKETS, BlendWeights, InvalidWeights, blend, bucket_of
-from engine.scoring.scorers import Corpus, Known
+from engine.catalog.corpus import Corpus
+from engine.scoring.blend import blend
+from engine.scoring.known import Known
 from engine.training.fitting import EaseSettings
-from engine.training.model import Model, ModelFileInvalid, TrainSettings
+from engine.training.model import Model, TrainSettings
+from engine.training.model_files import ModelFileInvalid
+from engine.weights import BUCKETS, BlendWeights, InvalidWeights, bucket_of
 from tests.engine.test_scorers import N, checkerboard, corpus_of
 
 SMALL = TrainSettings(

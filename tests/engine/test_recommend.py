@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.catalog.catalog import Catalog
-from engine.ranking.recommend import explain, explain_stored, rank, recommend
-from engine.ranking.steps import WINDOW
+from engine.ranking.draft import WINDOW
+from engine.ranking.explain import explain, explain_stored
+from engine.ranking.recommend import rank, recommend
 from engine.training.model import Model
 from engine.types import (
     Activity,

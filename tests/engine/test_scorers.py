@@ -8,20 +8,11 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
+from engine.arrays import Floats
+from engine.catalog.corpus import Corpus
 from engine.scoring import scorers
-from engine.scoring.scorers import (
-    Content,
-    Corpus,
-    Dislike,
-    Factors,
-    Floats,
-    Known,
-    Neighbours,
-    Repeat,
-    Same,
-    Scorer,
-    Walk,
-)
+from engine.scoring.known import Known
+from engine.scoring.scorers import Content, Dislike, Factors, Neighbours, Repeat, Same, Scorer, Walk
 from engine.training import fitting
 from engine.training.fitting import EaseSettings
 

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from engine.scoring.blend import BlendWeights, blend
-from engine.scoring.scorers import Corpus, Events, Known
+from engine.catalog.corpus import Corpus, Events
+from engine.scoring.blend import blend
+from engine.scoring.known import Known
 from engine.training import session_ranker
 from engine.training.fitting import EaseSettings
 from engine.training.model import Model, TrainSettings
+from engine.weights import BlendWeights
 
 N, MEMBERS, SITTINGS, LENGTH = 60, 12, 130, 10
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from engine.catalog.catalog import Catalog
+from engine.ranking.diversity import cap_of, likeness
+from engine.ranking.draft import WINDOW
 from engine.ranking.recipes import DEFAULT
 from engine.ranking.recommend import rank, run
-from engine.ranking.steps import WINDOW, cap_of, likeness
 from engine.scoring.taste import taste_of
 from engine.settings import EngineSettings, ShapingSettings, SignalWeights, SituationTable
 from engine.training.model import Model

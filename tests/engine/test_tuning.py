@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from engine.scoring.scorers import Corpus, Known, Neighbours, Same, Scorer
+from engine.catalog.corpus import Corpus
+from engine.scoring.known import Known
+from engine.scoring.scorers import Neighbours, Same, Scorer
 from engine.training import tuning
 from engine.training.fitting import EaseSettings
 from engine.training.model import Model, TrainSettings

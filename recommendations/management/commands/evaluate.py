@@ -11,7 +11,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from engine.evaluation.protocol import KNOWN_COUNTS, Dataset, Plan, evaluate, split_of
+from engine.evaluation.protocol import evaluate, split_of
+from engine.evaluation.questions import KNOWN_COUNTS, Plan
+from engine.evaluation.world import Dataset
 from engine.training.train_test_split import Interactions, Split
 from infrastructure.time import (
     SEOUL,

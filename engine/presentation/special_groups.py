@@ -1,0 +1,168 @@
+"""Proposes groups beyond the member's own taste: artists, hidden gems, other genres, popular and new songs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from engine.arrays import Rows
+from engine.catalog.catalog import FRESH_RECENCY
+from engine.presentation.group_rows import (
+    GOOD_LENGTH,
+    MIN_LENGTH,
+    RowGroup,
+    fills_a_group,
+    special_group,
+)
+from engine.presentation.taste_groups import TasteName, value_group
+from engine.presentation.wording import artist_of
+from engine.ranking.boosts import are_new_artists
+from engine.ranking.draft import Draft
+from engine.types import GroupKind
+
+#: A genre with less than this share of the likes is one the member does not hear.
+_UNHEARD_SHARE = 0.03
+#: A strong match scores at least this share of the best song of the pool.
+_STRONG = 0.25
+#: Songs of artists more loved than this share of all artists are hardly hidden.
+_STAR = 0.9
+_POPULAR_RANK = 0.9
+#: Fewer likes make nobody popular, whatever the rank.
+_MANY_LIKES = 3
+#: Of the artists liked most (fans have all songs of some), and those that take turns.
+_ARTISTS_TRIED = 12
+_ARTISTS_IN_TURN = 3
+#: Songs of one artist that are sorted.
+_LOOKED_AT = 100
+
+
+def artist_expansion(draft: Draft) -> list[RowGroup]:
+    """The best song each of artists the member has not heard, those first that are near as a whole.
+
+    An artist is as near as his best song and half of the next one: one stray hit is no kinship.
+    """
+    terms = draft.catalog.terms["artist"]
+    pool = draft.pool
+    songs = pool[(terms.leading[pool] >= 0) & are_new_artists(draft, pool)]
+    best: dict[int, int] = {}
+    nearness: dict[int, float] = {}
+    for row, artist in zip(songs.tolist(), terms.leading[songs].tolist(), strict=True):
+        if artist not in best:
+            best[artist], nearness[artist] = row, float(draft.scores[row])
+        elif nearness[artist] == float(draft.scores[best[artist]]):
+            nearness[artist] += float(draft.scores[row]) / 2
+    near = sorted(best, key=lambda artist: -nearness[artist])
+    rows = np.array([best[artist] for artist in near], np.int32)
+    return [special_group(draft, GroupKind.ARTIST_EXPANSION, rows)]
+
+
+def hidden_gems(draft: Draft) -> list[RowGroup]:
+    """Songs few members like that match strongly, those of little-known artists first.
+
+    Without any likes nothing is hidden.
+    """
+    catalog = draft.catalog
+    if not len(draft.pool) or not catalog.liked_by_count.any():
+        return []
+    scores = draft.scores[draft.pool]
+    strong = draft.pool[(scores > 0) & (scores >= _STRONG * scores.max())]
+    rare = strong[catalog.fame_rank[strong] < draft.settings.shaping.gem_popularity]
+    stars = catalog.artist_fame_rank[rare] >= _STAR
+    return [
+        special_group(draft, GroupKind.HIDDEN_GEMS, np.concatenate([rare[~stars], rare[stars]]))
+    ]
+
+
+def crossover(draft: Draft) -> list[RowGroup]:
+    """A genre the member does not hear, among the songs his likes lead to; the best one first."""
+    terms, mix = draft.catalog.terms["genre"], draft.taste.mix["genre"]
+    if not mix.any():
+        return []
+    codes, owners = terms.gather(draft.pool)
+    heard = np.zeros(len(draft.pool), bool)
+    heard[owners[mix[codes] >= _UNHEARD_SHARE]] = True
+    found = []
+    for code in np.unique(codes[~heard[owners]]).tolist():
+        rows = draft.pool[np.unique(owners[(codes == code) & ~heard[owners]])]
+        if fills_a_group(draft, rows):
+            worth = float(draft.scores[rows[:GOOD_LENGTH]].sum())
+            found.append(
+                (worth, special_group(draft, GroupKind.CROSSOVER, rows, terms.names[code]))
+            )
+    return [group for _, group in sorted(found, key=lambda one: -one[0])]
+
+
+def artist_picks(draft: Draft) -> list[RowGroup]:
+    """More songs of an artist liked most, from the whole catalog; another of the first ones each day."""
+    share, terms = draft.taste.mix["artist"], draft.catalog.terms["artist"]
+    liked = np.flatnonzero(share)
+    listed = _versions_of_the_pool(draft)
+    full: list[RowGroup] = []
+    thin: list[RowGroup] = []
+    for code in liked[np.argsort(-share[liked], kind="stable")][:_ARTISTS_TRIED].tolist():
+        if len(full) == _ARTISTS_IN_TURN:
+            break
+        rows = _one_version_each(draft, terms.rows_of(code), listed)
+        if len(rows) < MIN_LENGTH:
+            continue
+        name = artist_of(draft.catalog.view(int(rows[0])), draft.query.locale)
+        pick = special_group(draft, GroupKind.ARTIST, rows, str(name))
+        (full if len(rows) >= GOOD_LENGTH else thin).append(pick)
+    first = draft.query.seed % len(full) if full else 0
+    return [*full[first:], *full[:first], *thin]
+
+
+def _versions_of_the_pool(draft: Draft) -> dict[int, int]:
+    """{least row of the versions of a song: the version that is in the pool}"""
+    return dict(zip(draft.catalog.same_song[draft.pool].tolist(), draft.pool.tolist(), strict=True))
+
+
+def _one_version_each(draft: Draft, rows: Rows, listed: dict[int, int]) -> Rows:
+    """The best songs that may be shown and suit the moment, one version each: the listed one if there is."""
+    rows = rows[draft.alive[rows]]
+    if "context" in draft.parts:
+        rows = rows[draft.parts["context"][rows] >= 0]
+    rows = _best_first(draft, rows)
+    chosen: dict[int, int] = {}
+    for row, root in zip(rows.tolist(), draft.catalog.same_song[rows].tolist(), strict=True):
+        chosen.setdefault(root, listed.get(root, row))
+    return np.array(list(chosen.values()), np.int32)
+
+
+def value_groups(draft: Draft) -> Iterable[RowGroup]:
+    """Moods, genres and anime the pool is rich in, the richest first."""
+    for kind, group_kind in (
+        ("mood", GroupKind.MOOD),
+        ("genre", GroupKind.GENRE),
+        ("anime", GroupKind.ANIME),
+    ):
+        terms = draft.catalog.terms[kind]
+        supply = terms.counts(draft.pool)
+        for code in np.argsort(-supply, kind="stable")[:3].tolist():
+            if supply[code] >= MIN_LENGTH:
+                rows = terms.holding(draft.pool, code)
+                yield value_group(draft, group_kind, TasteName(**{kind: code}), rows)
+
+
+def popular(draft: Draft) -> list[RowGroup]:
+    catalog = draft.catalog
+    loved = catalog.liked_by_count[draft.pool] >= _MANY_LIKES
+    rows = draft.pool[(catalog.popularity_rank[draft.pool] >= _POPULAR_RANK) & loved]
+    by_likes = np.argsort(-catalog.corpus.popularity[rows], kind="stable")
+    return [special_group(draft, GroupKind.POPULAR, rows[by_likes])]
+
+
+def fresh(draft: Draft) -> list[RowGroup]:
+    if draft.catalog.is_mostly_new:
+        return []
+    recency = draft.catalog.corpus.recency[draft.pool]
+    return [special_group(draft, GroupKind.FRESH, draft.pool[recency >= FRESH_RECENCY])]
+
+
+def _best_first(draft: Draft, rows: Rows) -> Rows:
+    """The best of the rows, more than any group can take."""
+    if len(rows) > _LOOKED_AT:
+        best = np.argpartition(-draft.scores[rows], _LOOKED_AT)[:_LOOKED_AT]
+        rows = rows[best]
+    return rows[np.argsort(-draft.scores[rows], kind="stable")]

@@ -1,0 +1,117 @@
+"""Scores the songs, then lifts or sinks them: adventure, preferences of staff and model, recent impressions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from engine.arrays import Mask, Rows
+from engine.ranking.draft import Draft
+from engine.ranking.filters import rows_holding
+from engine.ranking.situations import situation_multipliers
+from engine.scoring.blend import blend
+from engine.types import Preference
+
+#: A song played or sung this shortly before it was last shown, or after, was not ignored.
+_TAKEN_UP_WITHIN = timedelta(days=1)
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+def score(draft: Draft) -> Draft:
+    """Blend all scorers, the situation included."""
+    if not draft.catalog.n:
+        return replace(draft, note="the catalog is empty")
+    blended = blend(
+        draft.model,
+        draft.catalog.corpus,
+        draft.taste.known,
+        draft.settings.blend,
+        adventure=draft.query.adventure,
+        context_multipliers=situation_multipliers(draft),
+    )
+    note = f"{draft.taste.known.count} known songs; {', '.join(blended.parts)}"
+    return replace(draft, scores=blended.total, parts=dict(blended.parts), note=note)
+
+
+def lean_to_adventure(draft: Draft) -> Draft:
+    """Lift artists the member has not heard when he asks to discover, those he knows when he does not."""
+    adventure = draft.query.adventure
+    if adventure is None or not draft.taste.known.count:
+        return draft
+    lean = 2 * float(np.clip(adventure, 0, 1)) - 1
+    new = are_new_artists(draft, np.arange(draft.catalog.n, dtype=np.int32))
+    part = np.where(new, lean, -lean).astype(np.float32) * draft.settings.shaping.adventure
+    return replace(
+        draft,
+        scores=draft.scores + part,
+        parts={**draft.parts, "adventure": part},
+        note=f"new artists {lean * draft.settings.shaping.adventure:+.2f}",
+    )
+
+
+def are_new_artists(draft: Draft, rows: Rows) -> Mask:
+    """(r,) songs that name no artist among what the member likes, plays or sings."""
+    terms, heard = draft.catalog.terms["artist"], draft.taste.mix["artist"] > 0
+    codes, owners = terms.gather(rows)
+    new = np.ones(len(rows), bool)
+    new[owners[heard[codes]]] = False
+    return new
+
+
+def lean_to_preferences(draft: Draft) -> Draft:
+    """Lift what staff pinned and what the model read out of the likes."""
+    if not draft.query.preferences:
+        return draft
+    scores, parts, said = draft.scores.copy(), dict(draft.parts), []
+    for preference in draft.query.preferences:
+        if preference.weight <= 0 or preference.kind not in draft.catalog.terms:
+            continue
+        lift = _lift(draft, preference)
+        rows = rows_holding(draft.catalog, preference.kind, [preference.name])
+        if not len(rows):
+            said.append(f"{preference.source}: no song of {preference.name}")
+            continue
+        part = parts.setdefault(preference.source, np.zeros(draft.catalog.n, np.float32))
+        part[rows] += lift
+        scores[rows] += lift
+        said.append(f"{preference.source}: {preference.name} +{lift:.2f}")
+    return replace(draft, scores=scores, parts=parts, note="; ".join(said))
+
+
+def _lift(draft: Draft, preference: Preference) -> float:
+    shaping = draft.settings.shaping
+    strength = shaping.staff_pin if preference.source == "staff" else shaping.model_lean
+    return strength * min(preference.weight, 1.0)
+
+
+def rest_what_was_shown(draft: Draft) -> Draft:
+    """Sink what was served and not taken up; it rises again as the days go by."""
+    shaping, query = draft.settings.shaping, draft.query
+    if not query.impressions:
+        return draft
+    rows = draft.catalog.rows_of([shown.song_id for shown in query.impressions])
+    part = np.zeros(draft.catalog.n, np.float32)
+    taken_up = _taken_up(draft)
+    for row, shown in zip(rows.tolist(), query.impressions, strict=True):
+        if row < 0 or shown.last_at - taken_up.get(shown.song_id, _LONG_AGO) < _TAKEN_UP_WITHIN:
+            continue
+        age_days = max((query.now - shown.last_at).total_seconds() / 86_400, 0.0)
+        fresh = 2 ** (-age_days / shaping.rotation_half_life_days)
+        part[row] = -shaping.rotation * np.log2(1 + shown.times) * fresh
+    return replace(
+        draft,
+        scores=draft.scores + part,
+        parts={**draft.parts, "rotation": part},
+        note=f"{int((part < -0.01).sum())} shown lately sink",
+    )
+
+
+def _taken_up(draft: Draft) -> dict[int, datetime]:
+    """{song id: when the member last did something with it that speaks for it}"""
+    latest: dict[int, datetime] = {}
+    for signal in draft.query.signals:
+        if signal.at and draft.settings.signals.of(signal.type) > 0:
+            latest[signal.song_id] = max(latest.get(signal.song_id, signal.at), signal.at)
+    return latest
