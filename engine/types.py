@@ -110,7 +110,7 @@ class Signal:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Impression:
+class ImpressionCount:
     """How often a song was served to the member and not taken up."""
 
     song_id: int
@@ -171,7 +171,7 @@ class Query:
     favorite_ids: tuple[int, ...] = ()
     #: Likes with dates, playlist places, plays, skips, ratings …; favourites need not be repeated here.
     signals: tuple[Signal, ...] = ()
-    impressions: tuple[Impression, ...] = ()
+    impressions: tuple[ImpressionCount, ...] = ()
     preferences: tuple[Preference, ...] = ()
     context: Context = field(default_factory=Context)
     only: Only = field(default_factory=Only)

@@ -23,7 +23,7 @@ from catalog.queries import (
     marks_of,
 )
 from engine.catalog.text import fold
-from engine.types import Exclude, Impression, Preference, Signal, SignalType
+from engine.types import Exclude, ImpressionCount, Preference, Signal, SignalType
 from infrastructure.database import (
     DATABASE_FAULTS,
     guard,
@@ -86,7 +86,7 @@ class MemberPicture:
     #: Effective favourites, distinct, newest first.
     favorite_ids: tuple[int, ...]
     signals: tuple[Signal, ...] = ()
-    impressions: tuple[Impression, ...] = ()
+    impressions: tuple[ImpressionCount, ...] = ()
     preferences: tuple[Preference, ...] = ()
     exclude: Exclude = field(default_factory=Exclude)
     #: False: the database did not answer; favourites are those sent or last known.
@@ -176,7 +176,7 @@ class _Own:
     overlays: list[_Overlay] = field(default_factory=list)
     favorites: list[tuple[int, datetime, int]] = field(default_factory=list)  # song, at, rank
     signals: list[Signal] = field(default_factory=list)
-    impressions: list[Impression] = field(default_factory=list)
+    impressions: list[ImpressionCount] = field(default_factory=list)
     newest_event: int = 0
 
 
@@ -270,7 +270,7 @@ def _read_events(own: _Own, member_key: str, now: datetime) -> None:
     for pk, kind, song_id, value, at in events:
         own.newest_event = max(own.newest_event, pk)
         if kind == "shown":
-            own.impressions.append(Impression(song_id=song_id, times=int(value or 0), last_at=at))
+            own.impressions.append(ImpressionCount(song_id=song_id, times=int(value or 0), last_at=at))
         else:
             amount = 1.0 if value is None else value
             own.signals.append(Signal(song_id=song_id, type=SignalType(kind), value=amount, at=at))

@@ -12,10 +12,10 @@ from scipy.sparse import csr_matrix
 
 from engine.arrays import Floats, Rows
 from engine.catalog.catalog import Catalog
-from engine.evaluation.questions import Plan, Question
+from engine.evaluation.questions import EvaluationPlan, EvaluationQuestion
 from engine.evaluation.world import World
 from engine.ranking.recommend import rank
-from engine.scoring.known import Known
+from engine.scoring.known import KnownSongs
 from engine.scoring.scorers import Factors, Neighbours, Same, Scorer, standardised
 from engine.settings import EngineSettings, ShapingSettings
 from engine.training import fitting
@@ -40,7 +40,7 @@ class Ranker(Protocol):
     def fit_seconds(self) -> float:
         """What training took."""
 
-    def lists(self, questions: Sequence[Question], depth: int) -> list[Rows]:
+    def lists(self, questions: Sequence[EvaluationQuestion], depth: int) -> list[Rows]:
         """At most `depth` rows per question, best first, none of its hidden ones."""
 
 
@@ -53,10 +53,10 @@ class Product:
     fit_seconds: float
     name: str = PRODUCT
 
-    def lists(self, questions: Sequence[Question], depth: int) -> list[Rows]:
+    def lists(self, questions: Sequence[EvaluationQuestion], depth: int) -> list[Rows]:
         return [self._list(question, depth) for question in questions]
 
-    def _list(self, question: Question, depth: int) -> Rows:
+    def _list(self, question: EvaluationQuestion, depth: int) -> Rows:
         query = replace(question.query, count=depth)
         found = rank(query, catalog=self.catalog, model=self.model, settings=_MEASURED)
         return found[:depth]
@@ -68,12 +68,12 @@ class Baseline:
 
     name: str
     fit_seconds: float
-    parts: tuple[tuple[float, Callable[[Question], Floats]], ...]
+    parts: tuple[tuple[float, Callable[[EvaluationQuestion], Floats]], ...]
 
-    def lists(self, questions: Sequence[Question], depth: int) -> list[Rows]:
+    def lists(self, questions: Sequence[EvaluationQuestion], depth: int) -> list[Rows]:
         return [self._list(question, depth) for question in questions]
 
-    def _list(self, question: Question, depth: int) -> Rows:
+    def _list(self, question: EvaluationQuestion, depth: int) -> Rows:
         if len(self.parts) == 1:
             scores = self.parts[0][1](question).copy()
         else:
@@ -86,7 +86,7 @@ class Baseline:
         return best[np.isfinite(scores[best])].astype(np.int32)
 
 
-def fit_models(world: World, plan: Plan, clock: Clock, tell: Tell) -> list[Ranker]:
+def fit_models(world: World, plan: EvaluationPlan, clock: Clock, tell: Tell) -> list[Ranker]:
     begun = clock()
     model = Model.train(world.corpus, settings=plan.train, seed=plan.seed)
     took = clock() - begun
@@ -95,7 +95,7 @@ def fit_models(world: World, plan: Plan, clock: Clock, tell: Tell) -> list[Ranke
     return [product, *baselines(world, plan, clock)]
 
 
-def baselines(world: World, plan: Plan, clock: Clock) -> list[Ranker]:
+def baselines(world: World, plan: EvaluationPlan, clock: Clock) -> list[Ranker]:
     """Popularity, item-kNN, RP3β, ALS, EASE; fitted on sittings when sittings are asked about."""
     in_sittings = plan.protocol == "session"
     data = _by_sitting(world) if in_sittings else _by_member(world)
@@ -113,8 +113,8 @@ def _timed(name: str, clock: Clock, fit: Callable[[], Scorer]) -> Baseline:
     begun = clock()
     scorer = fit()
 
-    def scores(question: Question) -> Floats:
-        return scorer.scores(Known.liked(question.known))
+    def scores(question: EvaluationQuestion) -> Floats:
+        return scorer.scores(KnownSongs.liked(question.known))
 
     return Baseline(name=name, fit_seconds=clock() - begun, parts=((1.0, scores),))
 
@@ -168,11 +168,11 @@ def _mixes(world: World, ease: Baseline) -> list[Ranker]:
     size, codes = world.catalog.n, world.corpus.artist_code
     popular = np.log1p(np.bincount(world.row_of[world.train.song], minlength=size))
 
-    def past(question: Question) -> Floats:
+    def past(question: EvaluationQuestion) -> Floats:
         times = np.bincount(question.history, minlength=size)
         return (times + 1e-3 * popular).astype(np.float32)
 
-    def artist(question: Question) -> Floats:
+    def artist(question: EvaluationQuestion) -> Floats:
         counts = np.bincount(codes[question.known] + 1, minlength=int(codes.max()) + 2)
         counts[0] = 0
         return counts[codes + 1].astype(np.float32)

@@ -15,36 +15,36 @@ import numpy as np
 
 from engine.evaluation.baselines import PRODUCT, Clock, Ranker, Tell, fit_models
 from engine.evaluation.questions import (
-    Plan,
-    Question,
+    EvaluationPlan,
+    EvaluationQuestion,
     member_question,
     member_questions,
     places_by_code,
     session_questions,
     without_past,
 )
-from engine.evaluation.report import Report, ask, figures_of, mean_accuracy, rankings_of
+from engine.evaluation.report import EvaluationReport, ask, figures_of, mean_accuracy, rankings_of
 from engine.evaluation.world import Dataset, World, build_world, is_positive
 from engine.training.train_test_split import (
-    LEAST_IN_SITTING,
+    MIN_SITTING_SONGS,
     Interactions,
-    Split,
-    at_least,
+    TrainTestSplit,
     random_split,
     session_split,
     temporal_split,
+    with_min_partners,
 )
 
 #: Share of members kept wholly out of a second training, to be asked about with few known songs.
-_STRANGERS = 0.1
-_FEWEST_STRANGERS, _MOST_STRANGERS = 30, 500
+_COLD_SHARE = 0.1
+_MIN_COLD_MEMBERS, _MAX_COLD_MEMBERS = 30, 500
 #: Strangers are asked again, told other songs, until so many lists were made.
-_LISTS_OF_STRANGERS, _MOST_TIMES = 500, 10
+_TARGET_COLD_LISTS, _MAX_ROUNDS = 500, 10
 
 
-def split_of(dataset: Dataset, plan: Plan) -> Split:
+def split_of(dataset: Dataset, plan: EvaluationPlan) -> TrainTestSplit:
     """Filters, then splits as the plan says; what a member turned down is not asked for."""
-    data = at_least(dataset.data, plan.min_interactions)
+    data = with_min_partners(dataset.data, plan.min_interactions)
     if plan.protocol == "session":
         return session_split(data, since=plan.since, until=plan.until)
     if plan.protocol == "random":
@@ -57,8 +57,13 @@ def split_of(dataset: Dataset, plan: Plan) -> Split:
 
 
 def evaluate(
-    dataset: Dataset, split: Split, plan: Plan, *, clock: Clock, tell: Tell = lambda text: None
-) -> Report:
+    dataset: Dataset,
+    split: TrainTestSplit,
+    plan: EvaluationPlan,
+    *,
+    clock: Clock,
+    tell: Tell = lambda text: None,
+) -> EvaluationReport:
     """Fits every model on the training part and asks all of them the same questions."""
     in_sittings = plan.protocol == "session"
     if not len(split.train):
@@ -66,9 +71,9 @@ def evaluate(
     world = build_world(dataset, split, with_test_songs=not in_sittings, sessions=in_sittings)
     questions = session_questions(world, split) if in_sittings else member_questions(world, split)
     if not questions:
-        raise ValueError(_nothing_to_ask(split, in_sittings))
+        raise ValueError(_no_questions_error(split, in_sittings))
     models = fit_models(world, plan, clock, tell)
-    figures: dict[str, Any] = _described(plan, world, split, len(questions))
+    figures: dict[str, Any] = _size_figures(plan, world, split, len(questions))
     answers = ask(models, questions, max(plan.ks), clock, tell)
     figures["models"], figures["intervals"] = figures_of(world, questions, answers, plan)
     if in_sittings:
@@ -76,17 +81,19 @@ def evaluate(
     figures["by_known_items"] = _by_known(
         dataset, split, world, models, questions, plan, clock, tell
     )
-    return Report(figures=figures, rankings=rankings_of(world, questions, answers))
+    return EvaluationReport(figures=figures, rankings=rankings_of(world, questions, answers))
 
 
-def _nothing_to_ask(split: Split, in_sittings: bool) -> str:
+def _no_questions_error(split: TrainTestSplit, in_sittings: bool) -> str:
     rows = f"{len(split.train)} training rows, {len(split.test)} test rows"
     if in_sittings:
-        return f"nothing to ask about: no test session has {LEAST_IN_SITTING} songs ({rows})"
+        return f"nothing to ask about: no test session has {MIN_SITTING_SONGS} songs ({rows})"
     return f"nothing to ask about: no member has rows in both parts ({rows})"
 
 
-def _described(plan: Plan, world: World, split: Split, questions: int) -> dict[str, Any]:
+def _size_figures(
+    plan: EvaluationPlan, world: World, split: TrainTestSplit, questions: int
+) -> dict[str, Any]:
     return {
         "protocol": plan.protocol,
         "seed": plan.seed,
@@ -100,26 +107,26 @@ def _described(plan: Plan, world: World, split: Split, questions: int) -> dict[s
 
 def _without_history(
     world: World,
-    questions: Sequence[Question],
+    questions: Sequence[EvaluationQuestion],
     models: Sequence[Ranker],
-    plan: Plan,
+    plan: EvaluationPlan,
     clock: Clock,
     tell: Tell,
 ) -> dict[str, Any]:
-    strangers = [without_past(question) for question in questions]
+    cold_members = [without_past(question) for question in questions]
     return {
         "lists_with_history": sum(len(question.history) > 0 for question in questions),
-        "without_history": mean_accuracy(models, strangers, plan, clock, tell),
+        "without_history": mean_accuracy(models, cold_members, plan, clock, tell),
     }
 
 
 def _by_known(
     dataset: Dataset,
-    split: Split,
+    split: TrainTestSplit,
     world: World,
     models: Sequence[Ranker],
-    questions: Sequence[Question],
-    plan: Plan,
+    questions: Sequence[EvaluationQuestion],
+    plan: EvaluationPlan,
     clock: Clock,
     tell: Tell,
 ) -> dict[str, dict[str, dict[str, float]]]:
@@ -132,11 +139,11 @@ def _by_known(
             for count in plan.known_counts
             if (told := [without_past(q, count) for q in questions if len(q.known) >= count])
         }
-    return _by_known_of_strangers(dataset, split, plan, clock, tell)
+    return _by_known_of_cold_members(dataset, split, plan, clock, tell)
 
 
-def _by_known_of_strangers(
-    dataset: Dataset, split: Split, plan: Plan, clock: Clock, tell: Tell
+def _by_known_of_cold_members(
+    dataset: Dataset, split: TrainTestSplit, plan: EvaluationPlan, clock: Clock, tell: Tell
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Trains once more without a tenth of the members, and tells all models a few songs of those."""
     everything = Interactions.joined(split.train, split.test)
@@ -145,36 +152,36 @@ def _by_known_of_strangers(
         np.unique(np.stack([everything.member, everything.song]), axis=1)[0], return_counts=True
     )
     able = members[pairs > min(plan.known_counts)]
-    count = int(np.clip(len(members) * _STRANGERS, _FEWEST_STRANGERS, _MOST_STRANGERS))
-    strangers = random.permutation(able)[: min(count, len(able) // 2)]
-    theirs = everything[np.isin(everything.member, strangers)]
-    rest = Split(
-        train=split.train[~np.isin(split.train.member, strangers)],
-        test=theirs[is_positive(dataset, theirs)],
+    count = int(np.clip(len(members) * _COLD_SHARE, _MIN_COLD_MEMBERS, _MAX_COLD_MEMBERS))
+    cold_members = random.permutation(able)[: min(count, len(able) // 2)]
+    held_out = everything[np.isin(everything.member, cold_members)]
+    rest = TrainTestSplit(
+        train=split.train[~np.isin(split.train.member, cold_members)],
+        test=held_out[is_positive(dataset, held_out)],
     )
-    if not len(strangers) or not len(rest.train):
+    if not len(cold_members) or not len(rest.train):
         return {}
     world = build_world(dataset, rest, with_test_songs=True, sessions=False)
     models = fit_models(world, plan, clock, tell)
     figures = {}
     for told in plan.known_counts:
-        questions = _told(world, rest.test, told, random)
+        questions = _cold_questions(world, rest.test, told, random)
         if questions:
             figures[str(told)] = mean_accuracy(models, questions, plan, clock, tell)
             figures[str(told)][PRODUCT]["lists"] = len(questions)
     return figures
 
 
-def _told(
-    world: World, theirs: Interactions, told: int, random: np.random.Generator
-) -> list[Question]:
+def _cold_questions(
+    world: World, held_out: Interactions, told: int, random: np.random.Generator
+) -> list[EvaluationQuestion]:
     """Each stranger with more than `told` songs: that many known, the others wanted.
 
-    Few strangers are asked several times, each time told other songs.
+    Few cold_members are asked several times, each time told other songs.
     """
-    able = [theirs[places] for places in places_by_code(theirs.member).values()]
+    able = [held_out[places] for places in places_by_code(held_out.member).values()]
     able = [mine for mine in able if len(np.unique(mine.song)) > told]
-    times = min(-(-_LISTS_OF_STRANGERS // max(len(able), 1)), _MOST_TIMES)
+    times = min(-(-_TARGET_COLD_LISTS // max(len(able), 1)), _MAX_ROUNDS)
     questions = []
     for mine in able * times:
         known = np.isin(mine.song, random.permutation(np.unique(mine.song))[:told])

@@ -11,14 +11,14 @@ import numpy.typing as npt
 from engine.arrays import Rows
 from engine.evaluation.world import SOME_DAY, World, signals
 from engine.training.model import TrainSettings
-from engine.training.train_test_split import Interactions, Sitting, Split, sittings
+from engine.training.train_test_split import Interactions, Sitting, TrainTestSplit, sittings
 from engine.types import Exclude, Query
 
 KNOWN_COUNTS = (1, 3, 5, 10, 20)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class EvaluationPlan:
     """What is asked of an evaluation."""
 
     protocol: str = "random"  #: random, temporal or session
@@ -34,7 +34,7 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class EvaluationQuestion:
     """One list to be made, by every model."""
 
     member: int
@@ -47,7 +47,7 @@ class Question:
     n_wanted: int  #: with songs that no model knows, which count as misses
 
 
-def member_questions(world: World, split: Split) -> list[Question]:
+def member_questions(world: World, split: TrainTestSplit) -> list[EvaluationQuestion]:
     """One per member with both a known and a wanted song."""
     train, test = split.train, split.test
     known, wanted = places_by_code(train.member), places_by_code(test.member)
@@ -58,7 +58,7 @@ def member_questions(world: World, split: Split) -> list[Question]:
     ]
 
 
-def member_question(world: World, known: Interactions, wanted: Interactions) -> Question:
+def member_question(world: World, known: Interactions, wanted: Interactions) -> EvaluationQuestion:
     rows = catalog_rows(world, known.song)
     to_find = np.setdiff1d(np.unique(wanted.song), known.song)
     query = Query(
@@ -67,7 +67,7 @@ def member_question(world: World, known: Interactions, wanted: Interactions) -> 
         exclude=Exclude(song_ids=frozenset((known.song + 1).tolist())),
         now=world.now,
     )
-    return Question(
+    return EvaluationQuestion(
         member=int(known.member[0]),
         session=-1,
         query=query,
@@ -79,7 +79,7 @@ def member_question(world: World, known: Interactions, wanted: Interactions) -> 
     )
 
 
-def session_questions(world: World, split: Split) -> list[Question]:
+def session_questions(world: World, split: TrainTestSplit) -> list[EvaluationQuestion]:
     """One per sitting of the test part with enough songs; earlier rows of the member are his past."""
     past = places_by_code(split.train.member)
     return [
@@ -89,12 +89,12 @@ def session_questions(world: World, split: Split) -> list[Question]:
 
 
 def _session_question(
-    world: World, split: Split, sitting: Sitting, past: npt.NDArray[np.intp] | None
-) -> Question:
+    world: World, split: TrainTestSplit, sitting: Sitting, past: npt.NDArray[np.intp] | None
+) -> EvaluationQuestion:
     given, lately = split.test[sitting.given], split.test[sitting.past_in_test]
     earlier = lately if past is None else Interactions.joined(split.train[past], lately)
     last = float(np.nanmax(given.at)) if not np.isnan(given.at).all() else world.now.timestamp()
-    return Question(
+    return EvaluationQuestion(
         member=sitting.member,
         session=sitting.session,
         query=Query(
@@ -112,7 +112,7 @@ def _session_question(
     )
 
 
-def without_past(question: Question, keep: int | None = None) -> Question:
+def without_past(question: EvaluationQuestion, keep: int | None = None) -> EvaluationQuestion:
     """The same question to somebody without a past, with only the last `keep` songs of the sitting."""
     rows = question.known if keep is None else question.known[-keep:]
     ids = sorted(question.query.exclude.song_ids)

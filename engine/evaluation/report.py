@@ -12,7 +12,7 @@ import numpy.typing as npt
 from engine.arrays import Rows
 from engine.evaluation import metrics
 from engine.evaluation.baselines import Clock, Ranker, Tell
-from engine.evaluation.questions import Plan, Question
+from engine.evaluation.questions import EvaluationPlan, EvaluationQuestion
 from engine.evaluation.world import World
 
 
@@ -26,7 +26,7 @@ class Answers:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class EvaluationReport:
     """Figures, and the lists they come from."""
 
     figures: dict[str, Any]
@@ -35,7 +35,11 @@ class Report:
 
 
 def ask(
-    models: Sequence[Ranker], questions: Sequence[Question], depth: int, clock: Clock, tell: Tell
+    models: Sequence[Ranker],
+    questions: Sequence[EvaluationQuestion],
+    depth: int,
+    clock: Clock,
+    tell: Tell,
 ) -> dict[str, Answers]:
     answers = {}
     for model in models:
@@ -48,7 +52,7 @@ def ask(
 
 
 def _hits(
-    questions: Sequence[Question], lists: Sequence[Rows], depth: int
+    questions: Sequence[EvaluationQuestion], lists: Sequence[Rows], depth: int
 ) -> tuple[metrics.Hits, npt.NDArray[np.int64]]:
     hits = np.zeros((len(questions), depth), bool)
     for place, (question, found) in enumerate(zip(questions, lists, strict=True)):
@@ -57,7 +61,7 @@ def _hits(
 
 
 def accuracy(
-    questions: Sequence[Question], lists: Sequence[Rows], ks: Sequence[int]
+    questions: Sequence[EvaluationQuestion], lists: Sequence[Rows], ks: Sequence[int]
 ) -> dict[str, metrics.Values]:
     """{metric@k: (questions,)}"""
     hits, wanted = _hits(questions, lists, max(ks))
@@ -66,7 +70,10 @@ def accuracy(
 
 
 def figures_of(
-    world: World, questions: Sequence[Question], answers: Mapping[str, Answers], plan: Plan
+    world: World,
+    questions: Sequence[EvaluationQuestion],
+    answers: Mapping[str, Answers],
+    plan: EvaluationPlan,
 ) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, tuple[float, float]]]]:
     """Means per model, and 95 % intervals of those that are means over lists."""
     figures, intervals = {}, {}
@@ -81,7 +88,7 @@ def figures_of(
 
 
 def _beyond_accuracy(
-    world: World, questions: Sequence[Question], given: Answers, plan: Plan
+    world: World, questions: Sequence[EvaluationQuestion], given: Answers, plan: EvaluationPlan
 ) -> dict[str, float]:
     """What accuracy does not tell: coverage, surprise, variety, likeness to the member's mix, times."""
     lists, features, k = given.lists, world.corpus.features, max(plan.ks)
@@ -100,8 +107,8 @@ def _beyond_accuracy(
 
 def mean_accuracy(
     models: Sequence[Ranker],
-    questions: Sequence[Question],
-    plan: Plan,
+    questions: Sequence[EvaluationQuestion],
+    plan: EvaluationPlan,
     clock: Clock,
     tell: Tell,
 ) -> dict[str, dict[str, float]]:
@@ -113,7 +120,7 @@ def mean_accuracy(
 
 
 def rankings_of(
-    world: World, questions: Sequence[Question], answers: Mapping[str, Answers]
+    world: World, questions: Sequence[EvaluationQuestion], answers: Mapping[str, Answers]
 ) -> list[tuple[str, str, str, int, str]]:
     code_of_row = np.empty(world.catalog.n, np.int64)
     held = np.flatnonzero(world.row_of >= 0)

@@ -15,7 +15,7 @@ from engine.catalog.catalog import Catalog
 from engine.catalog.corpus import Corpus, Events
 from engine.scoring.taste import strength_of
 from engine.settings import SignalWeights
-from engine.training.train_test_split import Interactions, Split
+from engine.training.train_test_split import Interactions, TrainTestSplit
 from engine.types import Signal, SignalType, SongView
 
 _SIGNAL_WEIGHTS = SignalWeights()
@@ -51,7 +51,9 @@ class World:
         return self.catalog.corpus
 
 
-def build_world(dataset: Dataset, split: Split, *, with_test_songs: bool, sessions: bool) -> World:
+def build_world(
+    dataset: Dataset, split: TrainTestSplit, *, with_test_songs: bool, sessions: bool
+) -> World:
     """Catalog and corpus of the training part. With test songs: they are candidates, without likes."""
     train = split.train
     codes = [train.song, split.test.song] if with_test_songs else [train.song]

@@ -32,12 +32,12 @@ from engine.ranking.draft import Draft
 from engine.ranking.situations import Situation, situations_of, suiting
 from engine.types import GroupKind
 
-_FEW_GROUPS = 4
+_MIN_GROUPS = 4
 #: Logarithm of a multiplier from which a song suits a situation.
-_SUITS = 0.05
-_ONE_VOICE = {GroupKind.ARTIST, GroupKind.ANIME}
+_MIN_SUITING = 0.05
+_SINGLE_ARTIST_KINDS = {GroupKind.ARTIST, GroupKind.ANIME}
 #: Shelves the product promises to everybody whose taste is known.
-_PROMISED = 4
+_PROMISED_GROUPS = 4
 
 
 def make_groups(draft: Draft) -> list[RowGroup]:
@@ -48,7 +48,7 @@ def make_groups(draft: Draft) -> list[RowGroup]:
     """
     limit = draft.settings.shaping.groups
     draft = replace(draft, pool=_fitting_the_moment(draft))
-    dealer = _Dealer(draft)
+    dealer = _GroupBuilder(draft)
     waiting: list[RowGroup] = []
     for alternatives in _proposals(draft):
         if len(dealer.dealt) == limit:
@@ -56,7 +56,7 @@ def make_groups(draft: Draft) -> list[RowGroup]:
         if not any(dealer.deal(group, least=GOOD_LENGTH) for group in alternatives):
             waiting += alternatives[:1]
     for proposal in waiting:
-        if len(dealer.dealt) >= min(_FEW_GROUPS, limit):
+        if len(dealer.dealt) >= min(_MIN_GROUPS, limit):
             break
         dealer.deal(proposal, least=MIN_LENGTH)
     return dealer.dealt
@@ -73,7 +73,7 @@ def _fitting_the_moment(draft: Draft) -> Rows:
     return fitting if len(fitting) >= min(enough, len(draft.pool) // 3) else draft.pool
 
 
-class _Dealer:
+class _GroupBuilder:
     """Remembers which songs and which subjects are taken."""
 
     def __init__(self, draft: Draft) -> None:
@@ -96,7 +96,7 @@ class _Dealer:
 
     def _free(self, group: RowGroup) -> list[int]:
         artists = self.draft.catalog.terms["artist"].leading
-        most = len(group.rows) if group.kind in _ONE_VOICE else MAX_SAME_ARTIST
+        most = len(group.rows) if group.kind in _SINGLE_ARTIST_KINDS else MAX_SAME_ARTIST
         found: list[int] = []
         heard: dict[int, int] = {}
         for row in group.rows.tolist():
@@ -130,7 +130,7 @@ def _proposals(draft: Draft) -> Iterator[list[RowGroup]]:
     yield from situations
     if draft.taste.known.count:
         tastes = ([group] for group in taste_groups(draft))
-        room = draft.settings.shaping.groups - len(situations) - _PROMISED
+        room = draft.settings.shaping.groups - len(situations) - _PROMISED_GROUPS
         yield from islice(tastes, max(room, 1))
         yield from _promised(draft, start=draft.query.seed if room < 1 else 0)
         yield from tastes
@@ -153,7 +153,7 @@ def _situations(draft: Draft) -> Iterable[RowGroup]:
     part = draft.parts.get("context")
     if part is None:
         return
-    fitting = draft.pool[part[draft.pool] > _SUITS]
+    fitting = draft.pool[part[draft.pool] > _MIN_SUITING]
     for situation in situations_of(draft):
         if situation.name == draft.query.context.time_of_day and draft.query.context.activity:
             continue
@@ -163,7 +163,7 @@ def _situations(draft: Draft) -> Iterable[RowGroup]:
 def _situation_group(draft: Draft, situation: Situation, fitting: Rows) -> RowGroup:
     """Songs the situation speaks for, those first that suit both it and the member."""
     suits = suiting(draft.catalog, situation.words)[fitting]
-    rows, suits = fitting[suits > _SUITS], suits[suits > _SUITS]
+    rows, suits = fitting[suits > _MIN_SUITING], suits[suits > _MIN_SUITING]
     worth = to_unit(suits) + to_unit(draft.scores[rows])
     mood = situation.name if situation.is_mood else ""
     return RowGroup(

@@ -18,24 +18,24 @@ from engine.ranking.situations import Situation, multiplier_of, situations_of
 from engine.types import Evidence, Locale, SignalType
 
 #: Liked songs named as the grounds of one recommendation.
-_MOST_EVIDENCE = 3
+_MAX_EVIDENCE = 3
 #: A smaller share is not a reason.
-_LEAST_SHARE = 0.05
+_MIN_EVIDENCE_SHARE = 0.05
 #: Members who must like both songs before "liked together" is said.
-_LEAST_TOGETHER = 2
-_FANS_ASKED = 1000
-_POPULAR_RANK = 0.9
+_MIN_COMMON_FANS = 2
+_MAX_FANS_SAMPLED = 1000
+_MIN_POPULARITY_RANK = 0.9
 #: "Many members" are at least so many; fewer likes make no boom either.
-_MANY = 5
-_TREND = 0.7  # about twice as many new likes as usual
-_FRESH_DAYS = 90.0
+_MIN_LIKES = 5
+_MIN_TREND = 0.7  # about twice as many new likes as usual
+_MAX_FRESH_DAYS = 90.0
 #: A multiplier from which a word speaks for a situation.
-_SPEAKS_FOR = 1.1
+_MIN_SITUATION_MULTIPLIER = 1.1
 #: A genre or mood counts as the member's own from this share on.
-_OWN_SHARE = 0.1
-_MOST_CRITERIA = 4
+_MIN_OWN_SHARE = 0.1
+_MAX_CRITERIA = 4
 #: Reasons of the same kind in a row tire; a next true one is taken after so many.
-_SAME_KIND = 3
+_MAX_SAME_SENTENCE = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +52,8 @@ def grounds(draft: Draft, rows: Sequence[int], *, likes: bool = True) -> list[Gr
 
     likes: the known songs are songs the member likes; False when they are only what was asked about.
     """
-    list_ = _List(draft, np.asarray(rows, np.int32), likes=likes)
-    return [_Facts(list_, place).worded() for place in range(len(rows))]
+    list_ = _SongList(draft, np.asarray(rows, np.int32), likes=likes)
+    return [_SongFacts(list_, place).worded() for place in range(len(rows))]
 
 
 def shares_of(draft: Draft, rows: Rows) -> Floats:
@@ -91,7 +91,7 @@ def _sung_ids(draft: Draft) -> list[int]:
     return [s.song_id for s in draft.query.signals if s.type is SignalType.SANG]
 
 
-class _List:
+class _SongList:
     """What is the same for every song of a list, worked out once for all of them."""
 
     def __init__(self, draft: Draft, rows: Rows, *, likes: bool) -> None:
@@ -102,8 +102,8 @@ class _List:
         self.rows: list[int] = rows.tolist()
         self.known: list[int] = draft.taste.known.rows.tolist()
         self.shares = shares_of(draft, rows)  # (r, k)
-        best = _largest(self.shares, _MOST_EVIDENCE)
-        enough = np.take_along_axis(self.shares, best, axis=1) >= _LEAST_SHARE
+        best = _largest(self.shares, _MAX_EVIDENCE)
+        enough = np.take_along_axis(self.shares, best, axis=1) >= _MIN_EVIDENCE_SHARE
         #: By song of the list: places in `known` that contributed most, best first.
         self.liked: list[list[int]] = [
             places[holds].tolist() for places, holds in zip(best, enough, strict=True)
@@ -120,7 +120,7 @@ class _List:
         self.codes = {kind: self._codes(kind, rows) for kind in ("genre", "mood")}
         #: {kind: codes that are a good part of the likes}
         self.own = {
-            kind: set(np.flatnonzero(draft.taste.mix[kind] >= _OWN_SHARE).tolist())
+            kind: set(np.flatnonzero(draft.taste.mix[kind] >= _MIN_OWN_SHARE).tolist())
             for kind in ("genre", "mood")
         }
         self.used: dict[str, int] = {}
@@ -157,13 +157,13 @@ class _List:
     def _flags(self, rows: Rows) -> tuple[list[bool], list[bool], list[bool], list[bool]]:
         """(r,) each: popular, on the rise, new, fit for the situation."""
         catalog, corpus = self.catalog, self.catalog.corpus
-        many = catalog.liked_by_count[rows] >= _MANY
-        popular = many & (catalog.popularity_rank[rows] >= _POPULAR_RANK)
+        many = catalog.liked_by_count[rows] >= _MIN_LIKES
+        popular = many & (catalog.popularity_rank[rows] >= _MIN_POPULARITY_RANK)
         age_s = self.draft.query.now.timestamp() - catalog.created_s[rows].astype(np.float64)
-        fresh = (age_s >= 0) & (age_s <= _FRESH_DAYS * 86_400)
+        fresh = (age_s >= 0) & (age_s <= _MAX_FRESH_DAYS * 86_400)
         fresh &= not catalog.is_mostly_new
         context = self.draft.parts.get("context", np.zeros(catalog.n, np.float32))[rows] > 0.05
-        rising = many & (corpus.trend[rows] >= _TREND)
+        rising = many & (corpus.trend[rows] >= _MIN_TREND)
         return popular.tolist(), rising.tolist(), fresh.tolist(), context.tolist()
 
     def title(self, row: int) -> Spoken:
@@ -179,14 +179,14 @@ class _List:
             fans = self._fans[liked_row] = np.zeros(likes.shape[1], bool)
             fans[likes.indices[likes.indptr[liked_row] : likes.indptr[liked_row + 1]]] = True
         # A sample is enough of a hit's fans; it can only miss a claim, never make one up.
-        members = likes.indices[likes.indptr[row] : likes.indptr[row + 1]][:_FANS_ASKED]
-        return int(np.count_nonzero(fans[members])) >= _LEAST_TOGETHER
+        members = likes.indices[likes.indptr[row] : likes.indptr[row + 1]][:_MAX_FANS_SAMPLED]
+        return int(np.count_nonzero(fans[members])) >= _MIN_COMMON_FANS
 
 
-class _Facts:
+class _SongFacts:
     """What is true of one song of a list for one member."""
 
-    def __init__(self, list_: _List, place: int) -> None:
+    def __init__(self, list_: _SongList, place: int) -> None:
         self.list = list_
         self.place = place
         self.catalog = list_.catalog
@@ -237,7 +237,7 @@ class _Facts:
 
     def _suited(self) -> tuple[Situation, str, str] | None:
         """The situation that speaks most for this song, and the kind and value it speaks for."""
-        best, worth = None, _SPEAKS_FOR
+        best, worth = None, _MIN_SITUATION_MULTIPLIER
         if not self.list.suits[self.place]:
             return None
         for situation in self.list.situations:
@@ -259,14 +259,14 @@ class _Facts:
             if name := self._named(kind, self.list.own[kind]):
                 found.append(words[kind].format(name=term_in(self.locale, name)))
         found += [words[fact] for fact in ("trending", "popular", "fresh") if facts[fact]]
-        return tuple(found[:_MOST_CRITERIA])
+        return tuple(found[:_MAX_CRITERIA])
 
     def _reason(self) -> str:
         """The strongest true sentence that has not been said too often in this list."""
         used = self.list.used
         worn: list[str] = []
         for kind in self._sayable():
-            if used.get(kind, 0) < _SAME_KIND:
+            if used.get(kind, 0) < _MAX_SAME_SENTENCE:
                 break
             worn.append(kind)
         else:

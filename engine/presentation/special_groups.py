@@ -22,19 +22,19 @@ from engine.ranking.draft import Draft
 from engine.types import GroupKind
 
 #: A genre with less than this share of the likes is one the member does not hear.
-_UNHEARD_SHARE = 0.03
+_MAX_UNHEARD_SHARE = 0.03
 #: A strong match scores at least this share of the best song of the pool.
-_STRONG = 0.25
+_MIN_SCORE_SHARE = 0.25
 #: Songs of artists more loved than this share of all artists are hardly hidden.
-_STAR = 0.9
-_POPULAR_RANK = 0.9
+_STAR_RANK = 0.9
+_MIN_POPULARITY_RANK = 0.9
 #: Fewer likes make nobody popular, whatever the rank.
-_MANY_LIKES = 3
+_MIN_LIKES = 3
 #: Of the artists liked most (fans have all songs of some), and those that take turns.
-_ARTISTS_TRIED = 12
-_ARTISTS_IN_TURN = 3
+_MAX_ARTISTS_TRIED = 12
+_ARTISTS_IN_ROTATION = 3
 #: Songs of one artist that are sorted.
-_LOOKED_AT = 100
+_MAX_SORTED_SONGS = 100
 
 
 def artist_expansion(draft: Draft) -> list[RowGroup]:
@@ -66,9 +66,9 @@ def hidden_gems(draft: Draft) -> list[RowGroup]:
     if not len(draft.pool) or not catalog.liked_by_count.any():
         return []
     scores = draft.scores[draft.pool]
-    strong = draft.pool[(scores > 0) & (scores >= _STRONG * scores.max())]
+    strong = draft.pool[(scores > 0) & (scores >= _MIN_SCORE_SHARE * scores.max())]
     rare = strong[catalog.fame_rank[strong] < draft.settings.shaping.gem_popularity]
-    stars = catalog.artist_fame_rank[rare] >= _STAR
+    stars = catalog.artist_fame_rank[rare] >= _STAR_RANK
     return [
         special_group(draft, GroupKind.HIDDEN_GEMS, np.concatenate([rare[~stars], rare[stars]]))
     ]
@@ -81,7 +81,7 @@ def crossover(draft: Draft) -> list[RowGroup]:
         return []
     codes, owners = terms.gather(draft.pool)
     heard = np.zeros(len(draft.pool), bool)
-    heard[owners[mix[codes] >= _UNHEARD_SHARE]] = True
+    heard[owners[mix[codes] >= _MAX_UNHEARD_SHARE]] = True
     found = []
     for code in np.unique(codes[~heard[owners]]).tolist():
         rows = draft.pool[np.unique(owners[(codes == code) & ~heard[owners]])]
@@ -100,8 +100,8 @@ def artist_picks(draft: Draft) -> list[RowGroup]:
     listed = _versions_of_the_pool(draft)
     full: list[RowGroup] = []
     thin: list[RowGroup] = []
-    for code in liked[np.argsort(-share[liked], kind="stable")][:_ARTISTS_TRIED].tolist():
-        if len(full) == _ARTISTS_IN_TURN:
+    for code in liked[np.argsort(-share[liked], kind="stable")][:_MAX_ARTISTS_TRIED].tolist():
+        if len(full) == _ARTISTS_IN_ROTATION:
             break
         rows = _one_version_each(draft, terms.rows_of(code), listed)
         if len(rows) < MIN_LENGTH:
@@ -147,8 +147,8 @@ def value_groups(draft: Draft) -> Iterable[RowGroup]:
 
 def popular(draft: Draft) -> list[RowGroup]:
     catalog = draft.catalog
-    loved = catalog.liked_by_count[draft.pool] >= _MANY_LIKES
-    rows = draft.pool[(catalog.popularity_rank[draft.pool] >= _POPULAR_RANK) & loved]
+    loved = catalog.liked_by_count[draft.pool] >= _MIN_LIKES
+    rows = draft.pool[(catalog.popularity_rank[draft.pool] >= _MIN_POPULARITY_RANK) & loved]
     by_likes = np.argsort(-catalog.corpus.popularity[rows], kind="stable")
     return [special_group(draft, GroupKind.POPULAR, rows[by_likes])]
 
@@ -162,7 +162,7 @@ def fresh(draft: Draft) -> list[RowGroup]:
 
 def _best_first(draft: Draft, rows: Rows) -> Rows:
     """The best of the rows, more than any group can take."""
-    if len(rows) > _LOOKED_AT:
-        best = np.argpartition(-draft.scores[rows], _LOOKED_AT)[:_LOOKED_AT]
+    if len(rows) > _MAX_SORTED_SONGS:
+        best = np.argpartition(-draft.scores[rows], _MAX_SORTED_SONGS)[:_MAX_SORTED_SONGS]
         rows = rows[best]
     return rows[np.argsort(-draft.scores[rows], kind="stable")]

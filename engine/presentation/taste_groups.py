@@ -17,15 +17,15 @@ from engine.ranking.draft import Draft
 from engine.types import GroupKind
 
 #: Likes that are clustered: the newest say most about the taste of today.
-_CLUSTERED_LIKES = 200
+_MAX_CLUSTERED_LIKES = 200
 _MAX_CLUSTERS = 3
 _CLUSTER_ROUNDS = 6
 #: Values of each kind that may name a side of the taste.
-_NAMES_TRIED = 4
+_MAX_NAMES_TRIED = 4
 #: "신나는 시티팝" says more than "신나는" or "시티팝" and is worth a somewhat smaller share of the likes.
-_PAIR_WORTH = 1.25
+_PAIR_BONUS = 1.25
 #: An artist with this share of a side's likes, and two of them, stands for it.
-_STANDS_FOR = 0.4
+_MIN_ARTIST_SHARE = 0.4
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,15 @@ class TasteName:
 
 def taste_groups(draft: Draft) -> Iterable[RowGroup]:
     """One group per side of the member's taste, named by what tells that side apart."""
-    known = draft.taste.known.rows[:_CLUSTERED_LIKES]
+    known = draft.taste.known.rows[:_MAX_CLUSTERED_LIKES]
     features = draft.catalog.corpus.features
     liked_features = features[known].T.tocsr()
     alike = _to_dense(features[known] @ liked_features)
     near = _to_dense(features[draft.pool] @ liked_features)
     named: set[TasteName] = set()
-    for members in _clusters(alike, draft.taste.known.weights[:_CLUSTERED_LIKES]):
+    for members in _clusters(alike, draft.taste.known.weights[:_MAX_CLUSTERED_LIKES]):
         liked = known[members]
-        name = _telling_name(draft, liked, named)
+        name = _distinctive_name(draft, liked, named)
         if name is None:
             continue
         named.add(name)
@@ -69,16 +69,16 @@ def taste_groups(draft: Draft) -> Iterable[RowGroup]:
             draft.scores[draft.pool[places]]
         )
         rows = draft.pool[places[np.argsort(-fit, kind="stable")]]
-        yield value_group(draft, GroupKind.TASTE, name, rows, artist=_voice_of(draft, liked))
+        yield value_group(draft, GroupKind.TASTE, name, rows, artist=_typical_artist(draft, liked))
 
 
-def _voice_of(draft: Draft, liked: Rows) -> str:
+def _typical_artist(draft: Draft, liked: Rows) -> str:
     """The artist that stands for some likes; "" where none does."""
     terms = draft.catalog.terms["artist"]
     codes = terms.leading[liked]
     counts = np.bincount(codes[codes >= 0], minlength=1)
     best = int(counts.argmax())
-    if counts[best] < max(2.0, _STANDS_FOR * len(liked)):
+    if counts[best] < max(2.0, _MIN_ARTIST_SHARE * len(liked)):
         return ""
     row = int(liked[codes == best][0])
     return str(artist_of(draft.catalog.view(row), draft.query.locale))
@@ -118,12 +118,12 @@ def _seeds(table: npt.NDArray[np.float32], wanted: int) -> list[int]:
     return list(dict.fromkeys(seeds))
 
 
-def _telling_name(draft: Draft, liked: Rows, named: set[TasteName]) -> TasteName | None:
+def _distinctive_name(draft: Draft, liked: Rows, named: set[TasteName]) -> TasteName | None:
     """What most tells these likes from the catalog and what the pool can fill a group with.
 
     Worth = share among the likes × log of how much larger it is than among all songs.
     """
-    found = {kind: _telling_values(draft, kind, liked) for kind in ("mood", "genre", "anime")}
+    found = {kind: _distinctive_values(draft, kind, liked) for kind in ("mood", "genre", "anime")}
     ranked = [
         (worth, TasteName(**{kind: code}))
         for kind, values in found.items()
@@ -144,12 +144,12 @@ def _telling_name(draft: Draft, liked: Rows, named: set[TasteName]) -> TasteName
     return None
 
 
-def _telling_values(draft: Draft, kind: str, liked: Rows) -> list[tuple[int, float]]:
+def _distinctive_values(draft: Draft, kind: str, liked: Rows) -> list[tuple[int, float]]:
     """Codes of a kind that some likes share more than the catalog, and what each is worth."""
     codes, counts = np.unique(draft.catalog.terms[kind].gather(liked)[0], return_counts=True)
     share = counts.astype(np.float32) / len(liked)
     worth = share * np.log((share + 0.01) / (draft.catalog.prior[kind][codes] + 0.01))
-    best = np.argsort(-worth, kind="stable")[:_NAMES_TRIED].tolist()
+    best = np.argsort(-worth, kind="stable")[:_MAX_NAMES_TRIED].tolist()
     return [(int(codes[place]), float(worth[place])) for place in best if worth[place] > 0]
 
 
@@ -165,12 +165,12 @@ def _holders(draft: Draft, kind: str, rows: Rows) -> dict[int, set[int]]:
 def _pair_worth(
     draft: Draft, holders: dict[str, dict[int, set[int]]], mood: int, genre: int
 ) -> float:
-    """As `_telling_name` says, of a mood and a genre together. holders: of the likes, by kind and code."""
+    """As `_distinctive_name` says, of a mood and a genre together. holders: of the likes, by kind and code."""
     liked = holders["mood"][-1]
     both = len(holders["mood"][mood] & holders["genre"][genre]) / len(liked)
     # As if the two had nothing to do with each other: good enough to rank by.
     expected = float(draft.catalog.prior["mood"][mood] * draft.catalog.prior["genre"][genre])
-    return _PAIR_WORTH * both * float(np.log((both + 0.01) / (expected + 0.01)))
+    return _PAIR_BONUS * both * float(np.log((both + 0.01) / (expected + 0.01)))
 
 
 def value_group(

@@ -12,13 +12,13 @@ from engine.arrays import Floats, Mask, Rows
 from engine.ranking.draft import WINDOW, Draft
 
 #: Places that are ordered for variety, whatever the count asked for.
-_ORDERED = 40
+_MIN_ORDERED = 40
 #: Likes that an artist's share is weighed against, so that two likes do not make a loyal fan.
 _LOYALTY_PRIOR = 5.0
 #: Features that a song's content is weighed against: with so many its likeness counts half.
 _CONTENT_PRIOR = 4.0
 #: Genres and moods with less than this share of the likes are not worth a place of their own.
-_LEAST_SHARE = 0.03
+_MIN_MIX_SHARE = 0.03
 
 
 def keep_pool(draft: Draft) -> Draft:
@@ -65,7 +65,7 @@ def vary(draft: Draft) -> Draft:
         return replace(draft, note="nothing to order")
     greedy = _Greedy.of(draft, draft.rows)
     # What lies beyond the answer feeds groups and curation, which have an order of their own.
-    ordered = max(draft.query.count, _ORDERED)
+    ordered = max(draft.query.count, _MIN_ORDERED)
     order = [greedy.pick() for _ in range(min(ordered, draft.length, len(draft.rows)))]
     picked = np.zeros(len(draft.rows), bool)
     picked[order] = True
@@ -156,26 +156,28 @@ def unit(scores: Floats) -> Floats:
 
 
 class _Cap:
-    """At most so many songs of one value in every 20."""
+    """A limit of songs of one value in every 20."""
 
-    def __init__(self, codes: Rows, most: Floats) -> None:
+    def __init__(self, codes: Rows, limit: Floats) -> None:
         self.codes = codes  # (p,) -1 = no value, never capped
-        self.most = most  # (p,)
+        self.limit = limit  # (p,)
         self.taken = np.zeros(int(codes.max(initial=-1)) + 2, np.int32)
         self.full = np.zeros(len(codes), bool)  # (p,) no more of these for now
 
     def room(self, *, besides: Rows) -> Mask:
         """(p,) whether a song of the same value fits into any stretch of 20 besides those codes."""
         taken = np.bincount(besides[besides >= 0], minlength=len(self.taken))
-        return (self.codes < 0) | (taken[self.codes] + 1 <= self.most)
+        return (self.codes < 0) | (taken[self.codes] + 1 <= self.limit)
 
     def take(self, place: int, picked: int) -> None:
         """Count the song at `place`, the `picked`-th of the list."""
         self.taken[self.codes[place]] += 1
         windows = 1 + picked // WINDOW
         if picked % WINDOW == 0:
-            self.full = (self.codes >= 0) & (self.taken[self.codes] >= self.most * windows)
-        elif self.codes[place] >= 0 and self.taken[self.codes[place]] >= self.most[place] * windows:
+            self.full = (self.codes >= 0) & (self.taken[self.codes] >= self.limit * windows)
+        elif (
+            self.codes[place] >= 0 and self.taken[self.codes[place]] >= self.limit[place] * windows
+        ):
             self.full |= self.codes == self.codes[place]
 
 
@@ -183,17 +185,17 @@ def artist_and_anime_caps(draft: Draft, rows: Rows) -> list[_Cap]:
     """None for what the caller asks for by name: a list of one artist is meant to be one."""
     shaping = draft.settings.shaping
     caps = []
-    for kind, most, named in (
+    for kind, limit, named in (
         ("artist", shaping.artist_cap, bool(draft.query.only.artists)),
         ("anime", shaping.anime_cap, False),
     ):
         if not named and not draft.query.only.song_ids:
             codes = draft.catalog.terms[kind].leading[rows]
-            caps.append(_Cap(codes, cap_of(draft, kind, most)[codes]))
+            caps.append(_Cap(codes, cap_of(draft, kind, limit)[codes]))
     return caps
 
 
-def cap_of(draft: Draft, kind: str, least: int) -> Floats:
+def cap_of(draft: Draft, kind: str, minimum: int) -> Floats:
     """(values + 1,) songs per 20 of each value; the last entry is for songs without a value.
 
     An artist of many of the member's likes may fill more: `loyalty` of his share, shrunk while the
@@ -201,7 +203,7 @@ def cap_of(draft: Draft, kind: str, least: int) -> Floats:
     """
     share, known = draft.taste.mix[kind], draft.taste.known.count
     earned = share * draft.settings.shaping.loyalty * WINDOW * known / (known + _LOYALTY_PRIOR)
-    return np.append(np.maximum(np.round(earned), least), WINDOW).astype(np.float32)
+    return np.append(np.maximum(np.round(earned), minimum), WINDOW).astype(np.float32)
 
 
 class _Mix:
@@ -212,7 +214,7 @@ class _Mix:
     """
 
     def __init__(self, *, share: Floats, held: Floats, tells: Mask, strength: float) -> None:
-        """held: (p, g) a song's values, each row sums to at most 1. tells: (p,) it has any value at all."""
+        """held: (p, g) a song's values, each row sums to at most 1. tells: (p,) whether it has any value."""
         self.share = share  # (g,) sums to 1
         # Few different combinations of values exist: gains are computed once for each.
         bits = (held > 0) @ (2 << np.arange(held.shape[1], dtype=np.int64)) + tells
@@ -252,7 +254,7 @@ def _mixes(draft: Draft, rows: Rows) -> list[_Mix]:
 def _mix(draft: Draft, rows: Rows, kind: str, strength: float) -> _Mix | None:
     """None when nothing is known of the member's mix, or it is one value only."""
     share = draft.taste.mix[kind]
-    kept = np.flatnonzero(share >= _LEAST_SHARE)
+    kept = np.flatnonzero(share >= _MIN_MIX_SHARE)
     if len(kept) < 2:
         return None
     codes, owners = draft.catalog.terms[kind].gather(rows)

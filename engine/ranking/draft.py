@@ -13,7 +13,7 @@ import numpy as np
 
 from engine.arrays import Floats, Mask, Rows
 from engine.catalog.catalog import Catalog
-from engine.scoring.taste import Taste
+from engine.scoring.taste import MemberTaste
 from engine.settings import EngineSettings
 from engine.training.model import Model
 from engine.types import Query, Strategy
@@ -31,7 +31,7 @@ class Draft:
     catalog: Catalog
     model: Model
     settings: EngineSettings
-    taste: Taste
+    taste: MemberTaste
     alive: Mask  #: (n,) songs no rule has removed
     scores: Floats  #: (n,) blended, in standard deviations; zeros before `score`
     parts: dict[str, Floats] = field(default_factory=dict)

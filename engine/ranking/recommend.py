@@ -21,10 +21,10 @@ from engine.training.model import Model
 from engine.types import Candidate, Group, Query, Slate, StepTrace
 
 #: What a stored answer keeps of the way to it: so many songs per step and per rule.
-_KEPT_PER_STEP = 60
-_KEPT_PER_RULE = 40
+_MAX_IDS_PER_STEP = 60
+_MAX_IDS_PER_RULE = 40
 #: The weakest song of a slate still matches a little; 0 would read as a mistake.
-_LEAST_MATCH = 0.01
+_MIN_MATCH = 0.01
 Watch = Callable[[str, Draft], None]
 Clock = Callable[[], float]
 
@@ -124,7 +124,7 @@ class _Recorder:
 
     def __call__(self, name: str, draft: Draft) -> None:
         if draft.rows is not None:
-            ids = draft.catalog.song_ids[draft.rows[:_KEPT_PER_STEP]]
+            ids = draft.catalog.song_ids[draft.rows[:_MAX_IDS_PER_STEP]]
             self.ranks[name] = ids.tolist()
         self.left = draft.left
         self._note(name, draft.note)
@@ -194,7 +194,7 @@ def _matches(draft: Draft, rows: list[int]) -> list[float]:
         return [round(1 - place / (2 * len(rows)), 3) for place in range(len(rows))]
     return [
         round(float(match), 3)
-        for match in np.clip(np.sqrt(np.maximum(scores, 0) / top), _LEAST_MATCH, 1)
+        for match in np.clip(np.sqrt(np.maximum(scores, 0) / top), _MIN_MATCH, 1)
     ]
 
 
@@ -203,7 +203,7 @@ def _why(draft: Draft, recorder: _Recorder, rows: list[int]) -> dict[str, Any]:
     ids = draft.catalog.song_ids
     return {
         "rules": {
-            rule: {"count": len(taken), "song_ids": ids[taken[:_KEPT_PER_RULE]].tolist()}
+            rule: {"count": len(taken), "song_ids": ids[taken[:_MAX_IDS_PER_RULE]].tolist()}
             for rule, taken in draft.removed.items()
             if len(taken)
         },

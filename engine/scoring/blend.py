@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.arrays import Floats
 from engine.catalog.corpus import Corpus
-from engine.scoring.known import Known
+from engine.scoring.known import KnownSongs
 from engine.scoring.scorers import standardised
 from engine.training.model import Model
 from engine.weights import BUCKETS, SCORERS, BlendWeights, InvalidWeights, bucket_of, shifted
@@ -39,7 +39,7 @@ class Blended:
 def blend(
     model: Model,
     corpus: Corpus,
-    known: Known,
+    known: KnownSongs,
     weights: BlendWeights,
     *,
     adventure: float | None = None,
@@ -66,7 +66,7 @@ def blend(
 
 
 def _parts(
-    model: Model, corpus: Corpus, known: Known, wanted: Mapping[str, float]
+    model: Model, corpus: Corpus, known: KnownSongs, wanted: Mapping[str, float]
 ) -> dict[str, Floats]:
     scorers = model.scorers(corpus)
     return {
@@ -77,7 +77,7 @@ def _parts(
 
 
 def _in_sitting(
-    model: Model, corpus: Corpus, known: Known, wanted: Mapping[str, float]
+    model: Model, corpus: Corpus, known: KnownSongs, wanted: Mapping[str, float]
 ) -> dict[str, Floats]:
     """Parts made of the log-odds of what may come next, everything else below; {} outside a sitting."""
     weight = wanted.get("session", 0.0)

@@ -12,7 +12,7 @@ from engine.arrays import Floats, Rows, no_floats, no_rows
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
+class KnownSongs:
     """What is known of a member at the moment of the request."""
 
     #: (k,) distinct catalog rows, newest first.
@@ -33,11 +33,11 @@ class Known:
     sung_days_ago: Floats = field(default_factory=no_floats)
 
     @classmethod
-    def nothing(cls) -> Known:
+    def nothing(cls) -> KnownSongs:
         return cls(rows=no_rows(), weights=no_floats())
 
     @classmethod
-    def liked(cls, rows: Sequence[int] | Rows) -> Known:
+    def liked(cls, rows: Sequence[int] | Rows) -> KnownSongs:
         """Plain likes of equal strength."""
         array = np.asarray(rows, np.int32)
         return cls(rows=array, weights=np.ones(len(array), np.float32))
@@ -45,7 +45,7 @@ class Known:
     @classmethod
     def in_sitting(
         cls, session: Rows, *, sung: Rows | None = None, sung_days_ago: Floats | None = None
-    ) -> Known:
+    ) -> KnownSongs:
         """In the middle of a sitting, with or without earlier ones."""
         songs = np.unique(session).astype(np.int32)
         return cls(
@@ -60,7 +60,7 @@ class Known:
     def count(self) -> int:
         return len(self.rows)
 
-    def evened(self, power: float = 1.0) -> Known:
+    def evened(self, power: float = 1.0) -> KnownSongs:
         """Weights to this power, divided by their mean, as in training: strong against weak counts."""
         if not self.count:
             return self
@@ -72,7 +72,7 @@ class Known:
         return csr_matrix((self.weights, self.rows, [0, self.count]), shape=(1, n_songs))
 
 
-def stack(knowns: Sequence[Known], n_songs: int) -> csr_matrix:
+def stack(knowns: Sequence[KnownSongs], n_songs: int) -> csr_matrix:
     """(len(knowns), n) weights of what is known of each."""
     if not knowns:
         return csr_matrix((0, n_songs), dtype=np.float32)

@@ -18,10 +18,7 @@ from scipy.sparse import csr_matrix
 
 from engine.arrays import Floats, Rows
 from engine.catalog.corpus import Corpus
-from engine.scoring.known import Known, stack
-
-#: Going from a member to his songs costs as much as so many likes that are read one after the other.
-_LEAPS = 10
+from engine.scoring.known import KnownSongs, stack
 
 
 class Scorer(Protocol):
@@ -35,16 +32,16 @@ class Scorer(Protocol):
     def additive(self) -> bool:
         """True when a score is a sum over known songs, so that reasons are exact."""
 
-    def scores(self, known: Known) -> Floats:
+    def scores(self, known: KnownSongs) -> Floats:
         """(n,) higher is better, 0 where it says nothing."""
 
-    def scores_many(self, knowns: Sequence[Known]) -> Floats:
+    def scores_many(self, knowns: Sequence[KnownSongs]) -> Floats:
         """(len(knowns), n), row by row what `scores` gives."""
 
-    def contributions(self, known: Known, row: int) -> Floats:
+    def contributions(self, known: KnownSongs, row: int) -> Floats:
         """(k,) share of each known song in the score of `row`; they add up to it."""
 
-    def contributions_many(self, known: Known, rows: Rows) -> Floats:
+    def contributions_many(self, known: KnownSongs, rows: Rows) -> Floats:
         """(len(rows), k), row by row what `contributions` gives."""
 
 
@@ -53,16 +50,16 @@ class _OneByOne(ABC):
     """Batch scoring for scorers that gain nothing from it, and no shares."""
 
     @abstractmethod
-    def scores(self, known: Known) -> Floats:
+    def scores(self, known: KnownSongs) -> Floats:
         """(n,) as every scorer's."""
 
-    def scores_many(self, knowns: Sequence[Known]) -> Floats:
+    def scores_many(self, knowns: Sequence[KnownSongs]) -> Floats:
         return np.stack([self.scores(known) for known in knowns])
 
-    def contributions(self, known: Known, row: int) -> Floats:
+    def contributions(self, known: KnownSongs, row: int) -> Floats:
         return np.zeros(known.count, np.float32)
 
-    def contributions_many(self, known: Known, rows: Rows) -> Floats:
+    def contributions_many(self, known: KnownSongs, rows: Rows) -> Floats:
         shares = [self.contributions(known, int(row)) for row in rows]
         return np.stack(shares) if shares else np.zeros((0, known.count), np.float32)
 
@@ -78,17 +75,17 @@ class Neighbours:
     matrix: csr_matrix
     additive: bool = True
 
-    def scores(self, known: Known) -> Floats:
+    def scores(self, known: KnownSongs) -> Floats:
         return _dense_row(known.vector(self.matrix.shape[0]) @ self.matrix)
 
-    def scores_many(self, knowns: Sequence[Known]) -> Floats:
+    def scores_many(self, knowns: Sequence[KnownSongs]) -> Floats:
         return np.asarray((stack(knowns, self.matrix.shape[0]) @ self.matrix).todense(), np.float32)
 
-    def contributions(self, known: Known, row: int) -> Floats:
+    def contributions(self, known: KnownSongs, row: int) -> Floats:
         said = np.asarray(self.matrix[known.rows, row].todense(), np.float32).ravel()
         return said * known.weights
 
-    def contributions_many(self, known: Known, rows: Rows) -> Floats:
+    def contributions_many(self, known: KnownSongs, rows: Rows) -> Floats:
         said = self.matrix[known.rows][:, rows].T
         return np.asarray(said.todense(), np.float32) * known.weights
 
@@ -110,6 +107,8 @@ class Walk:
     alpha: float = 0.8
     beta: float = 0.4
     members_per_song: int = 200
+    #: Jumping to the songs of one member costs as much as reading so many likes in a row.
+    reads_per_jump: int = 10
     name: str = "rp3"
     additive: bool = True
 
@@ -142,7 +141,7 @@ class Walk:
         """(n,) from members (1, m) to their songs. Either way adds up in the order of the members."""
         likes = self.corpus.liked_binary
         walked = int((likes.indptr[reached.indices + 1] - likes.indptr[reached.indices]).sum())
-        if walked * _LEAPS > likes.nnz:
+        if walked * self.reads_per_jump > likes.nnz:
             return np.asarray(self.corpus.liked_by @ _dense_row(reached), np.float32)
         reached.sort_indices()
         return _dense_row(reached @ likes)
@@ -153,7 +152,7 @@ class Walk:
         sample: Rows = members[np.linspace(0, len(members) - 1, self.members_per_song).astype(int)]
         return sample
 
-    def scores(self, known: Known) -> Floats:
+    def scores(self, known: KnownSongs) -> Floats:
         """One walk for all known songs together; what a song says of itself is taken off again."""
         steps = self._first_steps(known.rows)
         weights = csr_matrix(known.weights[None, :])
@@ -162,14 +161,14 @@ class Walk:
         total[known.rows] -= back
         return total * self._popular_lowered
 
-    def scores_many(self, knowns: Sequence[Known]) -> Floats:
+    def scores_many(self, knowns: Sequence[KnownSongs]) -> Floats:
         return np.stack([self.scores(known) for known in knowns])
 
-    def contributions(self, known: Known, row: int) -> Floats:
+    def contributions(self, known: KnownSongs, row: int) -> Floats:
         shares: Floats = self.contributions_many(known, np.array([row], np.int32))[0]
         return shares
 
-    def contributions_many(self, known: Known, rows: Rows) -> Floats:
+    def contributions_many(self, known: KnownSongs, rows: Rows) -> Floats:
         steps = self._first_steps(known.rows)
         said = np.asarray((steps @ self.corpus.liked_by[rows].T).todense(), np.float32).T
         said = said * self._popular_lowered[rows][:, None]
@@ -192,35 +191,35 @@ class Factors:
     name: str = "als"
     additive: bool = True
 
-    def _solver(self, known: Known) -> tuple[Floats, Floats]:
+    def _solver(self, known: KnownSongs) -> tuple[Floats, Floats]:
         """The known songs' factors (k, d) by confidence 1 + αw, and the matrix (d, d) that is solved."""
         chosen = self.songs[known.rows]
         confidence = (self.alpha * known.weights)[:, None]
         ridge = np.float32(self.regularization) * np.eye(chosen.shape[1], dtype=np.float32)
         return (confidence + 1) * chosen, self.gram + chosen.T @ (confidence * chosen) + ridge
 
-    def member(self, known: Known) -> Floats:
+    def member(self, known: KnownSongs) -> Floats:
         """(d,) the member's factors."""
         if not known.count:
             return np.zeros(self.songs.shape[1], np.float32)
         weighted, matrix = self._solver(known)
         return np.linalg.solve(matrix, weighted.sum(axis=0)).astype(np.float32)
 
-    def scores(self, known: Known) -> Floats:
+    def scores(self, known: KnownSongs) -> Floats:
         scores: Floats = self.songs @ self.member(known)
         return scores
 
-    def scores_many(self, knowns: Sequence[Known]) -> Floats:
+    def scores_many(self, knowns: Sequence[KnownSongs]) -> Floats:
         members = np.stack([self.member(known) for known in knowns])
         scores: Floats = members @ self.songs.T
         return scores
 
-    def contributions(self, known: Known, row: int) -> Floats:
+    def contributions(self, known: KnownSongs, row: int) -> Floats:
         """Hu et al., section 5: the fold-in is linear in the known songs once the matrix is fixed."""
         shares: Floats = self.contributions_many(known, np.array([row], np.int32))[0]
         return shares
 
-    def contributions_many(self, known: Known, rows: Rows) -> Floats:
+    def contributions_many(self, known: KnownSongs, rows: Rows) -> Floats:
         if not known.count:
             return np.zeros((len(rows), 0), np.float32)
         weighted, matrix = self._solver(known)
@@ -235,21 +234,21 @@ class Content:
     name: str = "content"
     additive: bool = True
 
-    def scores(self, known: Known) -> Floats:
+    def scores(self, known: KnownSongs) -> Floats:
         wanted = _dense_row(known.vector(self.corpus.n_songs) @ self.corpus.features)
         # Common words have long postings: one pass over all songs is quicker, and always the same.
         scores: Floats = self.corpus.features @ wanted
         return scores
 
-    def scores_many(self, knowns: Sequence[Known]) -> Floats:
+    def scores_many(self, knowns: Sequence[KnownSongs]) -> Floats:
         wanted = stack(knowns, self.corpus.n_songs) @ self.corpus.features
         return np.asarray((wanted @ self.corpus.postings).todense(), np.float32)
 
-    def contributions(self, known: Known, row: int) -> Floats:
+    def contributions(self, known: KnownSongs, row: int) -> Floats:
         alike = self.corpus.features[known.rows] @ self.corpus.features[[row]].T
         return np.asarray(alike.todense(), np.float32).ravel() * known.weights
 
-    def contributions_many(self, known: Known, rows: Rows) -> Floats:
+    def contributions_many(self, known: KnownSongs, rows: Rows) -> Floats:
         alike = self.corpus.features[rows] @ self.corpus.features[known.rows].T
         return np.asarray(alike.todense(), np.float32) * known.weights
 
@@ -262,10 +261,10 @@ class Dislike(_OneByOne):
     name: str = "dislike"
     additive: bool = False
 
-    def scores(self, known: Known) -> Floats:
+    def scores(self, known: KnownSongs) -> Floats:
         if not len(known.disliked):
             return np.zeros(self.corpus.n_songs, np.float32)
-        against = Known(rows=known.disliked, weights=known.disliked_weights)
+        against = KnownSongs(rows=known.disliked, weights=known.disliked_weights)
         return -Content(corpus=self.corpus).scores(against)
 
 
@@ -277,10 +276,10 @@ class Same(_OneByOne):
     values: Floats
     additive: bool = False
 
-    def scores(self, known: Known) -> Floats:
+    def scores(self, known: KnownSongs) -> Floats:
         return self.values
 
-    def scores_many(self, knowns: Sequence[Known]) -> Floats:
+    def scores_many(self, knowns: Sequence[KnownSongs]) -> Floats:
         return np.broadcast_to(self.values, (len(knowns), len(self.values)))
 
 
@@ -293,19 +292,19 @@ class Repeat(_OneByOne):
     name: str = "repeat"
     additive: bool = True
 
-    def _strength(self, known: Known) -> Floats:
+    def _strength(self, known: KnownSongs) -> Floats:
         counts = known.counts if len(known.counts) else np.ones(known.count, np.float32)
         strength = np.log1p(counts)
         if len(known.age_days):
             strength = strength * np.exp2(-known.age_days / self.half_life_days)
         return np.asarray(strength, np.float32)
 
-    def scores(self, known: Known) -> Floats:
+    def scores(self, known: KnownSongs) -> Floats:
         total = np.zeros(self.n_songs, np.float32)
         total[known.rows] = self._strength(known)
         return total
 
-    def contributions(self, known: Known, row: int) -> Floats:
+    def contributions(self, known: KnownSongs, row: int) -> Floats:
         return np.where(known.rows == row, self._strength(known), 0).astype(np.float32)
 
 

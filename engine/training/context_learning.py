@@ -15,15 +15,15 @@ from engine.catalog.text import term_key
 from engine.settings import SituationTable
 
 #: A situation with fewer events teaches nothing.
-LEAST_EVENTS = 200
+MIN_EVENTS = 200
 #: A word is judged where at least so many of those events were to be expected to hold it.
-LEAST_EXPECTED = 10.0
+MIN_EXPECTED = 10.0
 #: Imagined events of everybody's mix: a word that was never sung in a situation is rare there, not barred.
 _SMOOTHING = 50.0
 #: What members do moves a word at most this far, either way.
-_MOST = 3.0
+_MAX_RATIO = 3.0
 #: Differences smaller than this are noise to a reader of the table.
-_DIGITS = 2
+_DECIMALS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ def _with_heard(
 ) -> dict[str, Mapping[str, float]]:
     """A time of day or activity that staff left out may still be learned."""
     known = SituationTable().multipliers
-    enough = [name for name, events in found.events.items() if events >= LEAST_EVENTS]
+    enough = [name for name, events in found.events.items() if events >= MIN_EVENTS]
     return {**{name: {} for name in enough if name in known}, **multipliers}
 
 
@@ -103,18 +103,18 @@ def _learned(
     table: SituationTable, found: Heard, situation: str, words: Mapping[str, float]
 ) -> dict[str, float]:
     events = found.events.get(situation, 0.0)
-    if events < LEAST_EVENTS:
+    if events < MIN_EVENTS:
         return dict(words)
     weight = events / (events + table.prior_events)
     spelled = {term_key(word): word for word in words}
     learned = dict(words)
     for word, usual in found.usual.items():
-        if usual * events < LEAST_EXPECTED:
+        if usual * events < MIN_EXPECTED:
             continue
         name = spelled.get(term_key(word), word)
         seen = found.words[situation].get(word, 0.0)
         ratio = (seen + _SMOOTHING * usual) / ((events + _SMOOTHING) * usual)
-        ratio = min(max(ratio, 1 / _MOST), _MOST)
+        ratio = min(max(ratio, 1 / _MAX_RATIO), _MAX_RATIO)
         logarithm = weight * math.log(ratio) + (1 - weight) * math.log(words.get(name, 1.0))
-        learned[name] = round(math.exp(logarithm), _DIGITS)
+        learned[name] = round(math.exp(logarithm), _DECIMALS)
     return learned

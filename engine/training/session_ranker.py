@@ -15,7 +15,7 @@ from scipy.sparse import csr_matrix
 
 from engine.arrays import Floats, Rows
 from engine.catalog.corpus import Corpus, Events
-from engine.scoring.known import Known
+from engine.scoring.known import KnownSongs
 from engine.scoring.scorers import Factors, Neighbours
 from engine.training import boosted_trees, fitting
 from engine.training.boosted_trees import Forest, ForestSettings
@@ -34,16 +34,16 @@ FEATURES = (
 _PLACE = {name: place for place, name in enumerate(FEATURES)}
 _STATS = FEATURES[_PLACE["popularity"] : _PLACE["artist_popularity"] + 1]
 _NEVER_LOG_DAYS = 9.0
-_FADE_DAYS = 60.0
+_HALF_LIFE_DAYS = 60.0
 #: Best songs of each opinion that become candidates.
-_REACH = 100
+_CANDIDATES_PER_OPINION = 100
 #: A sitting is learned from when it has so many songs; half of them are given.
-_LEAST_SONGS = 6
+_MIN_SONGS = 6
 #: Fewer sittings than this teach nothing.
-_LEAST_SITTINGS = 40
-_ENOUGH_SITTINGS = 2000
+_MIN_SITTINGS = 40
+_TARGET_SITTINGS = 2000
 _WINDOWS = 5
-_OTHERS_PER_LIST = 150
+_NEGATIVES_PER_LIST = 150
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class SessionRanker:
     opinions: Opinions
     forest: Forest
 
-    def scores(self, corpus: Corpus, known: Known) -> tuple[Rows, Floats]:
+    def scores(self, corpus: Corpus, known: KnownSongs) -> tuple[Rows, Floats]:
         """(c,) candidate rows and (c,) log-odds that each will be sung in what is left."""
         rows, values = features(self.opinions, corpus, known)
         return rows, self.forest.predict(values)
@@ -76,9 +76,9 @@ def train(corpus: Corpus, *, seed: int) -> SessionRanker | None:
     """None where there are too few sittings to learn from."""
     if corpus.events is None or not _enough(corpus.events):
         return None
-    log = _Log(corpus)
+    log = SittingLog(corpus)
     lists = list(log.lists(seed))
-    if len(lists) < _LEAST_SITTINGS:
+    if len(lists) < _MIN_SITTINGS:
         return None
     values = np.concatenate([values for values, _ in lists])
     wanted = np.concatenate([wanted for _, wanted in lists])
@@ -90,10 +90,10 @@ def _enough(events: Events) -> bool:
     """Whether so many sittings are long enough to be learned from."""
     pairs = np.unique(np.stack([events.session, events.row]), axis=1)
     _, songs = np.unique(pairs[0], return_counts=True)
-    return int((songs >= _LEAST_SONGS).sum()) >= _LEAST_SITTINGS
+    return int((songs >= _MIN_SONGS).sum()) >= _MIN_SITTINGS
 
 
-class _Log:
+class SittingLog:
     """All sittings in time order."""
 
     def __init__(self, corpus: Corpus) -> None:
@@ -116,19 +116,19 @@ class _Log:
         """
         random = np.random.default_rng(seed)
         found = 0
-        for first, last in self._windows():
+        for first, last in self.windows():
             opinions = self.opinions(first, seed)
             for number in range(first, last):
                 for known, rest in self._questions(number):
                     rows, values = features(opinions, self.corpus, known)
                     wanted = np.isin(rows, rest)
-                    shown = wanted | (random.random(len(rows)) * len(rows) < _OTHERS_PER_LIST)
+                    shown = wanted | (random.random(len(rows)) * len(rows) < _NEGATIVES_PER_LIST)
                     found += 1
                     yield values[shown], wanted[shown]
-            if found >= 2 * _ENOUGH_SITTINGS:
+            if found >= 2 * _TARGET_SITTINGS:
                 return
 
-    def _windows(self) -> list[tuple[int, int]]:
+    def windows(self) -> list[tuple[int, int]]:
         """The later 60 % of the sittings in equal parts, newest first; no day is cut in two."""
         marks = np.linspace(0.4, 1.0, _WINDOWS + 1) * len(self.order)
         cuts = np.searchsorted(self.day, self.day[np.minimum(marks, len(self.day) - 1).astype(int)])
@@ -136,19 +136,19 @@ class _Log:
         spans = list(zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True))
         return [span for span in reversed(spans) if 0 < span[0] < span[1]]
 
-    def _questions(self, number: int) -> Iterator[tuple[Known, Rows]]:
+    def _questions(self, number: int) -> Iterator[tuple[KnownSongs, Rows]]:
         """What was known at half-time, with the member's past and without, and what came after."""
         places = self.order[number]
         sung = _distinct(self.events.row[places])
-        if len(sung) < _LEAST_SONGS:
+        if len(sung) < _MIN_SONGS:
             return
         given, rest = sung[: len(sung) // 2], sung[len(sung) // 2 :]
-        yield Known.in_sitting(given), rest
+        yield KnownSongs.in_sitting(given), rest
         mine = self.places_of_member[int(self.events.member[places[0]])]
         past = mine[self.events.day[mine] < self.day[number]]
         if len(past):
             ago = self.day[number] - self.events.day[past]
-            yield Known.in_sitting(given, sung=self.events.row[past], sung_days_ago=ago), rest
+            yield KnownSongs.in_sitting(given, sung=self.events.row[past], sung_days_ago=ago), rest
 
     def opinions(self, before: int, seed: int) -> Opinions:
         """Fitted on the first `before` sittings."""
@@ -223,7 +223,7 @@ class _Past:
     sittings: int
 
     @classmethod
-    def of(cls, known: Known) -> _Past:
+    def of(cls, known: KnownSongs) -> _Past:
         rows, place = np.unique(known.sung, return_inverse=True)
         ago, size = known.sung_days_ago, len(rows)
         last, first = np.full(size, np.inf, np.float32), np.zeros(size, np.float32)
@@ -236,7 +236,7 @@ class _Past:
         return cls(
             rows=rows.astype(np.int32),
             times=total(np.ones(len(ago), np.float32)),
-            faded=total(np.exp2(-ago / np.float32(_FADE_DAYS))),
+            faded=total(np.exp2(-ago / np.float32(_HALF_LIFE_DAYS))),
             last_ago=last,
             first_ago=first,
             times_30=total((ago <= 30).astype(np.float32)),
@@ -245,7 +245,7 @@ class _Past:
         )
 
 
-def features(opinions: Opinions, corpus: Corpus, known: Known) -> tuple[Rows, Floats]:
+def features(opinions: Opinions, corpus: Corpus, known: KnownSongs) -> tuple[Rows, Floats]:
     """(c,) rows worth looking at and (c, f) their features; songs of the sitting are not among them."""
     past = _Past.of(known)
     whole = _whole(opinions, corpus, known, past)
@@ -260,10 +260,10 @@ def features(opinions: Opinions, corpus: Corpus, known: Known) -> tuple[Rows, Fl
     return rows, values
 
 
-def _whole(opinions: Opinions, corpus: Corpus, known: Known, past: _Past) -> dict[str, Floats]:
+def _whole(opinions: Opinions, corpus: Corpus, known: KnownSongs, past: _Past) -> dict[str, Floats]:
     """The features that are scores of all songs."""
-    here = Known.liked(known.session)
-    before = Known(rows=past.rows, weights=past.faded / max(float(past.faded.sum()), 1e-9))
+    here = KnownSongs.liked(known.session)
+    before = KnownSongs(rows=past.rows, weights=past.faded / max(float(past.faded.sum()), 1e-9))
     knn = Neighbours(name="knn", matrix=opinions.knn)
     ease = Neighbours(name="ease", matrix=opinions.ease)
     als = Factors(songs=opinions.als, gram=opinions.als_gram, regularization=5, alpha=5)
@@ -273,7 +273,7 @@ def _whole(opinions: Opinions, corpus: Corpus, known: Known, past: _Past) -> dic
         "knn": knn.scores(here),
         "rp3": Neighbours(name="rp3", matrix=opinions.rp3).scores(here),
         "als": als.scores(here),
-        "knn_last": knn.scores(Known.liked(known.session[-3:])),
+        "knn_last": knn.scores(KnownSongs.liked(known.session[-3:])),
         "content": np.asarray((corpus.features @ wanted.T).todense(), np.float32).ravel(),
         "artist_here": _artist_share(corpus, here),
         "past_ease": ease.scores(before),
@@ -282,14 +282,16 @@ def _whole(opinions: Opinions, corpus: Corpus, known: Known, past: _Past) -> dic
     }
 
 
-def _artist_share(corpus: Corpus, known: Known) -> Floats:
+def _artist_share(corpus: Corpus, known: KnownSongs) -> Floats:
     """(n,) share of the known songs (by weight) that are of the song's artist."""
     values = np.zeros(corpus.n_songs, np.float32)
     values[known.rows] = known.weights / max(float(known.weights.sum()), 1e-9)
     return _by_artist(corpus, values)
 
 
-def _candidates(opinions: Opinions, whole: Mapping[str, Floats], past: _Past, known: Known) -> Rows:
+def _candidates(
+    opinions: Opinions, whole: Mapping[str, Floats], past: _Past, known: KnownSongs
+) -> Rows:
     lately = opinions.stats[:, _STATS.index("last_90")]
     everybody = opinions.stats[:, _STATS.index("popularity")]
     by_artist = whole["artist_here"] * (1 + everybody)
@@ -302,9 +304,11 @@ def _candidates(opinions: Opinions, whole: Mapping[str, Floats], past: _Past, kn
 
 
 def _best(values: Floats) -> Rows:
-    """Rows of the largest positive values, at most `_REACH`."""
-    if len(values) > _REACH:
-        rows = np.argpartition(values, len(values) - _REACH)[-_REACH:]
+    """Rows of the largest positive values, at most `_CANDIDATES_PER_OPINION`."""
+    if len(values) > _CANDIDATES_PER_OPINION:
+        rows = np.argpartition(values, len(values) - _CANDIDATES_PER_OPINION)[
+            -_CANDIDATES_PER_OPINION:
+        ]
     else:
         rows = np.arange(len(values))
     return rows[values[rows] > 0].astype(np.int32)
@@ -332,7 +336,7 @@ def _fill_past(values: Floats, rows: Rows, past: _Past) -> None:
         values[here, _PLACE[name]] = column
 
 
-def _fill_asker(values: Floats, past: _Past, known: Known) -> None:
+def _fill_asker(values: Floats, past: _Past, known: KnownSongs) -> None:
     values[:, _PLACE["sittings"]] = past.sittings
     values[:, _PLACE["songs_known"]] = len(past.rows)
     values[:, _PLACE["last_sitting_ago"]] = past.last_ago.min(initial=999.0)

@@ -15,38 +15,39 @@ from scipy.sparse import csr_matrix
 
 from engine.arrays import Floats, Rows
 from engine.catalog.corpus import Corpus
-from engine.scoring.known import Known
+from engine.evaluation import metrics
+from engine.scoring.known import KnownSongs
 from engine.scoring.scorers import Neighbours, Scorer, standardised
 from engine.training.fitting import EaseSettings, ease
 from engine.weights import BUCKETS, DEFAULT_WEIGHTS, BlendWeights, bucket_of
 
 DEPTH = 20
 #: A member is asked about when this many songs stay known or hidden in all: one of each at least.
-_LEAST_SONGS = 2
-_MOST_QUESTIONS = 1200
-_HIDDEN = 0.2
-_OUTSIDERS = 0.15
-_MOST_OUTSIDERS = 300
+_MIN_SONGS = 2
+_MAX_QUESTIONS = 1200
+_HIDDEN_SHARE = 0.2
+_OUTSIDER_SHARE = 0.15
+_MAX_OUTSIDERS = 300
 #: How much is told of members unknown to training.
-_TOLD = (1, 2, 3, 5, 8, 10, 20)
+_KNOWN_COUNTS = (1, 2, 3, 5, 8, 10, 20)
 #: Fewer questions than this: EASE's starting settings stay.
-_LEAST_QUESTIONS = 20
+_MIN_QUESTIONS = 20
 #: With so many members asked in a bucket, its weights are half what they chose, half a mix for all.
 _MEMBERS_PRIOR = 25.0
-_POOL = 100
+_CANDIDATES_PER_SCORER = 100
 #: Few members are asked again, with other songs hidden, until so many questions were asked.
-_ENOUGH_QUESTIONS = 2000
-_MOST_CUTS = 8
+_TARGET_QUESTIONS = 2000
+_MAX_CUTS = 8
 #: … unless fitting takes long anyway.
-_ROWS_TO_CUT_AGAIN = 300_000
-_MOST_EASE_QUESTIONS = 900
-_EASE_CUTS = 2
+_MAX_ROWS_TO_CUT_AGAIN = 300_000
+_MAX_EASE_QUESTIONS = 900
+_MAX_EASE_CUTS = 2
 #: EASE is tuned on this many songs at most.
-_TUNED_SONGS = 2500
+_MAX_TUNED_SONGS = 2500
 #: A change must gain this share of NDCG, or the simpler setting stays.
-_WORTH = 1.002
+_MIN_GAIN_RATIO = 1.002
 #: Standard errors that a change of weights must gain.
-_DOUBT = 0.5
+_MIN_GAIN_STANDARD_ERRORS = 0.5
 LEARNED = ("ease", "knn", "rp3", "als", "content", "popularity", "standing", "recency")
 
 #: Where choosing the weights starts; the first is what few members' choice is drawn towards.
@@ -56,15 +57,12 @@ _MIXES: tuple[Mapping[str, float], ...] = (
     DEFAULT_WEIGHTS["10+"],
 )
 
-_DISCOUNT = (1 / np.log2(np.arange(2, DEPTH + 2))).astype(np.float32)
-_IDEAL = np.concatenate([[0], np.cumsum(_DISCOUNT)])
-
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class HeldOutQuestion:
     """Would these songs be found by what is known?"""
 
-    known: Known
+    known: KnownSongs
     wanted: Rows
     #: Whose songs they are: several questions to one member tell of one taste.
     member: int
@@ -75,14 +73,14 @@ class Cut:
     """Training data without the rows it is asked about."""
 
     corpus: Corpus
-    insiders: Sequence[Question]
-    outsiders: Sequence[Question]
+    insiders: Sequence[HeldOutQuestion]
+    outsiders: Sequence[HeldOutQuestion]
 
     @property
-    def questions(self) -> list[Question]:
+    def questions(self) -> list[HeldOutQuestion]:
         return [*self.insiders, *self.outsiders]
 
-    def asked(self, strength: float) -> list[Question]:
+    def asked(self, strength: float) -> list[HeldOutQuestion]:
         """All questions, with what is known as a request would have it."""
         return _evened(self.questions, strength)
 
@@ -91,8 +89,8 @@ def cuts(corpus: Corpus, *, seed: int) -> list[Cut]:
     """So many cuts of the same rows, each hiding others, that even few members ask enough questions."""
     made = [cut(corpus, seed=seed)]
     asked = len(made[0].questions)
-    wanted = int(np.clip(_ENOUGH_QUESTIONS // max(asked, 1), 1, _MOST_CUTS))
-    if wanted > 1 and corpus.interactions.nnz <= _ROWS_TO_CUT_AGAIN:
+    wanted = int(np.clip(_TARGET_QUESTIONS // max(asked, 1), 1, _MAX_CUTS))
+    if wanted > 1 and corpus.interactions.nnz <= _MAX_ROWS_TO_CUT_AGAIN:
         made += [cut(corpus, seed=seed + 1000 * again) for again in range(1, wanted)]
     return made
 
@@ -102,33 +100,35 @@ def cut(corpus: Corpus, *, seed: int) -> Cut:
     random = np.random.default_rng(seed)
     liked = corpus.interactions.tocsr()
     sizes = np.diff(liked.indptr)
-    able = random.permutation(np.flatnonzero(sizes >= _LEAST_SONGS))
-    strangers = able[: min(int(len(able) * _OUTSIDERS), _MOST_OUTSIDERS)]
-    asked = able[len(strangers) :][:_MOST_QUESTIONS]
+    able = random.permutation(np.flatnonzero(sizes >= _MIN_SONGS))
+    strangers = able[: min(int(len(able) * _OUTSIDER_SHARE), _MAX_OUTSIDERS)]
+    asked = able[len(strangers) :][:_MAX_QUESTIONS]
     kept = np.ones(liked.nnz, bool)
     insiders, outsiders = [], []
     for member in asked.tolist():
         places = random.permutation(np.arange(liked.indptr[member], liked.indptr[member + 1]))
-        hidden, told = np.split(places, [max(1, round(_HIDDEN * len(places)))])
+        hidden, told = np.split(places, [max(1, round(_HIDDEN_SHARE * len(places)))])
         kept[hidden] = False
         insiders.append(_question(liked, member, told, hidden))
     for member in strangers.tolist():
         places = random.permutation(np.arange(liked.indptr[member], liked.indptr[member + 1]))
         kept[places] = False
         outsiders += [
-            _question(liked, member, *np.split(places, [t])) for t in _TOLD if t < len(places)
+            _question(liked, member, *np.split(places, [t]))
+            for t in _KNOWN_COUNTS
+            if t < len(places)
         ]
     return Cut(corpus=_without(corpus, kept), insiders=insiders, outsiders=outsiders)
 
 
 def _question(
     liked: csr_matrix, member: int, told: npt.NDArray[np.intp], hidden: npt.NDArray[np.intp]
-) -> Question:
-    known = Known(
+) -> HeldOutQuestion:
+    known = KnownSongs(
         rows=liked.indices[told].astype(np.int32), weights=liked.data[told].astype(np.float32)
     )
     wanted = liked.indices[hidden].astype(np.int32)
-    return Question(known=known, wanted=wanted, member=member)
+    return HeldOutQuestion(known=known, wanted=wanted, member=member)
 
 
 def _without(corpus: Corpus, kept: npt.NDArray[np.bool_]) -> Corpus:
@@ -146,27 +146,29 @@ def choose_ease(
 ) -> tuple[float, EaseSettings]:
     """How much the strength of likes counts, and EASE's settings: from `start` along one at a time
     while NDCG@20 of the insiders' songs gains."""
-    held = held[:_EASE_CUTS]
-    share = max(1, _MOST_EASE_QUESTIONS // len(held))
+    held = held[:_MAX_EASE_CUTS]
+    share = max(1, _MAX_EASE_QUESTIONS // len(held))
     asked = [one.insiders[:share] for one in held]
-    if sum(map(len, asked)) < _LEAST_QUESTIONS:
+    if sum(map(len, asked)) < _MIN_QUESTIONS:
         return strength, start
     features = held[0].corpus.features
-    songs = min(max_songs, _TUNED_SONGS)
+    songs = min(max_songs, _MAX_TUNED_SONGS)
 
     def gain(power: float, settings: EaseSettings) -> float:
         gains = []
         for one, questions in zip(held, asked, strict=True):
             evened = one.corpus.evened(power)
             matrix = ease(evened, settings, features=features, max_songs=songs, keep=keep)
-            gains.append(ndcg(Neighbours(name="ease", matrix=matrix), _evened(questions, power)))
+            gains.append(
+                mean_ndcg(Neighbours(name="ease", matrix=matrix), _evened(questions, power))
+            )
         return float(np.average(gains, weights=[len(questions) for questions in asked]))
 
     has_content = features.nnz > 0
     start = start if has_content else replace(start, content=0.0)
     score, power = gain(strength, start), strength
     for tried in (strength / 2, 0.0):
-        if (reached := gain(tried, start)) > score * _WORTH:
+        if (reached := gain(tried, start)) > score * _MIN_GAIN_RATIO:
             score, power = reached, tried
     best = start
     for step in _ease_steps(has_content):
@@ -174,7 +176,7 @@ def choose_ease(
     return power, best
 
 
-def _evened(questions: Sequence[Question], power: float) -> list[Question]:
+def _evened(questions: Sequence[HeldOutQuestion], power: float) -> list[HeldOutQuestion]:
     return [replace(question, known=question.known.evened(power)) for question in questions]
 
 
@@ -200,22 +202,23 @@ def _walk(
     """Takes the same step until it gains no more, at most three times."""
     for _ in range(3):
         tried = step(best)
-        if tried == best or (reached := gain(tried)) < score * _WORTH:
+        if tried == best or (reached := gain(tried)) < score * _MIN_GAIN_RATIO:
             break
         best, score = tried, reached
     return best, score
 
 
-def ndcg(scorer: Scorer, questions: Sequence[Question]) -> float:
+def mean_ndcg(scorer: Scorer, questions: Sequence[HeldOutQuestion]) -> float:
     """Mean NDCG@20 of one scorer over all songs but the known ones."""
-    gains = []
+    hits = []
     for start in range(0, len(questions), 100):
         some = questions[start : start + 100]
         scores = np.array(scorer.scores_many([q.known for q in some]))
         for row, question in zip(scores, some, strict=True):
             row[question.known.rows] = -np.inf
-            gains.append(_gain(np.isin(top(row, DEPTH), question.wanted), len(question.wanted)))
-    return float(np.mean(gains))
+            hits.append(np.isin(top(row, DEPTH), question.wanted))
+    wanted = np.array([len(question.wanted) for question in questions])
+    return float(metrics.ndcg(np.array(hits), wanted, DEPTH).mean())
 
 
 def top(scores: Floats, count: int) -> npt.NDArray[np.intp]:
@@ -226,11 +229,7 @@ def top(scores: Floats, count: int) -> npt.NDArray[np.intp]:
     return order
 
 
-def _gain(hits: npt.NDArray[np.bool_], wanted: int) -> float:
-    return float(_DISCOUNT[: len(hits)] @ hits / _IDEAL[min(wanted, DEPTH)])
-
-
-class _Pool:
+class _CandidatePool:
     """The best candidates of every scorer for the questions of one bucket."""
 
     def __init__(self) -> None:
@@ -239,18 +238,18 @@ class _Pool:
         self.members: set[int] = set()
         self.names: list[str] = []
 
-    def add(self, scorers: Mapping[str, Scorer], question: Question) -> None:
+    def add(self, scorers: Mapping[str, Scorer], question: HeldOutQuestion) -> None:
         self.names = [name for name in LEARNED if name in scorers]
         scores = np.stack([standardised(scorers[n].scores(question.known)) for n in self.names])
         hidden = scores.copy()
         hidden[:, question.known.rows] = -np.inf
-        rows = np.unique(np.concatenate([top(row, _POOL) for row in hidden]))
+        rows = np.unique(np.concatenate([top(row, _CANDIDATES_PER_SCORER) for row in hidden]))
         rows = np.setdiff1d(rows, question.known.rows)
         self.found.append((scores[:, rows].T, np.isin(rows, question.wanted)))
         self.sizes.append(len(question.wanted))
         self.members.add(question.member)
 
-    def closed(self) -> _Pool:
+    def closed(self) -> _CandidatePool:
         """Ready to be asked: everything in arrays of one width."""
         width = max(len(hits) for _, hits in self.found)
         #: (questions, width, scorers); what is padding can never be among the best.
@@ -261,7 +260,7 @@ class _Pool:
             self.values[place, : len(hits)] = values
             self.hits[place, : len(hits)] = hits
             self.padding[place, : len(hits)] = 0
-        self.ideal = _IDEAL[np.minimum(self.sizes, DEPTH)]
+        self.wanted = np.array(self.sizes)
         self.found = []
         return self
 
@@ -272,8 +271,7 @@ class _Pool:
         best = np.argpartition(-totals, depth - 1, axis=1)[:, :depth]
         order = np.argsort(-np.take_along_axis(totals, best, axis=1), axis=1)
         hits = np.take_along_axis(self.hits, np.take_along_axis(best, order, axis=1), axis=1)
-        reached: npt.NDArray[np.float64] = hits @ _DISCOUNT[:depth] / self.ideal
-        return reached
+        return metrics.ndcg(hits, self.wanted, DEPTH)
 
     @property
     def mixes(self) -> list[Floats]:
@@ -288,13 +286,13 @@ class _Pool:
 
 
 def choose_weights(
-    trials: Iterable[tuple[Mapping[str, Scorer], Sequence[Question]]],
+    trials: Iterable[tuple[Mapping[str, Scorer], Sequence[HeldOutQuestion]]],
 ) -> tuple[BlendWeights, dict[str, float]]:
     """The weights that order the wanted songs best, per bucket, and the NDCG@20 they reach.
 
     trials: scorers, and questions about rows that they were not fitted on.
     """
-    pools = {name: _Pool() for _, name in BUCKETS}
+    pools = {name: _CandidatePool() for _, name in BUCKETS}
     for scorers, questions in trials:
         for question in questions:
             pools[bucket_of(question.known.count)].add(scorers, question)
@@ -311,10 +309,10 @@ def choose_weights(
     return BlendWeights(by_bucket=table, version="learned"), reached
 
 
-def _ascend(pool: _Pool) -> Floats:
+def _ascend(pool: _CandidatePool) -> Floats:
     """Coordinate ascent on NDCG from the best start; source: Metzler and Croft, "Linear
     feature-based models for information retrieval" (2007), section 4.3."""
-    climb = _Climb(pool, pool.starts[0])
+    climb = _HillClimb(pool, pool.starts[0])
     for start in pool.starts[1:]:
         climb.take_if_better(start)
     for _ in range(3):
@@ -325,7 +323,7 @@ def _ascend(pool: _Pool) -> Floats:
                 tried[place] = value
                 if tried.any():
                     climb.take_if_better(tried)
-        if climb.score <= before * _WORTH:
+        if climb.score <= before * _MIN_GAIN_RATIO:
             break
     return climb.best
 
@@ -341,10 +339,10 @@ def _drawn(chosen: Floats, *, towards: Floats, members: int) -> Floats:
     return drawn
 
 
-class _Climb:
+class _HillClimb:
     """The best weights so far. Others must gain more than chance would give on so few questions."""
 
-    def __init__(self, pool: _Pool, start: Floats) -> None:
+    def __init__(self, pool: _CandidatePool, start: Floats) -> None:
         self.pool, self.best, self.gains = pool, start, pool.gains(start)
 
     @property
@@ -354,7 +352,7 @@ class _Climb:
     def take_if_better(self, tried: Floats) -> None:
         gains = self.pool.gains(tried)
         more = gains - self.gains
-        doubt = _DOUBT * float(more.std()) / np.sqrt(len(more))
+        doubt = _MIN_GAIN_STANDARD_ERRORS * float(more.std()) / np.sqrt(len(more))
         if more.mean() > max(3e-4 * self.score, doubt):
             self.best, self.gains = tried, gains
 

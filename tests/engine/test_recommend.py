@@ -19,7 +19,7 @@ from engine.types import (
     Activity,
     Context,
     Exclude,
-    Impression,
+    ImpressionCount,
     Only,
     Preference,
     Query,
@@ -209,7 +209,7 @@ def test_a_preference_lifts_its_songs(ask, source: str):
 def test_what_was_shown_and_ignored_sinks_and_comes_back(ask):
     first = ask(1, 9, 17)
     top = ids(first, 3)
-    today = tuple(Impression(song_id=s, times=3, last_at=NOW) for s in top)
+    today = tuple(ImpressionCount(song_id=s, times=3, last_at=NOW) for s in top)
     long_ago = tuple(replace(i, last_at=NOW.replace(year=2025)) for i in today)
     rested = ask(1, 9, 17, impressions=today)
     assert ids(rested, 3) != top

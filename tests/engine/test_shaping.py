@@ -19,7 +19,7 @@ from engine.ranking.recommend import rank, run
 from engine.scoring.taste import taste_of
 from engine.settings import EngineSettings, ShapingSettings, SignalWeights, SituationTable
 from engine.training.model import Model
-from engine.types import Activity, Context, Impression, Only, Signal, SignalType
+from engine.types import Activity, Context, ImpressionCount, Only, Signal, SignalType
 from tests.engine.conftest import ARTISTS, NOW, likes, query, song
 
 BIG = Catalog.build([song(n) for n in range(1, 241)], likes=likes(), now=NOW)
@@ -215,7 +215,7 @@ class TestSignals:
 
 class TestRotation:
     def part_of(self, song_id: int, *signals: Signal) -> float:
-        shown = Impression(song_id=song_id, times=4, last_at=NOW - timedelta(hours=2))
+        shown = ImpressionCount(song_id=song_id, times=4, last_at=NOW - timedelta(hours=2))
         draft = run(
             query(5, 13, impressions=(shown,), signals=signals),
             catalog=BIG,
@@ -239,7 +239,7 @@ class TestRotation:
 
     def test_it_comes_back_as_the_days_go_by(self):
         def part(days: int) -> float:
-            shown = Impression(song_id=21, times=4, last_at=NOW - timedelta(days=days))
+            shown = ImpressionCount(song_id=21, times=4, last_at=NOW - timedelta(days=days))
             asked = query(5, 13, impressions=(shown,))
             draft = run(asked, catalog=BIG, model=UNTRAINED, settings=EngineSettings())
             return float(draft.parts["rotation"][20])
