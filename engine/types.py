@@ -7,6 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from engine.ranking.notes import StepTrace
+
 
 class Strategy(StrEnum):
     """How much effort a request may cost."""
@@ -71,6 +73,20 @@ class GroupKind(StrEnum):
     FRESH = "fresh"
 
 
+class CandidateKind(StrEnum):
+    """How a song came onto the list; the values are those of the wire."""
+
+    PREFERENCE = "preference"
+    RANDOM = "random"  #: labelled exploration
+
+
+class PreferenceSource(StrEnum):
+    """Who stated a preference."""
+
+    STAFF = "staff"
+    MODEL = "model"
+
+
 @dataclass(frozen=True, kw_only=True)
 class SongView:
     """One song as it is shown. Absent text is "", an absent karaoke number None (never 0)."""
@@ -120,13 +136,13 @@ class ImpressionCount:
 
 @dataclass(frozen=True, kw_only=True)
 class Preference:
-    """A leaning towards (or away from) one genre, mood or artist, and who said so."""
+    """A preference for (or against) one genre, mood or artist, and who stated it."""
 
     kind: str  #: "genre", "mood" or "artist"
     name: str  #: normalised (`engine.catalog.text.fold`)
     #: +1 pinned by staff, 0..1 read by the model, -1 barred (no song of it is shown).
     weight: float
-    source: str  #: "staff", "model"
+    source: str  #: a `PreferenceSource`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,16 +206,6 @@ class Query:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepTrace:
-    """What one step of a recipe did."""
-
-    name: str
-    left: int  #: rows left after the step
-    ms: float
-    note: str = ""  #: e.g. "staff: barred 록", "nothing left, kept as it was"
-
-
-@dataclass(frozen=True, kw_only=True)
 class Evidence:
     """A liked song and its exact share of a candidate's score."""
 
@@ -214,8 +220,7 @@ class Candidate:
     song: SongView
     #: 0..1, comparable within one slate; 1.0 is the strongest match of the slate.
     match_score: float
-    #: "preference", or "random" for labelled exploration (the wire's word).
-    recommendation_type: str
+    recommendation_type: CandidateKind
     #: Short facts the evidence holds, in the query's locale: "같은 가수", "장르: 록" …
     matched_criteria: tuple[str, ...]
     #: One sentence in the query's locale.

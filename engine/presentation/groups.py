@@ -31,6 +31,7 @@ from engine.presentation.wording import situation_label
 from engine.ranking.draft import Draft
 from engine.ranking.situations import Situation, situations_of, suiting
 from engine.types import GroupKind
+from engine.weights import ScoreAdjustment
 
 _MIN_GROUPS = 4
 #: Logarithm of a multiplier from which a song suits a situation.
@@ -64,7 +65,7 @@ def make_groups(draft: Draft) -> list[RowGroup]:
 
 def _fitting_the_moment(draft: Draft) -> Rows:
     """The pool without what the situation speaks against, as long as the groups can be filled."""
-    part = draft.parts.get("context")
+    part = draft.parts.get(ScoreAdjustment.CONTEXT)
     if part is None:
         return draft.pool
     fitting = draft.pool[part[draft.pool] >= 0]
@@ -150,7 +151,7 @@ def _promised(draft: Draft, *, start: int) -> Iterator[list[RowGroup]]:
 
 def _situations(draft: Draft) -> Iterable[RowGroup]:
     """A group for the activity and the mood that were named; the hour only where no activity says more."""
-    part = draft.parts.get("context")
+    part = draft.parts.get(ScoreAdjustment.CONTEXT)
     if part is None:
         return
     fitting = draft.pool[part[draft.pool] > _MIN_SUITING]

@@ -16,6 +16,7 @@ from engine.ranking.boosts import are_new_artists
 from engine.ranking.draft import Draft
 from engine.ranking.situations import Situation, multiplier_of, situations_of
 from engine.types import Evidence, Locale, SignalType
+from engine.weights import ScoreAdjustment
 
 #: Liked songs named as the grounds of one recommendation.
 _MAX_EVIDENCE = 3
@@ -162,7 +163,10 @@ class _SongList:
         age_s = self.draft.query.now.timestamp() - catalog.created_s[rows].astype(np.float64)
         fresh = (age_s >= 0) & (age_s <= _MAX_FRESH_DAYS * 86_400)
         fresh &= not catalog.is_mostly_new
-        context = self.draft.parts.get("context", np.zeros(catalog.n, np.float32))[rows] > 0.05
+        context = (
+            self.draft.parts.get(ScoreAdjustment.CONTEXT, np.zeros(catalog.n, np.float32))[rows]
+            > 0.05
+        )
         rising = many & (corpus.trend[rows] >= _MIN_TREND)
         return popular.tolist(), rising.tolist(), fresh.tolist(), context.tolist()
 

@@ -20,6 +20,7 @@ from engine.presentation.wording import artist_of
 from engine.ranking.boosts import are_new_artists
 from engine.ranking.draft import Draft
 from engine.types import GroupKind
+from engine.weights import ScoreAdjustment
 
 #: A genre with less than this share of the likes is one the member does not hear.
 _MAX_UNHEARD_SHARE = 0.03
@@ -121,8 +122,8 @@ def _versions_of_the_pool(draft: Draft) -> dict[int, int]:
 def _one_version_each(draft: Draft, rows: Rows, listed: dict[int, int]) -> Rows:
     """The best songs that may be shown and suit the moment, one version each: the listed one if there is."""
     rows = rows[draft.alive[rows]]
-    if "context" in draft.parts:
-        rows = rows[draft.parts["context"][rows] >= 0]
+    if ScoreAdjustment.CONTEXT in draft.parts:
+        rows = rows[draft.parts[ScoreAdjustment.CONTEXT][rows] >= 0]
     rows = _best_first(draft, rows)
     chosen: dict[int, int] = {}
     for row, root in zip(rows.tolist(), draft.catalog.same_song[rows].tolist(), strict=True):

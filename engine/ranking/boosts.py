@@ -10,9 +10,11 @@ import numpy as np
 from engine.arrays import Mask, Rows
 from engine.ranking.draft import Draft
 from engine.ranking.filters import rows_holding
+from engine.ranking.notes import Note, NoteCode
 from engine.ranking.situations import situation_multipliers
 from engine.scoring.blend import blend
-from engine.types import Preference
+from engine.types import Preference, PreferenceSource
+from engine.weights import ScoreAdjustment
 
 #: A song played or sung this shortly before it was last shown, or after, was not ignored.
 _TAKEN_UP_WITHIN = timedelta(days=1)
@@ -22,7 +24,7 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 def score(draft: Draft) -> Draft:
     """Blend all scorers, the situation included."""
     if not draft.catalog.n:
-        return replace(draft, note="the catalog is empty")
+        return replace(draft, notes=(Note(code=NoteCode.EMPTY_CATALOG),))
     blended = blend(
         draft.model,
         draft.catalog.corpus,
@@ -31,23 +33,27 @@ def score(draft: Draft) -> Draft:
         adventure=draft.query.adventure,
         context_multipliers=situation_multipliers(draft),
     )
-    note = f"{draft.taste.known.count} known songs; {', '.join(blended.parts)}"
-    return replace(draft, scores=blended.total, parts=dict(blended.parts), note=note)
+    notes = (
+        Note(code=NoteCode.KNOWN_SONGS, count=draft.taste.known.count),
+        Note(code=NoteCode.SCORE_PARTS, parts=tuple(blended.parts)),
+    )
+    return replace(draft, scores=blended.total, parts=dict(blended.parts), notes=notes)
 
 
 def lean_to_adventure(draft: Draft) -> Draft:
-    """Lift artists the member has not heard when he asks to discover, those he knows when he does not."""
+    """Lift artists that are new to the member for adventure above .5, known ones below."""
     adventure = draft.query.adventure
     if adventure is None or not draft.taste.known.count:
         return draft
     lean = 2 * float(np.clip(adventure, 0, 1)) - 1
     new = are_new_artists(draft, np.arange(draft.catalog.n, dtype=np.int32))
+    lift = lean * draft.settings.shaping.adventure
     part = np.where(new, lean, -lean).astype(np.float32) * draft.settings.shaping.adventure
     return replace(
         draft,
         scores=draft.scores + part,
-        parts={**draft.parts, "adventure": part},
-        note=f"new artists {lean * draft.settings.shaping.adventure:+.2f}",
+        parts={**draft.parts, ScoreAdjustment.ADVENTURE: part},
+        notes=(Note(code=NoteCode.NEW_ARTISTS, amount=round(lift, 2)),),
     )
 
 
@@ -64,25 +70,30 @@ def lean_to_preferences(draft: Draft) -> Draft:
     """Lift what staff pinned and what the model read out of the likes."""
     if not draft.query.preferences:
         return draft
-    scores, parts, said = draft.scores.copy(), dict(draft.parts), []
+    scores, parts, notes = draft.scores.copy(), dict(draft.parts), []
     for preference in draft.query.preferences:
         if preference.weight <= 0 or preference.kind not in draft.catalog.terms:
             continue
-        lift = _lift(draft, preference)
-        rows = rows_holding(draft.catalog, preference.kind, [preference.name])
+        source, name = preference.source, preference.name
+        rows = rows_holding(draft.catalog, preference.kind, [name])
         if not len(rows):
-            said.append(f"{preference.source}: no song of {preference.name}")
+            code = NoteCode.PREFERENCE_WITHOUT_SONGS
+            notes.append(Note(code=code, source=source, name=name))
             continue
-        part = parts.setdefault(preference.source, np.zeros(draft.catalog.n, np.float32))
+        lift = _lift(draft, preference)
+        part = parts.setdefault(source, np.zeros(draft.catalog.n, np.float32))
         part[rows] += lift
         scores[rows] += lift
-        said.append(f"{preference.source}: {preference.name} +{lift:.2f}")
-    return replace(draft, scores=scores, parts=parts, note="; ".join(said))
+        amount = round(lift, 2)
+        notes.append(Note(code=NoteCode.PREFERENCE, source=source, name=name, amount=amount))
+    return replace(draft, scores=scores, parts=parts, notes=tuple(notes))
 
 
 def _lift(draft: Draft, preference: Preference) -> float:
     shaping = draft.settings.shaping
-    strength = shaping.staff_pin if preference.source == "staff" else shaping.model_lean
+    strength = (
+        shaping.staff_pin if preference.source == PreferenceSource.STAFF else shaping.model_lean
+    )
     return strength * min(preference.weight, 1.0)
 
 
@@ -103,8 +114,8 @@ def rest_what_was_shown(draft: Draft) -> Draft:
     return replace(
         draft,
         scores=draft.scores + part,
-        parts={**draft.parts, "rotation": part},
-        note=f"{int((part < -0.01).sum())} shown lately sink",
+        parts={**draft.parts, ScoreAdjustment.ROTATION: part},
+        notes=(Note(code=NoteCode.SHOWN_LATELY, count=int((part < -0.01).sum())),),
     )
 
 

@@ -10,6 +10,8 @@ from scipy.sparse import csr_matrix
 
 from engine.arrays import Floats, Mask, Rows
 from engine.ranking.draft import WINDOW, Draft
+from engine.ranking.notes import Note, NoteCode
+from engine.weights import ScorerName
 
 #: Places that are ordered for variety, whatever the count asked for.
 _MIN_ORDERED = 40
@@ -32,14 +34,14 @@ def keep_pool(draft: Draft) -> Draft:
         roots.setdefault(root, row)
     rows = np.array(list(roots.values()), np.int32)
     merged = np.sort(best[~np.isin(best, rows)]) if len(rows) < len(best) else best[:0]
-    note = f"{len(merged)} further versions of a song merged" if len(merged) else ""
+    notes = (Note(code=NoteCode.VERSIONS_MERGED, count=len(merged)),) if len(merged) else ()
     rows = rows[:wanted]
     return replace(
         draft,
         rows=rows,
         pool=rows,
         removed={**draft.removed, "another version is listed": merged},
-        note=note,
+        notes=notes,
     )
 
 
@@ -62,7 +64,7 @@ def vary(draft: Draft) -> Draft:
     """
     assert draft.rows is not None
     if not len(draft.rows):
-        return replace(draft, note="nothing to order")
+        return replace(draft, notes=(Note(code=NoteCode.NOTHING_TO_ORDER),))
     greedy = _Greedy.of(draft, draft.rows)
     # What lies beyond the answer feeds groups and curation, which have an order of their own.
     ordered = max(draft.query.count, _MIN_ORDERED)
@@ -70,15 +72,15 @@ def vary(draft: Draft) -> Draft:
     picked = np.zeros(len(draft.rows), bool)
     picked[order] = True
     rest = np.flatnonzero(~picked)[: draft.length - len(order)]
-    note = f"{greedy.relaxed} over a cap, for want of others" if greedy.relaxed else ""
-    return replace(draft, rows=draft.rows[[*order, *rest.tolist()]], note=note)
+    notes = (Note(code=NoteCode.OVER_CAP, count=greedy.relaxed),) if greedy.relaxed else ()
+    return replace(draft, rows=draft.rows[[*order, *rest.tolist()]], notes=notes)
 
 
 def _diversity(draft: Draft) -> float:
     """What the caller asks for, else what staff set; 0 in a sitting, whose songs belong together."""
     if draft.query.diversity is not None:
         return draft.query.diversity
-    return 0.0 if "session" in draft.parts else draft.settings.shaping.diversity
+    return 0.0 if ScorerName.SESSION in draft.parts else draft.settings.shaping.diversity
 
 
 class _Greedy:

@@ -13,6 +13,7 @@ import numpy as np
 
 from engine.arrays import Floats, Mask, Rows
 from engine.catalog.catalog import Catalog
+from engine.ranking.notes import Note
 from engine.scoring.taste import MemberTaste
 from engine.settings import EngineSettings
 from engine.training.model import Model
@@ -38,9 +39,9 @@ class Draft:
     rows: Rows | None = None  #: (p,) the list, best first; None until `keep_pool`
     pool: Rows = field(default_factory=lambda: np.empty(0, np.int32))  #: the list before variety
     explored: frozenset[int] = frozenset()  #: rows that are labelled exploration
-    #: {rule: rows it removed}; a song is counted at the first rule that names it
+    #: {`Rule.name`: rows it removed}; a song is counted at the first rule that applies to it
     removed: dict[str, Rows] = field(default_factory=dict)
-    note: str = ""  #: of the step that ran last
+    notes: tuple[Note, ...] = ()  #: of the step that ran last
 
     @property
     def left(self) -> int:

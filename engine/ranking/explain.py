@@ -13,6 +13,7 @@ from engine.catalog.catalog import Catalog
 from engine.presentation.groups import make_groups
 from engine.presentation.reasons import grounds
 from engine.ranking.draft import Draft
+from engine.ranking.notes import StepName
 from engine.ranking.recommend import run
 from engine.settings import EngineSettings
 from engine.training.model import Model
@@ -30,7 +31,7 @@ class _Follower:
         self.steps: list[dict[str, Any]] = []
         self.stopped_by = ""
 
-    def __call__(self, name: str, draft: Draft) -> None:
+    def __call__(self, name: StepName, draft: Draft) -> None:
         place = self._place(draft)
         present = bool(draft.alive[self.row]) if draft.rows is None else place is not None
         self.steps.append(
@@ -103,7 +104,7 @@ def _gone_through(
         "stopped_by": follower.stopped_by,
         "rules": [rule for rule, taken in draft.removed.items() if row in taken],
         "steps": follower.steps,
-        "scores": {name: round(float(part[row]), 3) for name, part in draft.parts.items()},
+        "scores": {str(name): round(float(part[row]), 3) for name, part in draft.parts.items()},
         **_said_of(draft, row),
     }
 

@@ -10,6 +10,7 @@ from engine.arrays import Mask, Rows
 from engine.ranking.boosts import are_new_artists
 from engine.ranking.diversity import artist_and_anime_caps, unit
 from engine.ranking.draft import Draft
+from engine.ranking.notes import Note, NoteCode
 
 
 def explore(draft: Draft) -> Draft:
@@ -31,16 +32,15 @@ def explore(draft: Draft) -> Draft:
         beyond = better if len(better) >= 2 * len(places) else beyond
     chosen = _drawn(draft, beyond, len(places))
     if not len(chosen):
-        return replace(
-            draft,
-            note="none: the list is too short" if not places else "none: nothing beyond the list",
-        )
+        code = NoteCode.NOTHING_BEYOND_LIST if places else NoteCode.LIST_TOO_SHORT
+        return replace(draft, notes=(Note(code=code),))
     kept = listed[~np.isin(listed, chosen)].tolist()
     for place, row in zip(places, chosen.tolist(), strict=False):
         kept.insert(place, row)
     rows = np.array(kept[: max(len(listed), count)], np.int32)
     explored = frozenset(chosen.tolist())
-    return replace(draft, rows=rows, explored=explored, note=f"{len(chosen)} of {count}")
+    note = Note(code=NoteCode.EXPLORED, count=len(chosen), total=count)
+    return replace(draft, rows=rows, explored=explored, notes=(note,))
 
 
 def _suit(draft: Draft, rows: Rows) -> Mask:

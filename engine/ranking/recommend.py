@@ -14,18 +14,19 @@ from engine.presentation.group_rows import RowGroup
 from engine.presentation.groups import make_groups
 from engine.presentation.reasons import Grounds, grounds
 from engine.ranking.draft import Draft, Step
+from engine.ranking.notes import Note, NoteCode, StepName, StepTrace
 from engine.ranking.recipes import RECIPES
 from engine.scoring.taste import taste_of
 from engine.settings import EngineSettings
 from engine.training.model import Model
-from engine.types import Candidate, Group, Query, Slate, StepTrace
+from engine.types import Candidate, CandidateKind, Group, Query, Slate
 
 #: What a stored answer keeps of the way to it: so many songs per step and per rule.
 _MAX_IDS_PER_STEP = 60
 _MAX_IDS_PER_RULE = 40
 #: The weakest song of a slate still matches a little; 0 would read as a mistake.
 _MIN_MATCH = 0.01
-Watch = Callable[[str, Draft], None]
+Watch = Callable[[StepName, Draft], None]
 Clock = Callable[[], float]
 
 
@@ -52,11 +53,13 @@ def recommend(
     draft = run(
         query, catalog=catalog, model=model, settings=settings or EngineSettings(), watch=recorder
     )
-    groups = recorder.timed("group", lambda: make_groups(draft), lambda made: f"{len(made)} groups")
+    groups = make_groups(draft)
+    recorder.record(StepName.GROUP, (Note(code=NoteCode.GROUPS, count=len(groups)),))
     rows = _shortlist(draft, groups)
-    said = recorder.timed("give_reasons", lambda: grounds(draft, rows))
+    reasons = grounds(draft, rows)
+    recorder.record(StepName.GIVE_REASONS)
     return Slate(
-        shortlist=candidates(draft, rows, said),
+        shortlist=candidates(draft, rows, reasons),
         groups=_placed(groups, rows),
         trace=tuple(recorder.trace),
         known_favorites=draft.taste.favorites,
@@ -106,14 +109,14 @@ def run(
         scores=np.zeros(catalog.n, np.float32),
     )
     for step in RECIPES[query.strategy] if recipe is None else recipe:
-        draft = step(replace(draft, note=""))
+        draft = step(replace(draft, notes=()))
         if watch is not None:
-            watch(step.__name__, draft)
+            watch(StepName(step.__name__), draft)
     return draft
 
 
 class _Recorder:
-    """Writes down what each step did and how long it took."""
+    """Records what each step did and how long it took."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -122,25 +125,18 @@ class _Recorder:
         self.left = 0
         self.since = clock()
 
-    def __call__(self, name: str, draft: Draft) -> None:
+    def __call__(self, name: StepName, draft: Draft) -> None:
         if draft.rows is not None:
             ids = draft.catalog.song_ids[draft.rows[:_MAX_IDS_PER_STEP]]
-            self.ranks[name] = ids.tolist()
+            self.ranks[name.value] = ids.tolist()
         self.left = draft.left
-        self._note(name, draft.note)
+        self.record(name, draft.notes)
 
-    def timed(
-        self, name: str, work: Callable[[], Any], note: Callable[[Any], str] | None = None
-    ) -> Any:
-        self.since = self.clock()
-        made = work()
-        self._note(name, note(made) if note else "")
-        return made
-
-    def _note(self, name: str, note: str) -> None:
+    def record(self, name: StepName, notes: tuple[Note, ...] = ()) -> None:
+        """Add a step that has just ended; its time runs from the step before it."""
         now = self.clock()
         spent_ms = round((now - self.since) * 1000, 3)
-        self.trace.append(StepTrace(name=name, left=self.left, ms=spent_ms, note=note))
+        self.trace.append(StepTrace(name=name, left=self.left, ms=spent_ms, notes=notes))
         self.since = now
 
 
@@ -167,12 +163,14 @@ def _placed(groups: list[RowGroup], rows: list[int]) -> tuple[Group, ...]:
 def candidates(draft: Draft, rows: list[int], said: list[Grounds]) -> tuple[Candidate, ...]:
     """Rows of a draft with what is to be said of each, decoded."""
     matches = _matches(draft, rows)
-    parts = {name: part[rows].round(3).tolist() for name, part in draft.parts.items()}
+    parts = {str(name): part[rows].round(3).tolist() for name, part in draft.parts.items()}
     return tuple(
         Candidate(
             song=draft.catalog.view(row),
             match_score=match,
-            recommendation_type="random" if row in draft.explored else "preference",
+            recommendation_type=(
+                CandidateKind.RANDOM if row in draft.explored else CandidateKind.PREFERENCE
+            ),
             matched_criteria=found.criteria,
             reason=found.reason,
             evidence=found.evidence,

@@ -12,18 +12,7 @@ from engine.catalog.corpus import Corpus
 from engine.scoring.known import KnownSongs
 from engine.scoring.scorers import standardised
 from engine.training.model import Model
-from engine.weights import BUCKETS, SCORERS, BlendWeights, InvalidWeights, bucket_of, shifted
-
-__all__ = [
-    "BUCKETS",
-    "SCORERS",
-    "BlendWeights",
-    "Blended",
-    "InvalidWeights",
-    "blend",
-    "bucket_of",
-    "standardised",
-]
+from engine.weights import BlendWeights, ScoreAdjustment, ScorerName, shifted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +47,9 @@ def blend(
     parts = _in_sitting(model, corpus, evened, wanted)
     parts = parts or _parts(model, corpus, evened, wanted)
     if context_multipliers is not None:
-        parts["context"] = np.log(np.maximum(context_multipliers, 1e-3)).astype(np.float32)
+        parts[ScoreAdjustment.CONTEXT] = np.log(np.maximum(context_multipliers, 1e-3)).astype(
+            np.float32
+        )
     total = np.zeros(corpus.n_songs, np.float32)
     for part in parts.values():
         total += part
@@ -80,11 +71,13 @@ def _in_sitting(
     model: Model, corpus: Corpus, known: KnownSongs, wanted: Mapping[str, float]
 ) -> dict[str, Floats]:
     """Parts made of the log-odds of what may come next, everything else below; {} outside a sitting."""
-    weight = wanted.get("session", 0.0)
+    weight = wanted.get(ScorerName.SESSION, 0.0)
     if not weight or model.session is None or not len(known.session):
         return {}
     rows, odds = model.session.scores(corpus, known)
     part = np.zeros(corpus.n_songs, np.float32)
     part[rows] = np.float32(weight) * (odds - odds.min(initial=0.0) + 1)
-    against = {"dislike": wanted.get("dislike", 0.0)} if len(known.disliked) else {}
-    return {"session": part, **_parts(model, corpus, known, against)}
+    against: dict[str, float] = {}
+    if len(known.disliked):
+        against[ScorerName.DISLIKE] = wanted.get(ScorerName.DISLIKE, 0.0)
+    return {ScorerName.SESSION: part, **_parts(model, corpus, known, against)}

@@ -19,6 +19,7 @@ from scipy.sparse import csr_matrix
 from engine.arrays import Floats, Rows
 from engine.catalog.corpus import Corpus
 from engine.scoring.known import KnownSongs, stack
+from engine.weights import ScorerName
 
 
 class Scorer(Protocol):
@@ -109,7 +110,7 @@ class Walk:
     members_per_song: int = 200
     #: Jumping to the songs of one member costs as much as reading so many likes in a row.
     reads_per_jump: int = 10
-    name: str = "rp3"
+    name: str = ScorerName.RP3
     additive: bool = True
 
     @cached_property
@@ -188,7 +189,7 @@ class Factors:
     gram: Floats
     regularization: float
     alpha: float
-    name: str = "als"
+    name: str = ScorerName.ALS
     additive: bool = True
 
     def _solver(self, known: KnownSongs) -> tuple[Floats, Floats]:
@@ -231,7 +232,7 @@ class Content:
     """Likeness of artist, anime, genre, mood, language and words to the known songs."""
 
     corpus: Corpus
-    name: str = "content"
+    name: str = ScorerName.CONTENT
     additive: bool = True
 
     def scores(self, known: KnownSongs) -> Floats:
@@ -258,7 +259,7 @@ class Dislike(_OneByOne):
     """Minus the content likeness to what the member turned down."""
 
     corpus: Corpus
-    name: str = "dislike"
+    name: str = ScorerName.DISLIKE
     additive: bool = False
 
     def scores(self, known: KnownSongs) -> Floats:
@@ -289,7 +290,7 @@ class Repeat(_OneByOne):
 
     n_songs: int
     half_life_days: float = 90.0
-    name: str = "repeat"
+    name: str = ScorerName.REPEAT
     additive: bool = True
 
     def _strength(self, known: KnownSongs) -> Floats:

@@ -22,7 +22,7 @@ from engine.training.boosted_trees import Forest
 from engine.training.fitting import EaseSettings
 from engine.training.model_files import ModelFileInvalid, read_model, write_model
 from engine.training.session_ranker import Opinions, SessionRanker
-from engine.weights import BlendWeights
+from engine.weights import BlendWeights, ScorerName
 
 #: Where training chooses on from; good on every data set tried.
 _EASE = EaseSettings(regularization=30.0, flattening=0.2, content=3.0)
@@ -113,23 +113,25 @@ class Model:
     def _trained(self, corpus: Corpus) -> tuple[Scorer, ...]:
         found: list[Scorer] = [
             Neighbours(name=name, matrix=self.matrices[name])
-            for name in ("ease", "knn", "rp3")
+            for name in (ScorerName.EASE, ScorerName.KNN, ScorerName.RP3)
             if name in self.matrices
         ]
-        if "rp3" not in self.matrices:
+        if ScorerName.RP3 not in self.matrices:
             found.append(
                 Walk(corpus=corpus, alpha=self.settings.rp3_alpha, beta=self.settings.rp3_beta)
             )
-        if "als" in self.per_song:
+        if ScorerName.ALS in self.per_song:
             found.append(self._als)
-        if "standing" in self.per_song:
-            found.append(Same(name="standing", values=self.per_song["standing"].ravel()))
+        if ScorerName.STANDING in self.per_song:
+            found.append(
+                Same(name=ScorerName.STANDING, values=self.per_song[ScorerName.STANDING].ravel())
+            )
         return tuple(found)
 
     @cached_property
     def _als(self) -> Factors:
         return Factors(
-            songs=self.per_song["als"],
+            songs=self.per_song[ScorerName.ALS],
             gram=self.fixed["als_gram"],
             regularization=self.settings.als_regularization,
             alpha=self.settings.als_alpha,
@@ -157,7 +159,7 @@ class Model:
         for name, factors in self.per_song.items():
             covered[name] = int(factors.any(axis=1).sum())
         counted = {"standing", "session_stats"}  # counts, not opinions
-        return {name: count for name, count in covered.items() if name not in counted}
+        return {str(name): count for name, count in covered.items() if name not in counted}
 
     def realigned(self, song_ids: npt.NDArray[np.int64]) -> Model:
         """The same model over another catalog: gone songs are dropped, new ones have no trained score."""
@@ -276,8 +278,8 @@ def _fitted(corpus: Corpus, settings: TrainSettings, seed: int) -> Model:
     standing = np.log1p(np.asarray(liked.sum(axis=0), np.float32)).reshape(-1, 1)
     return Model(
         song_ids=corpus.song_ids,
-        matrices={"ease": ease, "knn": knn, "rp3": rp3},
-        per_song={"als": als, "standing": standing},
+        matrices={ScorerName.EASE: ease, ScorerName.KNN: knn, ScorerName.RP3: rp3},
+        per_song={ScorerName.ALS: als, ScorerName.STANDING: standing},
         fixed={"als_gram": np.asarray(als.T @ als, np.float32)},
         settings=settings,
     )
@@ -310,9 +312,9 @@ def _silent(stage: str, done: float) -> None:
 def _untrained(corpus: Corpus) -> tuple[Scorer, ...]:
     return (
         Content(corpus=corpus),
-        Same(name="popularity", values=corpus.log_popularity),
-        Same(name="trend", values=corpus.trend),
-        Same(name="recency", values=corpus.recency),
+        Same(name=ScorerName.POPULARITY, values=corpus.log_popularity),
+        Same(name=ScorerName.TREND, values=corpus.trend),
+        Same(name=ScorerName.RECENCY, values=corpus.recency),
         Repeat(n_songs=corpus.n_songs),
         Dislike(corpus=corpus),
     )

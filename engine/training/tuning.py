@@ -19,7 +19,7 @@ from engine.evaluation import metrics
 from engine.scoring.known import KnownSongs
 from engine.scoring.scorers import Neighbours, Scorer, standardised
 from engine.training.fitting import EaseSettings, ease
-from engine.weights import BUCKETS, DEFAULT_WEIGHTS, BlendWeights, bucket_of
+from engine.weights import BUCKETS, DEFAULT_WEIGHTS, BlendWeights, ScorerName, bucket_of
 
 DEPTH = 20
 #: A member is asked about when this many songs stay known or hidden in all: one of each at least.
@@ -48,12 +48,35 @@ _MAX_TUNED_SONGS = 2500
 _MIN_GAIN_RATIO = 1.002
 #: Standard errors that a change of weights must gain.
 _MIN_GAIN_STANDARD_ERRORS = 0.5
-LEARNED = ("ease", "knn", "rp3", "als", "content", "popularity", "standing", "recency")
+LEARNED = (
+    ScorerName.EASE,
+    ScorerName.KNN,
+    ScorerName.RP3,
+    ScorerName.ALS,
+    ScorerName.CONTENT,
+    ScorerName.POPULARITY,
+    ScorerName.STANDING,
+    ScorerName.RECENCY,
+)
 
 #: Where choosing the weights starts; the first is what few members' choice is drawn towards.
 _MIXES: tuple[Mapping[str, float], ...] = (
-    {"ease": 0.5, "knn": 0.2, "rp3": 0.3, "als": 0.7, "content": 0.1, "standing": 0.3},
-    {"ease": 0.1, "knn": 0.1, "rp3": 0.1, "als": 0.3, "content": 0.05, "standing": 1.0},
+    {
+        ScorerName.EASE: 0.5,
+        ScorerName.KNN: 0.2,
+        ScorerName.RP3: 0.3,
+        ScorerName.ALS: 0.7,
+        ScorerName.CONTENT: 0.1,
+        ScorerName.STANDING: 0.3,
+    },
+    {
+        ScorerName.EASE: 0.1,
+        ScorerName.KNN: 0.1,
+        ScorerName.RP3: 0.1,
+        ScorerName.ALS: 0.3,
+        ScorerName.CONTENT: 0.05,
+        ScorerName.STANDING: 1.0,
+    },
     DEFAULT_WEIGHTS["10+"],
 )
 
@@ -160,7 +183,9 @@ def choose_ease(
             evened = one.corpus.evened(power)
             matrix = ease(evened, settings, features=features, max_songs=songs, keep=keep)
             gains.append(
-                mean_ndcg(Neighbours(name="ease", matrix=matrix), _evened(questions, power))
+                mean_ndcg(
+                    Neighbours(name=ScorerName.EASE, matrix=matrix), _evened(questions, power)
+                )
             )
         return float(np.average(gains, weights=[len(questions) for questions in asked]))
 

@@ -14,6 +14,7 @@ from scipy.sparse import csr_matrix
 from engine.catalog.catalog import Catalog
 from engine.ranking.diversity import cap_of, likeness
 from engine.ranking.draft import WINDOW
+from engine.ranking.notes import NoteCode
 from engine.ranking.recipes import DEFAULT
 from engine.ranking.recommend import rank, run
 from engine.scoring.taste import taste_of
@@ -70,7 +71,7 @@ def test_songs_over_a_cap_fill_up_only_when_nothing_else_is_left():
         settings=shaped(artist_cap=2),
         recipe=DEFAULT[:-1],
     )
-    assert "over a cap" in draft.note
+    assert [note.code for note in draft.notes] == [NoteCode.OVER_CAP]
 
 
 def test_a_loyal_fan_gets_more_of_his_artist():
@@ -136,7 +137,7 @@ def test_a_filter_that_nothing_passes_stays_a_promise():
     asked = query(1, only=Only(artists=frozenset({"아무도 아님"})))
     draft = run(asked, catalog=BIG, model=UNTRAINED, settings=EngineSettings(), recipe=DEFAULT[:1])
     assert draft.left == 0
-    assert "nothing left" in draft.note
+    assert draft.notes[-1].code is NoteCode.NOTHING_LEFT
 
 
 def test_without_any_likes_chance_orders_not_the_id():
