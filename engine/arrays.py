@@ -22,3 +22,12 @@ def no_rows() -> Rows:
 
 def no_floats() -> Floats:
     return np.empty(0, np.float32)
+
+
+def places_by_code(codes: npt.NDArray[np.integer[Any]]) -> dict[int, npt.NDArray[np.intp]]:
+    """{code: its places, ascending}"""
+    if not len(codes):
+        return {}
+    order = np.argsort(codes, kind="stable")
+    distinct, starts = np.unique(codes[order], return_index=True)
+    return dict(zip(distinct.tolist(), np.split(order, starts[1:]), strict=True))

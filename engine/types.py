@@ -58,7 +58,7 @@ class SignalType(StrEnum):
 
 
 class GroupKind(StrEnum):
-    """Where a shelf comes from; the tagline lines and the admin are keyed by it."""
+    """Where a group comes from; taglines and labels are keyed by it."""
 
     TASTE = "taste"
     GENRE = "genre"
@@ -117,11 +117,11 @@ class Signal:
 
     song_id: int
     type: SignalType
-    #: Rating 1–5, played share 0–1, place in a playlist (0 = first); 1.0 where the type says it all.
+    #: Rating 1–5, played share 0–1, place in a playlist (0 = first); 1.0 for the other types.
     value: float = 1.0
     #: Timezone-aware; None when unknown (counts as old as the oldest known one).
     at: datetime | None = None
-    #: How often, where a caller counts instead of telling every time.
+    #: How often, where a caller sends a count instead of every event.
     times: float = 1.0
 
 
@@ -180,7 +180,7 @@ class Exclude:
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """Who asks, what is known of the member, and what the list is for."""
+    """The member, what is known of them, and what the list is for."""
 
     member_key: str
     #: Distinct, newest first. Never recommended unless `allow_known`.
@@ -232,7 +232,7 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """A shelf: 2–6 songs under one label."""
+    """2–6 songs under one label."""
 
     kind: GroupKind
     label: str
@@ -240,15 +240,15 @@ class Group:
     tagline: str
     #: Indices into `Slate.shortlist`.
     members: tuple[int, ...]
-    #: Normalised name the shelf is about (a genre, a mood, an artist …), "" where there is none.
+    #: Normalised name the group is about (a genre, a mood, an artist …), "" where there is none.
     subject: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Slate:
-    """What the engine answers: a scored shortlist, the shelves made of it, and how it came about."""
+    """What the engine answers: a scored shortlist, the groups of its songs, and how it came about."""
 
-    #: Best first; `count` of them are the quick picks, the rest feeds shelves and curation.
+    #: Best first; `count` of them are the quick picks, the rest feeds groups and curation.
     shortlist: tuple[Candidate, ...]
     groups: tuple[Group, ...]
     trace: tuple[StepTrace, ...]

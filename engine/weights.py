@@ -1,4 +1,4 @@
-"""What each scorer counts, by how much is known of a member: a table that staff may edit."""
+"""Holds the weight of each scorer by the number of songs known of a member; staff may edit the table."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _ALWAYS: Mapping[str, float] = {
     ScorerName.REPEAT: 0.5,
     ScorerName.SESSION: 1.0,
 }
-#: Where nothing was learned: a new installation, or too few members to learn from.
+#: Weights before training, and where there are too few members to learn from.
 DEFAULT_WEIGHTS: Mapping[str, Mapping[str, float]] = {
     "0": {
         ScorerName.POPULARITY: 1.0,
@@ -79,20 +79,20 @@ _LEARNED = "learned"
 
 
 class InvalidWeights(ValueError):
-    """A weight table that cannot be used; the text says which entry and what it may be."""
+    """A weight table that cannot be used; the message names the entry and its bounds."""
 
 
 def bucket_of(known_songs: int) -> str:
-    """The name of the bucket a member with so many known songs falls into."""
-    return next(name for least, name in reversed(BUCKETS) if known_songs >= least)
+    """The name of the bucket for a number of known songs."""
+    return next(name for minimum, name in reversed(BUCKETS) if known_songs >= minimum)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlendWeights:
-    """Staff-editable: what each scorer counts, per bucket of known songs. 0 or absent = not asked."""
+    """Weight of each scorer per bucket of known songs. 0 or absent = the scorer is not used."""
 
     by_bucket: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: DEFAULT_WEIGHTS)
-    #: Weights that the model in force learned go before this table; staff who set their own turn it off.
+    #: Use the weights learned by the active model instead of this table.
     learned: bool = True
     version: str = "default"
 
@@ -134,7 +134,7 @@ def _check_bucket(bucket: str, weights: Any) -> None:
 
 
 def shifted(weights: Mapping[str, float], adventure: float | None) -> dict[str, float]:
-    """Moves weight between the familiar (0) and the new (1); .5 and None change nothing."""
+    """Shift weight from familiar songs (adventure 0) to new ones (1); .5 and None change nothing."""
     moved = dict(weights)
     if adventure is None:
         return moved

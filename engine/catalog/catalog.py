@@ -28,7 +28,7 @@ from engine.types import SongView
 FORMAT = 1
 #: `Corpus.recency` of a song that was added three months ago.
 FRESH_RECENCY = 0.35
-#: Decoded songs that are kept, about 1 kB each: recommended songs come up again soon.
+#: Size of the cache of decoded songs, about 1 kB each.
 _MAX_VIEWS = 4096
 
 
@@ -198,7 +198,7 @@ class Catalog:
 
     @cached_property
     def is_mostly_new(self) -> bool:
-        """Whether most songs were added in the last three months: then being new says nothing."""
+        """Whether most songs were added in the last three months: then being new is no distinction."""
         return 2 * int(np.count_nonzero(self.corpus.recency >= FRESH_RECENCY)) > self.n
 
     @cached_property
@@ -209,7 +209,7 @@ class Catalog:
 
     @cached_property
     def fame_rank(self) -> Floats:
-        """(n,) 0 … 1: share of the songs anybody likes that fewer members like; 0 where nobody does."""
+        """(n,) 0 … 1: share of the liked songs that fewer members like; 0 without likes."""
         return _share_below(self.liked_by_count, self.liked_by_count)
 
     @cached_property

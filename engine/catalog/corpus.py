@@ -77,7 +77,7 @@ class Corpus:
         """(m, n) 1 where there is any positive interaction."""
         return binary(self.interactions)
 
-    def evened(self, power: float) -> csr_matrix:
+    def normalized(self, power: float) -> csr_matrix:
         """(m, n) interactions to this power, each divided by the mean of its member's."""
         kept = self.interactions.tocsr().astype(np.float32)
         kept.data = np.maximum(kept.data, 0)

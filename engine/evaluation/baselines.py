@@ -23,7 +23,7 @@ from engine.training.model import Model
 from engine.training.tuning import top
 
 PRODUCT = "songs_ai"
-#: A song drawn by chance claims nothing, so exploration is not measured.
+#: Without exploration: its songs are drawn at random.
 _MEASURED = EngineSettings(shaping=ShapingSettings(exploration=0.0))
 Clock = Callable[[], float]
 Tell = Callable[[str], None]
@@ -96,17 +96,18 @@ def fit_models(world: World, plan: EvaluationPlan, clock: Clock, tell: Tell) -> 
 
 
 def baselines(world: World, plan: EvaluationPlan, clock: Clock) -> list[Ranker]:
-    """Popularity, item-kNN, RP3β, ALS, EASE; fitted on sittings when sittings are asked about."""
+    """Popularity, item-kNN, RP3β, ALS, EASE; fitted on sittings in the session protocol."""
     in_sittings = plan.protocol == "session"
     data = _by_sitting(world) if in_sittings else _by_member(world)
-    made = [
-        _timed("popularity", clock, lambda: _popularity(data)),
+    likes = np.asarray(data.sum(axis=0), np.float32).ravel()
+    fitted: list[Baseline] = [
+        _timed("popularity", clock, lambda: Same(name="popularity", values=likes)),
         _timed("item_knn", clock, lambda: _neighbours(fitting.cosine(data, shrink=10, keep=200))),
         _timed("rp3", clock, lambda: _neighbours(fitting.rp3(data, alpha=0.8, beta=0.4, keep=200))),
         _timed("als", clock, lambda: _als(data, in_sittings, plan.seed)),
         _timed("ease", clock, lambda: _neighbours(_plain_ease(data))),
     ]
-    return [*made, *(_mixes(world, made[-1]) if in_sittings else ())]
+    return [*fitted, *(_mixes(world, fitted[-1]) if in_sittings else ())]
 
 
 def _timed(name: str, clock: Clock, fit: Callable[[], Scorer]) -> Baseline:
@@ -117,10 +118,6 @@ def _timed(name: str, clock: Clock, fit: Callable[[], Scorer]) -> Baseline:
         return scorer.scores(KnownSongs.liked(question.known))
 
     return Baseline(name=name, fit_seconds=clock() - begun, parts=((1.0, scores),))
-
-
-def _popularity(data: csr_matrix) -> Scorer:
-    return Same(name="popularity", values=np.asarray(data.sum(axis=0), np.float32).ravel())
 
 
 def _neighbours(matrix: csr_matrix) -> Scorer:
@@ -143,7 +140,7 @@ def _als(data: csr_matrix, in_sittings: bool, seed: int) -> Scorer:
 
 
 def _by_member(world: World) -> csr_matrix:
-    """(members, n) 1 where there is any row, whatever it says: what the papers' baselines learn from."""
+    """(members, n) 1 where there is any row, of any type: the input of the papers' baselines."""
     _, member = np.unique(world.train.member, return_inverse=True)
     return _marked(member, world.row_of[world.train.song], world.catalog.n)
 

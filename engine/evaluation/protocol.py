@@ -1,8 +1,8 @@
-"""Measures the product's own recipe against the usual baselines, on the same split.
+"""Measures the product's recipe against the usual baselines, on the same split.
 
-What is measured is `engine.ranking.recommend.rank`, the path of a request: signals become what is known,
-the blend scores every song, rules and shaping follow. Only labelled exploration is left out (a song
-drawn by chance claims nothing), and songs of the given part are excluded as a caller would.
+What is measured is `engine.ranking.recommend.rank`, the path of a request: signals become known
+songs, the blend scores every song, filters and shaping follow. Only labelled exploration is left out,
+and songs of the given part are excluded as a caller would.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from engine.arrays import places_by_code
 from engine.evaluation.baselines import PRODUCT, Clock, Ranker, Tell, fit_models
 from engine.evaluation.questions import (
     EvaluationPlan,
     EvaluationQuestion,
     member_question,
     member_questions,
-    places_by_code,
     session_questions,
     without_past,
 )
@@ -35,15 +35,15 @@ from engine.training.train_test_split import (
     with_min_partners,
 )
 
-#: Share of members kept wholly out of a second training, to be asked about with few known songs.
+#: Share of members left out of a second training, for questions with few known songs.
 _COLD_SHARE = 0.1
 _MIN_COLD_MEMBERS, _MAX_COLD_MEMBERS = 30, 500
-#: Strangers are asked again, told other songs, until so many lists were made.
+#: Few such members are asked repeatedly, with other songs known, up to so many lists.
 _TARGET_COLD_LISTS, _MAX_ROUNDS = 500, 10
 
 
 def split_of(dataset: Dataset, plan: EvaluationPlan) -> TrainTestSplit:
-    """Filters, then splits as the plan says; what a member turned down is not asked for."""
+    """Filter, then split as the plan requires; songs a member disliked are dropped from the test."""
     data = with_min_partners(dataset.data, plan.min_interactions)
     if plan.protocol == "session":
         return session_split(data, since=plan.since, until=plan.until)
@@ -64,7 +64,7 @@ def evaluate(
     clock: Clock,
     tell: Tell = lambda text: None,
 ) -> EvaluationReport:
-    """Fits every model on the training part and asks all of them the same questions."""
+    """Fit every model on the training part and ask all of them the same questions."""
     in_sittings = plan.protocol == "session"
     if not len(split.train):
         raise ValueError("the training part is empty: there is nothing to learn from")
@@ -135,9 +135,9 @@ def _by_known(
         return {}
     if plan.protocol == "session":
         return {
-            str(count): mean_accuracy(models, told, plan, clock, tell)
+            str(count): mean_accuracy(models, asked, plan, clock, tell)
             for count in plan.known_counts
-            if (told := [without_past(q, count) for q in questions if len(q.known) >= count])
+            if (asked := [without_past(q, count) for q in questions if len(q.known) >= count])
         }
     return _by_known_of_cold_members(dataset, split, plan, clock, tell)
 
@@ -145,15 +145,15 @@ def _by_known(
 def _by_known_of_cold_members(
     dataset: Dataset, split: TrainTestSplit, plan: EvaluationPlan, clock: Clock, tell: Tell
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Trains once more without a tenth of the members, and tells all models a few songs of those."""
+    """Train again without a tenth of the members, and ask about those with a few known songs."""
     everything = Interactions.joined(split.train, split.test)
     random = np.random.default_rng(plan.seed)
     members, pairs = np.unique(
         np.unique(np.stack([everything.member, everything.song]), axis=1)[0], return_counts=True
     )
     able = members[pairs > min(plan.known_counts)]
-    count = int(np.clip(len(members) * _COLD_SHARE, _MIN_COLD_MEMBERS, _MAX_COLD_MEMBERS))
-    cold_members = random.permutation(able)[: min(count, len(able) // 2)]
+    sample = int(np.clip(len(members) * _COLD_SHARE, _MIN_COLD_MEMBERS, _MAX_COLD_MEMBERS))
+    cold_members = random.permutation(able)[: min(sample, len(able) // 2)]
     held_out = everything[np.isin(everything.member, cold_members)]
     rest = TrainTestSplit(
         train=split.train[~np.isin(split.train.member, cold_members)],
@@ -164,26 +164,26 @@ def _by_known_of_cold_members(
     world = build_world(dataset, rest, with_test_songs=True, sessions=False)
     models = fit_models(world, plan, clock, tell)
     figures = {}
-    for told in plan.known_counts:
-        questions = _cold_questions(world, rest.test, told, random)
+    for count in plan.known_counts:
+        questions = _cold_questions(world, rest.test, count, random)
         if questions:
-            figures[str(told)] = mean_accuracy(models, questions, plan, clock, tell)
-            figures[str(told)][PRODUCT]["lists"] = len(questions)
+            figures[str(count)] = mean_accuracy(models, questions, plan, clock, tell)
+            figures[str(count)][PRODUCT]["lists"] = len(questions)
     return figures
 
 
 def _cold_questions(
-    world: World, held_out: Interactions, told: int, random: np.random.Generator
+    world: World, held_out: Interactions, count: int, random: np.random.Generator
 ) -> list[EvaluationQuestion]:
-    """Each stranger with more than `told` songs: that many known, the others wanted.
+    """One question per held out member with more than `count` songs: so many known, the others to find.
 
-    Few cold_members are asked several times, each time told other songs.
+    Few members are asked repeatedly, with other songs known.
     """
     able = [held_out[places] for places in places_by_code(held_out.member).values()]
-    able = [mine for mine in able if len(np.unique(mine.song)) > told]
+    able = [mine for mine in able if len(np.unique(mine.song)) > count]
     times = min(-(-_TARGET_COLD_LISTS // max(len(able), 1)), _MAX_ROUNDS)
     questions = []
     for mine in able * times:
-        known = np.isin(mine.song, random.permutation(np.unique(mine.song))[:told])
+        known = np.isin(mine.song, random.permutation(np.unique(mine.song))[:count])
         questions.append(member_question(world, mine[known], mine[~known]))
     return questions

@@ -1,4 +1,4 @@
-"""Asks every model for the same lists: what is known of a member, and which songs are to be found."""
+"""Makes the questions of an evaluation: what is known of a member, and which songs are to be found."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 
-from engine.arrays import Rows
+from engine.arrays import Rows, places_by_code
 from engine.evaluation.world import SOME_DAY, World, signals
 from engine.training.model import TrainSettings
 from engine.training.train_test_split import Interactions, Sitting, TrainTestSplit, sittings
@@ -19,7 +19,7 @@ KNOWN_COUNTS = (1, 3, 5, 10, 20)
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationPlan:
-    """What is asked of an evaluation."""
+    """The options of an evaluation."""
 
     protocol: str = "random"  #: random, temporal or session
     ks: tuple[int, ...] = (10, 20)
@@ -35,16 +35,16 @@ class EvaluationPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationQuestion:
-    """One list to be made, by every model."""
+    """One list every model has to make."""
 
     member: int
     session: int  #: -1 outside the session protocol
     query: Query
-    known: Rows  #: what baselines go by
+    known: Rows  #: the songs baselines may use
     history: Rows  #: songs of earlier sittings, once per time; only some baselines look at it
-    hidden: Rows  #: never listed: what was given
+    hidden: Rows  #: never listed: the given songs
     wanted: Rows  #: rows to be found
-    n_wanted: int  #: with songs that no model knows, which count as misses
+    n_wanted: int  #: including songs no model knows, which count as misses
 
 
 def member_questions(world: World, split: TrainTestSplit) -> list[EvaluationQuestion]:
@@ -80,7 +80,7 @@ def member_question(world: World, known: Interactions, wanted: Interactions) -> 
 
 
 def session_questions(world: World, split: TrainTestSplit) -> list[EvaluationQuestion]:
-    """One per sitting of the test part with enough songs; earlier rows of the member are his past."""
+    """One per sitting of the test part with enough songs; earlier rows of the member are their past."""
     past = places_by_code(split.train.member)
     return [
         _session_question(world, split, sitting, past.get(sitting.member))
@@ -113,14 +113,14 @@ def _session_question(
 
 
 def without_past(question: EvaluationQuestion, keep: int | None = None) -> EvaluationQuestion:
-    """The same question to somebody without a past, with only the last `keep` songs of the sitting."""
+    """The same question without the member's past, with only the last `keep` songs of the sitting."""
     rows = question.known if keep is None else question.known[-keep:]
     ids = sorted(question.query.exclude.song_ids)
     given = [s for s in question.query.signals if s.song_id in set(ids)]
     last = {signal.song_id: signal for signal in given}  # its latest time is the one of the sitting
     now = sorted(last.values(), key=lambda s: s.at or SOME_DAY)
-    told = tuple(now if keep is None else now[-keep:])
-    query = replace(question.query, signals=told)
+    kept = tuple(now if keep is None else now[-keep:])
+    query = replace(question.query, signals=kept)
     return replace(question, query=query, known=rows, history=np.empty(0, np.int32))
 
 
@@ -131,12 +131,3 @@ def catalog_rows(world: World, songs: npt.NDArray[np.int64], *, distinct: bool =
     if distinct:
         rows = rows[np.sort(np.unique(rows, return_index=True)[1])]
     return rows.astype(np.int32)
-
-
-def places_by_code(codes: npt.NDArray[np.int64]) -> dict[int, npt.NDArray[np.intp]]:
-    """{code: ascending places where it stands}"""
-    if not len(codes):
-        return {}
-    order = np.argsort(codes, kind="stable")
-    distinct, starts = np.unique(codes[order], return_index=True)
-    return dict(zip(distinct.tolist(), np.split(order, starts[1:]), strict=True))

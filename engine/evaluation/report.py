@@ -18,7 +18,7 @@ from engine.evaluation.world import World
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """The lists of one model and what making them took."""
+    """The lists of one model, and the time they took."""
 
     lists: list[Rows]
     fit_seconds: float
@@ -90,7 +90,7 @@ def figures_of(
 def _beyond_accuracy(
     world: World, questions: Sequence[EvaluationQuestion], given: Answers, plan: EvaluationPlan
 ) -> dict[str, float]:
-    """What accuracy does not tell: coverage, surprise, variety, likeness to the member's mix, times."""
+    """Figures beside accuracy: coverage, novelty, diversity, calibration, times."""
     lists, features, k = given.lists, world.corpus.features, max(plan.ks)
     liked = np.asarray(world.corpus.liked_binary.sum(axis=0), np.float32).ravel()
     known = [np.union1d(q.known, q.history).astype(np.int32) for q in questions]

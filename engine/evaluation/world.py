@@ -19,7 +19,7 @@ from engine.training.train_test_split import Interactions, TrainTestSplit
 from engine.types import Signal, SignalType, SongView
 
 _SIGNAL_WEIGHTS = SignalWeights()
-#: The clock of data without any date.
+#: `now` of a data set without dates.
 SOME_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -59,9 +59,13 @@ def build_world(
     codes = [train.song, split.test.song] if with_test_songs else [train.song]
     songs = np.unique(np.concatenate(codes))
     now = latest(train)
-    views = [_view(code, dataset) for code in songs.tolist()]
-    tags = {code + 1: _tags(dataset, code) for code in songs.tolist()}
+    about = {code: dataset.about.get(dataset.songs[code], {}) for code in songs.tolist()}
+    tags = {
+        code + 1: list(filter(None, texts.get("tags", "").split("|")))
+        for code, texts in about.items()
+    }
     likes = (train.member, train.song + 1, train.at)
+    views = [_view(code, texts) for code, texts in about.items()]
     catalog = Catalog.build(views, likes=likes, tags=tags, now=now)
     row_of = np.full(len(dataset.songs), -1, np.int64)
     row_of[songs] = catalog.rows_of((songs + 1).tolist())
@@ -79,8 +83,7 @@ def latest(data: Interactions) -> datetime:
     return datetime.fromtimestamp(float(known.max()), UTC) if len(known) else SOME_DAY
 
 
-def _view(code: int, dataset: Dataset) -> SongView:
-    about = dataset.about.get(dataset.songs[code], {})
+def _view(code: int, about: Mapping[str, str]) -> SongView:
     return SongView(
         song_id=code + 1,
         title_jp=about.get("title", ""),
@@ -92,11 +95,6 @@ def _view(code: int, dataset: Dataset) -> SongView:
     )
 
 
-def _tags(dataset: Dataset, code: int) -> list[str]:
-    tags = dataset.about.get(dataset.songs[code], {}).get("tags", "")
-    return [tag for tag in tags.split("|") if tag]
-
-
 def _strengths(world: World) -> csr_matrix:
     """(members, n) what the signals of each member come to, by the product's own weight table."""
     by_pair = _by_pair(world.dataset, world.train)
@@ -104,7 +102,7 @@ def _strengths(world: World) -> csr_matrix:
     shape = (len(world.dataset.members), world.catalog.n)
     weights = np.array(list(by_pair.values()), np.float32)
     matrix = csr_matrix((weights, (pairs[:, 0], world.row_of[pairs[:, 1]])), shape=shape)
-    matrix.data = np.maximum(matrix.data, 0)  # what was turned down teaches no scorer
+    matrix.data = np.maximum(matrix.data, 0)  # scorers learn from positive strength only
     matrix.eliminate_zeros()
     return matrix[np.diff(matrix.indptr) > 0]
 
@@ -116,11 +114,14 @@ def _by_pair(dataset: Dataset, data: Interactions) -> dict[tuple[int, int], floa
     for pair, signal in zip(pairs, signals(dataset, data), strict=True):
         found[pair].append(signal)
     now = latest(data)
-    return {pair: strength_of(said, now, _SIGNAL_WEIGHTS) for pair, said in found.items()}
+    return {
+        pair: strength_of(pair_signals, now, _SIGNAL_WEIGHTS)
+        for pair, pair_signals in found.items()
+    }
 
 
 def is_positive(dataset: Dataset, data: Interactions) -> npt.NDArray[np.bool_]:
-    """(rows,) whether the member's rows about that song come to more than nothing."""
+    """(rows,) whether the member's rows about that song add up to a positive strength."""
     strength = _by_pair(dataset, data)
     pairs = zip(data.member.tolist(), data.song.tolist(), strict=True)
     return np.array([strength[pair] > 0 for pair in pairs], bool)

@@ -14,9 +14,10 @@ from engine.presentation.wording import LABELS
 from engine.ranking.draft import Draft
 from engine.types import GroupKind
 
-#: A group with fewer songs looks broken on a phone; two are taken only when groups are few.
+#: A group with fewer songs looks broken on a phone; `MIN_LENGTH` is accepted when groups are few.
 GOOD_LENGTH = 4
 MIN_LENGTH = 2
+#: Songs of one artist in a group.
 MAX_SAME_ARTIST = 2
 
 
@@ -29,18 +30,19 @@ class RowGroup:
     rows: Rows  #: best first
     subject: str = ""
     tagline: str = ""
-    about: About = field(default_factory=About)  #: what the tagline may speak of
+    about: About = field(default_factory=About)  #: what the tagline may name
 
 
 def fills_a_group(draft: Draft, rows: Rows) -> bool:
     """Whether the songs fill a group, counting few of each artist."""
     counts = Counter(draft.catalog.terms["artist"].leading[rows].tolist())
-    nameless = counts.pop(-1, 0)
-    voices = sum(min(count, MAX_SAME_ARTIST) for count in counts.values())
-    return voices + nameless >= GOOD_LENGTH
+    without_artist = counts.pop(-1, 0)
+    usable = sum(min(count, MAX_SAME_ARTIST) for count in counts.values())
+    return usable + without_artist >= GOOD_LENGTH
 
 
 def special_group(draft: Draft, kind: GroupKind, rows: Rows, subject: str = "") -> RowGroup:
+    """A group with the fixed label of its kind."""
     label = LABELS[draft.query.locale][kind].format(subject=term_in(draft.query.locale, subject))
     return RowGroup(
         kind=kind, label=label, rows=rows, subject=subject, about=About(subject=subject)
@@ -48,5 +50,6 @@ def special_group(draft: Draft, kind: GroupKind, rows: Rows, subject: str = "") 
 
 
 def to_unit(values: Floats) -> Floats:
+    """Scaled so that the largest is 1 or -1."""
     top = float(np.abs(values).max(initial=0.0))
     return values / top if top > 0 else values

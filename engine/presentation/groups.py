@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
@@ -33,38 +34,38 @@ from engine.ranking.situations import Situation, situations_of, suiting
 from engine.types import GroupKind
 from engine.weights import ScoreAdjustment
 
+#: With fewer groups than this, those of only `MIN_LENGTH` songs are taken as well.
 _MIN_GROUPS = 4
-#: Logarithm of a multiplier from which a song suits a situation.
+#: Minimum logarithm of a multiplier for a song that suits a situation.
 _MIN_SUITING = 0.05
 _SINGLE_ARTIST_KINDS = {GroupKind.ARTIST, GroupKind.ANIME}
-#: Shelves the product promises to everybody whose taste is known.
+#: Groups every member with a known taste gets: artist, artist expansion, hidden gems, crossover.
 _PROMISED_GROUPS = 4
 
 
 def make_groups(draft: Draft) -> list[RowGroup]:
-    """Deal the songs of the pool to groups: each song once, no group of one.
+    """Distribute the songs of the pool to groups: each song once, two songs at least.
 
-    Proposals come in the order of their worth, each with alternatives of which one is taken; a thin one
-    is only taken when there are few.
+    Proposals come best first, each with alternatives of which the first that can be filled is taken.
     """
     limit = draft.settings.shaping.groups
     draft = replace(draft, pool=_fitting_the_moment(draft))
-    dealer = _GroupBuilder(draft)
-    waiting: list[RowGroup] = []
+    builder = _GroupBuilder(draft)
+    short: list[RowGroup] = []
     for alternatives in _proposals(draft):
-        if len(dealer.dealt) == limit:
+        if len(builder.groups) == limit:
             break
-        if not any(dealer.deal(group, least=GOOD_LENGTH) for group in alternatives):
-            waiting += alternatives[:1]
-    for proposal in waiting:
-        if len(dealer.dealt) >= min(_MIN_GROUPS, limit):
+        if not any(builder.add(group, min_length=GOOD_LENGTH) for group in alternatives):
+            short += alternatives[:1]
+    for proposal in short:
+        if len(builder.groups) >= min(_MIN_GROUPS, limit):
             break
-        dealer.deal(proposal, least=MIN_LENGTH)
-    return dealer.dealt
+        builder.add(proposal, min_length=MIN_LENGTH)
+    return builder.groups
 
 
 def _fitting_the_moment(draft: Draft) -> Rows:
-    """The pool without what the situation speaks against, as long as the groups can be filled."""
+    """The pool without the songs that do not suit the situation, if enough are left to fill the groups."""
     part = draft.parts.get(ScoreAdjustment.CONTEXT)
     if part is None:
         return draft.pool
@@ -75,58 +76,58 @@ def _fitting_the_moment(draft: Draft) -> Rows:
 
 
 class _GroupBuilder:
-    """Remembers which songs and which subjects are taken."""
+    """Fills groups in turn and remembers which songs are taken."""
 
     def __init__(self, draft: Draft) -> None:
         self.draft = draft
-        self.dealt: list[RowGroup] = []
+        self.groups: list[RowGroup] = []
         self.taken: set[int] = set()
         self.roots: set[int] = set()
 
-    def deal(self, group: RowGroup, *, least: int) -> bool:
-        """Take what is still free; False when that is too little."""
-        if any(group.label == other.label for other in self.dealt):
+    def add(self, group: RowGroup, *, min_length: int) -> bool:
+        """Fill the group with songs that are not taken; False when there are too few."""
+        if any(group.label == other.label for other in self.groups):
             return False
-        rows = self._free(group)
-        if len(rows) < least:
+        rows = self._free_rows(group)
+        if len(rows) < min_length:
             return False
         self.taken.update(rows)
         self.roots.update(self.draft.catalog.same_song[rows].tolist())
-        self.dealt.append(self._finished(group, rows))
+        self.groups.append(self._finished(group, rows))
         return True
 
-    def _free(self, group: RowGroup) -> list[int]:
-        artists = self.draft.catalog.terms["artist"].leading
-        most = len(group.rows) if group.kind in _SINGLE_ARTIST_KINDS else MAX_SAME_ARTIST
+    def _free_rows(self, group: RowGroup) -> list[int]:
+        """The group's songs that are not taken, few of each artist, at most a group full."""
+        catalog = self.draft.catalog
+        artists, same_song = catalog.terms["artist"].leading, catalog.same_song
+        limit = len(group.rows) if group.kind in _SINGLE_ARTIST_KINDS else MAX_SAME_ARTIST
         found: list[int] = []
-        heard: dict[int, int] = {}
+        per_artist: Counter[int] = Counter()
         for row in group.rows.tolist():
             artist = int(artists[row])
-            if not self._is_free(row) or (artist >= 0 and heard.get(artist, 0) >= most):
+            is_taken = row in self.taken or int(same_song[row]) in self.roots
+            if is_taken or (artist >= 0 and per_artist[artist] >= limit):
                 continue
-            heard[artist] = heard.get(artist, 0) + 1
+            per_artist[artist] += 1
             found.append(row)
             if len(found) == self.draft.settings.shaping.songs_per_group:
                 break
         return found
-
-    def _is_free(self, row: int) -> bool:
-        return row not in self.taken and int(self.draft.catalog.same_song[row]) not in self.roots
 
     def _finished(self, group: RowGroup, rows: list[int]) -> RowGroup:
         query = self.draft.query
         line = tagline(
             group.kind,
             query.locale,
-            query.seed + len(self.dealt),
+            query.seed + len(self.groups),
             about=group.about,
-            taken={other.tagline for other in self.dealt},
+            taken={other.tagline for other in self.groups},
         )
         return replace(group, rows=np.array(rows, np.int32), tagline=line)
 
 
 def _proposals(draft: Draft) -> Iterator[list[RowGroup]]:
-    """Shelves worth having, the best first, each with what may stand in for it."""
+    """Groups to try, the best first, each a list of alternatives."""
     situations = [[group] for group in _situations(draft)]
     yield from situations
     if draft.taste.known.count:
@@ -142,7 +143,7 @@ def _proposals(draft: Draft) -> Iterator[list[RowGroup]]:
 
 
 def _promised(draft: Draft, *, start: int) -> Iterator[list[RowGroup]]:
-    """The groups beyond the member's own taste; where not all fit, each day begins with another."""
+    """The groups beyond the member's own taste; where not all fit, each day starts with another one."""
     special = (artist_picks, artist_expansion, hidden_gems, crossover)
     first = start % len(special)
     for proposal in special[first:] + special[:first]:
@@ -150,7 +151,7 @@ def _promised(draft: Draft, *, start: int) -> Iterator[list[RowGroup]]:
 
 
 def _situations(draft: Draft) -> Iterable[RowGroup]:
-    """A group for the activity and the mood that were named; the hour only where no activity says more."""
+    """A group for the requested activity and mood; for the time of day only without an activity."""
     part = draft.parts.get(ScoreAdjustment.CONTEXT)
     if part is None:
         return
@@ -162,7 +163,7 @@ def _situations(draft: Draft) -> Iterable[RowGroup]:
 
 
 def _situation_group(draft: Draft, situation: Situation, fitting: Rows) -> RowGroup:
-    """Songs the situation speaks for, those first that suit both it and the member."""
+    """Songs that suit the situation, those first that also suit the member."""
     suits = suiting(draft.catalog, situation.words)[fitting]
     rows, suits = fitting[suits > _MIN_SUITING], suits[suits > _MIN_SUITING]
     worth = to_unit(suits) + to_unit(draft.scores[rows])

@@ -1,4 +1,4 @@
-"""Decides what may be said about a recommended song: only what the evidence holds."""
+"""Words the reasons of a recommended song: only facts that scores and catalog prove."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from engine.ranking.situations import Situation, multiplier_of, situations_of
 from engine.types import Evidence, Locale, SignalType
 from engine.weights import ScoreAdjustment
 
-#: Liked songs named as the grounds of one recommendation.
+#: Liked songs given as evidence of one recommendation.
 _MAX_EVIDENCE = 3
-#: A smaller share is not a reason.
+#: Minimum share of the score.
 _MIN_EVIDENCE_SHARE = 0.05
-#: Members who must like both songs before "liked together" is said.
+#: Minimum members who like both songs, for "liked together".
 _MIN_COMMON_FANS = 2
 _MAX_FANS_SAMPLED = 1000
 _MIN_POPULARITY_RANK = 0.9
-#: "Many members" are at least so many; fewer likes make no boom either.
+#: Minimum likes of a popular or trending song.
 _MIN_LIKES = 5
 _MIN_TREND = 0.7  # about twice as many new likes as usual
 _MAX_FRESH_DAYS = 90.0
-#: A multiplier from which a word speaks for a situation.
+#: Minimum multiplier of a word that suits a situation.
 _MIN_SITUATION_MULTIPLIER = 1.1
-#: A genre or mood counts as the member's own from this share on.
+#: Minimum share among the likes of a genre or mood that counts as the member's own.
 _MIN_OWN_SHARE = 0.1
 _MAX_CRITERIA = 4
-#: Reasons of the same kind in a row tire; a next true one is taken after so many.
+#: Uses of one kind of sentence in a list, before the next true one is taken.
 _MAX_SAME_SENTENCE = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grounds:
-    """What holds of one recommended song, each fact proved from the catalog or the scores."""
+    """Why one song is recommended, each fact proved from the catalog or the scores."""
 
     evidence: tuple[Evidence, ...]
     criteria: tuple[str, ...]
@@ -63,7 +63,7 @@ def shares_of(draft: Draft, rows: Rows) -> Floats:
     Every additive scorer gives its part of the blended score to the known songs in proportion to their
     exact contributions; the parts of the others belong to no song.
     """
-    known = draft.taste.known.evened(draft.model.settings.strength)
+    known = draft.taste.known.normalized(draft.model.settings.strength)
     total = np.zeros((len(rows), known.count), np.float32)
     if not known.count or not len(rows):
         return total
@@ -74,8 +74,8 @@ def shares_of(draft: Draft, rows: Rows) -> Floats:
         positive += gained
         scorer = scorers.get(name)
         if scorer is not None and scorer.additive and gained.any():
-            said = np.maximum(scorer.contributions_many(known, rows), 0)
-            total += said * (gained / np.maximum(said.sum(axis=1), 1e-12))[:, None]
+            shares = np.maximum(scorer.contributions_many(known, rows), 0)
+            total += shares * (gained / np.maximum(shares.sum(axis=1), 1e-12))[:, None]
     return np.asarray(total / np.maximum(positive, 1e-9)[:, None], np.float32)
 
 
@@ -88,12 +88,8 @@ def _largest(table: Floats, count: int) -> npt.NDArray[np.intp]:
     return np.take_along_axis(some, order, axis=1)
 
 
-def _sung_ids(draft: Draft) -> list[int]:
-    return [s.song_id for s in draft.query.signals if s.type is SignalType.SANG]
-
-
 class _SongList:
-    """What is the same for every song of a list, worked out once for all of them."""
+    """Facts of a whole list, computed once for all of its songs."""
 
     def __init__(self, draft: Draft, rows: Rows, *, likes: bool) -> None:
         self.draft = draft
@@ -116,7 +112,8 @@ class _SongList:
         self.is_new_artist: list[bool] = are_new_artists(draft, rows).tolist()
         #: Known rows that are liked or on a playlist; the others were played, sung or rated.
         self.owned = set(draft.taste.owned.tolist())
-        self.sung = set(self.catalog.rows_of(_sung_ids(draft)).tolist())
+        sung_ids = [s.song_id for s in draft.query.signals if s.type is SignalType.SANG]
+        self.sung = set(self.catalog.rows_of(sung_ids).tolist())
         #: {kind: by song of the list, its codes}
         self.codes = {kind: self._codes(kind, rows) for kind in ("genre", "mood")}
         #: {kind: codes that are a good part of the likes}
@@ -182,7 +179,7 @@ class _SongList:
         if fans is None:
             fans = self._fans[liked_row] = np.zeros(likes.shape[1], bool)
             fans[likes.indices[likes.indptr[liked_row] : likes.indptr[liked_row + 1]]] = True
-        # A sample is enough of a hit's fans; it can only miss a claim, never make one up.
+        # A sample of the fans of a hit is enough: it can miss a true claim, but not make a false one.
         members = likes.indices[likes.indptr[row] : likes.indptr[row + 1]][:_MAX_FANS_SAMPLED]
         return int(np.count_nonzero(fans[members])) >= _MIN_COMMON_FANS
 
@@ -240,7 +237,7 @@ class _SongFacts:
         return ""
 
     def _suited(self) -> tuple[Situation, str, str] | None:
-        """The situation that speaks most for this song, and the kind and value it speaks for."""
+        """The situation this song suits best, with the kind and name of the value that suits it."""
         best, worth = None, _MIN_SITUATION_MULTIPLIER
         if not self.list.suits[self.place]:
             return None
@@ -248,9 +245,9 @@ class _SongFacts:
             for kind in ("mood", "genre"):
                 for code in self.list.codes[kind][self.place]:
                     name = self.catalog.terms[kind].names[code]
-                    said = multiplier_of(name, situation.words)
-                    if said > worth and is_readable(self.locale, term_in(self.locale, name)):
-                        best, worth = (situation, kind, name), said
+                    multiplier = multiplier_of(name, situation.words)
+                    if multiplier > worth and is_readable(self.locale, term_in(self.locale, name)):
+                        best, worth = (situation, kind, name), multiplier
         return best
 
     def _criteria(self) -> tuple[str, ...]:
@@ -266,10 +263,10 @@ class _SongFacts:
         return tuple(found[:_MAX_CRITERIA])
 
     def _reason(self) -> str:
-        """The strongest true sentence that has not been said too often in this list."""
+        """The strongest true sentence that is not used too often in this list."""
         used = self.list.used
         worn: list[str] = []
-        for kind in self._sayable():
+        for kind in self._sentence_kinds():
             if used.get(kind, 0) < _MAX_SAME_SENTENCE:
                 break
             worn.append(kind)
@@ -278,19 +275,15 @@ class _SongFacts:
         used[kind] = used.get(kind, 0) + 1
         return REASONS[self.locale][kind].format_map(self._words_of(kind))
 
-    def _sayable(self) -> Iterator[str]:
+    def _sentence_kinds(self) -> Iterator[str]:
         """Kinds of sentences that are true, the most telling first. Never empty."""
         if self.explored:
-            # Only a voice the member has not heard is a step away from what he hears.
-            steps_away = bool(self.list.known) and self.list.is_new_artist[self.place]
-            yield "explored" if steps_away else "tried"
+            # Only a new artist is "a step away" from what the member usually hears.
+            is_new_territory = bool(self.list.known) and self.list.is_new_artist[self.place]
+            yield "explored" if is_new_territory else "tried"
             return
-        said = False
-        for kind in self._true_kinds():
-            said = True
-            yield kind
-        if not said:
-            yield "plain"
+        kinds = list(self._true_kinds())
+        yield from kinds or ["plain"]
 
     def _true_kinds(self) -> Iterator[str]:
         facts = self.facts
@@ -344,7 +337,7 @@ class _SongFacts:
         if kind in ("asked_mood", "situation_mood", "situation_genre") and self.suited:
             situation, value_kind, name = self.suited
             moment = moment_of(self.locale, situation.name)
-            return {"moment": moment, value_kind: self._said(value_kind, name)}
+            return {"moment": moment, value_kind: self._spoken(value_kind, name)}
         if kind == "same_anime":
             return {"liked": self.list.title(self.same_anime)}
         if kind == "anime":
@@ -356,12 +349,12 @@ class _SongFacts:
             return {}
         words: dict[str, str] = {"liked": self.list.title(self.best_liked)}
         if kind in ("genre_mood", "genre", "mood"):
-            words |= {kind: self._said(kind, name) for kind, name in self.shared.items()}
+            words |= {kind: self._spoken(kind, name) for kind, name in self.shared.items()}
         if kind == "two":
             words["second"] = self.list.title(self.list.known[self.liked[1]])
         return words
 
-    def _said(self, kind: str, name: str) -> Spoken:
+    def _spoken(self, kind: str, name: str) -> Spoken:
         """A genre, or a mood as it stands before a noun, in the reader's language."""
         word = describing(self.locale, name) if kind == "mood" else term_in(self.locale, name)
         return Spoken.of(word)

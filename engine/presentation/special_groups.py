@@ -22,16 +22,16 @@ from engine.ranking.draft import Draft
 from engine.types import GroupKind
 from engine.weights import ScoreAdjustment
 
-#: A genre with less than this share of the likes is one the member does not hear.
+#: A genre below this share of the likes counts as new to the member.
 _MAX_UNHEARD_SHARE = 0.03
 #: A strong match scores at least this share of the best song of the pool.
 _MIN_SCORE_SHARE = 0.25
-#: Songs of artists more loved than this share of all artists are hardly hidden.
+#: Fame rank of an artist from which their songs come last among the hidden gems.
 _STAR_RANK = 0.9
 _MIN_POPULARITY_RANK = 0.9
-#: Fewer likes make nobody popular, whatever the rank.
+#: Minimum likes of a popular song, whatever its rank.
 _MIN_LIKES = 3
-#: Of the artists liked most (fans have all songs of some), and those that take turns.
+#: Most liked artists that are tried (fans have all songs of some), and those that take turns.
 _MAX_ARTISTS_TRIED = 12
 _ARTISTS_IN_ROTATION = 3
 #: Songs of one artist that are sorted.
@@ -39,9 +39,9 @@ _MAX_SORTED_SONGS = 100
 
 
 def artist_expansion(draft: Draft) -> list[RowGroup]:
-    """The best song each of artists the member has not heard, those first that are near as a whole.
+    """The best song of each artist that is new to the member, the nearest artists first.
 
-    An artist is as near as his best song and half of the next one: one stray hit is no kinship.
+    Nearness of an artist = score of their best song and half of the next one, so that one stray hit counts less.
     """
     terms = draft.catalog.terms["artist"]
     pool = draft.pool
@@ -61,7 +61,7 @@ def artist_expansion(draft: Draft) -> list[RowGroup]:
 def hidden_gems(draft: Draft) -> list[RowGroup]:
     """Songs few members like that match strongly, those of little-known artists first.
 
-    Without any likes nothing is hidden.
+    Empty in a catalog without likes.
     """
     catalog = draft.catalog
     if not len(draft.pool) or not catalog.liked_by_count.any():
@@ -76,7 +76,7 @@ def hidden_gems(draft: Draft) -> list[RowGroup]:
 
 
 def crossover(draft: Draft) -> list[RowGroup]:
-    """A genre the member does not hear, among the songs his likes lead to; the best one first."""
+    """Genres that are new to the member, among the songs their likes lead to; the best one first."""
     terms, mix = draft.catalog.terms["genre"], draft.taste.mix["genre"]
     if not mix.any():
         return []
@@ -95,10 +95,12 @@ def crossover(draft: Draft) -> list[RowGroup]:
 
 
 def artist_picks(draft: Draft) -> list[RowGroup]:
-    """More songs of an artist liked most, from the whole catalog; another of the first ones each day."""
+    """More songs of a most liked artist, from the whole catalog; each day starts with another one."""
     share, terms = draft.taste.mix["artist"], draft.catalog.terms["artist"]
     liked = np.flatnonzero(share)
-    listed = _versions_of_the_pool(draft)
+    # {smallest row of the versions of a song: the version that is in the pool}
+    roots = draft.catalog.same_song[draft.pool]
+    listed = dict(zip(roots.tolist(), draft.pool.tolist(), strict=True))
     full: list[RowGroup] = []
     thin: list[RowGroup] = []
     for code in liked[np.argsort(-share[liked], kind="stable")][:_MAX_ARTISTS_TRIED].tolist():
@@ -112,11 +114,6 @@ def artist_picks(draft: Draft) -> list[RowGroup]:
         (full if len(rows) >= GOOD_LENGTH else thin).append(pick)
     first = draft.query.seed % len(full) if full else 0
     return [*full[first:], *full[:first], *thin]
-
-
-def _versions_of_the_pool(draft: Draft) -> dict[int, int]:
-    """{least row of the versions of a song: the version that is in the pool}"""
-    return dict(zip(draft.catalog.same_song[draft.pool].tolist(), draft.pool.tolist(), strict=True))
 
 
 def _one_version_each(draft: Draft, rows: Rows, listed: dict[int, int]) -> Rows:
@@ -162,7 +159,7 @@ def fresh(draft: Draft) -> list[RowGroup]:
 
 
 def _best_first(draft: Draft, rows: Rows) -> Rows:
-    """The best of the rows, more than any group can take."""
+    """The best rows by score, more than any group can take."""
     if len(rows) > _MAX_SORTED_SONGS:
         best = np.argpartition(-draft.scores[rows], _MAX_SORTED_SONGS)[:_MAX_SORTED_SONGS]
         rows = rows[best]

@@ -1,4 +1,4 @@
-"""Finds the sides of a member's taste: clusters of the likes, each named by what tells it apart."""
+"""Finds the sides of a member's taste: clusters of the likes, each named by its most distinctive value."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from engine.presentation.wording import artist_of, value_label
 from engine.ranking.draft import Draft
 from engine.types import GroupKind
 
-#: Likes that are clustered: the newest say most about the taste of today.
+#: Only the newest likes are clustered: taste changes.
 _MAX_CLUSTERED_LIKES = 200
 _MAX_CLUSTERS = 3
 _CLUSTER_ROUNDS = 6
-#: Values of each kind that may name a side of the taste.
+#: Values of each kind that are tried as the name of a cluster.
 _MAX_NAMES_TRIED = 4
-#: "신나는 시티팝" says more than "신나는" or "시티팝" and is worth a somewhat smaller share of the likes.
+#: Bonus of a pair: "신나는 시티팝" is more specific than "신나는" or "시티팝", at a smaller share of likes.
 _PAIR_BONUS = 1.25
-#: An artist with this share of a side's likes, and two of them, stands for it.
+#: Name a taste cluster after an artist who holds this share of its likes and at least two of them.
 _MIN_ARTIST_SHARE = 0.4
 
 
 @dataclass(frozen=True)
 class TasteName:
-    """What a side of a taste is called by: codes of a mood, a genre, both, or an anime; -1 = none."""
+    """The name of a taste cluster: codes of a mood, a genre, both, or an anime; -1 = none."""
 
     mood: int = -1
     genre: int = -1
     anime: int = -1
 
     def overlaps(self, other: TasteName) -> bool:
-        """Whether both speak of the same: 신나는 록 and 신나는 팝 look like one group."""
+        """Whether both share a value: 신나는 록 and 신나는 팝 look like one group."""
         pairs = ((self.mood, other.mood), (self.genre, other.genre), (self.anime, other.anime))
         return any(mine == theirs >= 0 for mine, theirs in pairs)
 
@@ -50,7 +50,7 @@ class TasteName:
 
 
 def taste_groups(draft: Draft) -> Iterable[RowGroup]:
-    """One group per side of the member's taste, named by what tells that side apart."""
+    """One group per cluster of the likes, named by its most distinctive value."""
     known = draft.taste.known.rows[:_MAX_CLUSTERED_LIKES]
     features = draft.catalog.corpus.features
     liked_features = features[known].T.tocsr()
@@ -73,7 +73,7 @@ def taste_groups(draft: Draft) -> Iterable[RowGroup]:
 
 
 def _typical_artist(draft: Draft, liked: Rows) -> str:
-    """The artist that stands for some likes; "" where none does."""
+    """The artist who dominates some likes; "" without one."""
     terms = draft.catalog.terms["artist"]
     codes = terms.leading[liked]
     counts = np.bincount(codes[codes >= 0], minlength=1)
@@ -92,7 +92,7 @@ def _clusters(table: Floats, weights: Floats) -> list[npt.NDArray[np.intp]]:
     """Places of the members of each cluster, the heaviest first.
 
     table: (k, k) cosine. Spherical k-means over similarities, started from the newest like and
-    the ones least like those before: no chance involved.
+    the ones least like those before, so it is deterministic.
     """
     size = len(table)
     if size < 2:
@@ -111,17 +111,17 @@ def _clusters(table: Floats, weights: Floats) -> list[npt.NDArray[np.intp]]:
     return sorted(heavy, key=lambda group: -float(weights[group].sum()))
 
 
-def _seeds(table: npt.NDArray[np.float32], wanted: int) -> list[int]:
+def _seeds(table: npt.NDArray[np.float32], count: int) -> list[int]:
     seeds = [0]
-    while len(seeds) < wanted:
+    while len(seeds) < count:
         seeds.append(int(table[:, seeds].max(axis=1).argmin()))
     return list(dict.fromkeys(seeds))
 
 
 def _distinctive_name(draft: Draft, liked: Rows, named: set[TasteName]) -> TasteName | None:
-    """What most tells these likes from the catalog and what the pool can fill a group with.
+    """The most distinctive value of these likes that the pool can fill a group with.
 
-    Worth = share among the likes × log of how much larger it is than among all songs.
+    Worth = share among the likes × log of its ratio to the share among all songs.
     """
     found = {kind: _distinctive_values(draft, kind, liked) for kind in ("mood", "genre", "anime")}
     ranked = [
@@ -165,10 +165,10 @@ def _holders(draft: Draft, kind: str, rows: Rows) -> dict[int, set[int]]:
 def _pair_worth(
     draft: Draft, holders: dict[str, dict[int, set[int]]], mood: int, genre: int
 ) -> float:
-    """As `_distinctive_name` says, of a mood and a genre together. holders: of the likes, by kind and code."""
+    """Worth of a mood and a genre together, see `_distinctive_name`. holders: of the likes, by kind and code."""
     liked = holders["mood"][-1]
     both = len(holders["mood"][mood] & holders["genre"][genre]) / len(liked)
-    # As if the two had nothing to do with each other: good enough to rank by.
+    # As if the two were independent: good enough to rank by.
     expected = float(draft.catalog.prior["mood"][mood] * draft.catalog.prior["genre"][genre])
     return _PAIR_BONUS * both * float(np.log((both + 0.01) / (expected + 0.01)))
 
@@ -176,6 +176,7 @@ def _pair_worth(
 def value_group(
     draft: Draft, kind: GroupKind, name: TasteName, rows: Rows, *, artist: str = ""
 ) -> RowGroup:
+    """A group labelled with the mood, genre or anime its songs share."""
     terms, locale = draft.catalog.terms, draft.query.locale
     mood = terms["mood"].names[name.mood] if name.mood >= 0 else ""
     genre = terms["genre"].names[name.genre] if name.genre >= 0 else ""

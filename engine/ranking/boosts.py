@@ -16,7 +16,7 @@ from engine.scoring.blend import blend
 from engine.types import Preference, PreferenceSource
 from engine.weights import ScoreAdjustment
 
-#: A song played or sung this shortly before it was last shown, or after, was not ignored.
+#: A song with a positive signal from this long before it was last shown, or later, was not ignored.
 _TAKEN_UP_WITHIN = timedelta(days=1)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -67,7 +67,7 @@ def are_new_artists(draft: Draft, rows: Rows) -> Mask:
 
 
 def lean_to_preferences(draft: Draft) -> Draft:
-    """Lift what staff pinned and what the model read out of the likes."""
+    """Lift what staff pinned and what the model derived from the likes."""
     if not draft.query.preferences:
         return draft
     scores, parts, notes = draft.scores.copy(), dict(draft.parts), []
@@ -98,7 +98,7 @@ def _lift(draft: Draft, preference: Preference) -> float:
 
 
 def rest_what_was_shown(draft: Draft) -> Draft:
-    """Sink what was served and not taken up; it rises again as the days go by."""
+    """Sink songs that were shown and ignored; the penalty fades with the days."""
     shaping, query = draft.settings.shaping, draft.query
     if not query.impressions:
         return draft
@@ -120,7 +120,7 @@ def rest_what_was_shown(draft: Draft) -> Draft:
 
 
 def _taken_up(draft: Draft) -> dict[int, datetime]:
-    """{song id: when the member last did something with it that speaks for it}"""
+    """{song id: time of the member's latest positive signal about it}"""
     latest: dict[int, datetime] = {}
     for signal in draft.query.signals:
         if signal.at and draft.settings.signals.of(signal.type) > 0:

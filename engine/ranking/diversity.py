@@ -13,13 +13,13 @@ from engine.ranking.draft import WINDOW, Draft
 from engine.ranking.notes import Note, NoteCode
 from engine.weights import ScorerName
 
-#: Places that are ordered for variety, whatever the count asked for.
+#: Minimum places that are ordered for variety, whatever the requested count.
 _MIN_ORDERED = 40
-#: Likes that an artist's share is weighed against, so that two likes do not make a loyal fan.
+#: Shrinkage prior of loyalty: with 5 likes an artist's share counts half.
 _LOYALTY_PRIOR = 5.0
-#: Features that a song's content is weighed against: with so many its likeness counts half.
+#: Shrinkage prior of content: with 4 features a song's likeness counts half.
 _CONTENT_PRIOR = 4.0
-#: Genres and moods with less than this share of the likes are not worth a place of their own.
+#: Minimum share among the likes of a genre or mood that calibration considers.
 _MIN_MIX_SHARE = 0.03
 
 
@@ -27,8 +27,8 @@ def keep_pool(draft: Draft) -> Draft:
     """Keep the best songs as a list, one per same song; equal scores are ordered by the seed."""
     wanted = max(draft.settings.shaping.pool, 2 * draft.length)
     alive = np.flatnonzero(draft.alive)
-    # Versions of one song are neighbours in score: take more, so that enough stay after merging.
-    best = _best(alive, draft.scores[alive], wanted + wanted // 4, draft.query.seed)
+    # Versions of one song have similar scores: take more, so that enough stay after merging.
+    best = _best_rows(alive, draft.scores[alive], wanted + wanted // 4, draft.query.seed)
     roots: dict[int, int] = {}
     for row, root in zip(best.tolist(), draft.catalog.same_song[best].tolist(), strict=True):
         roots.setdefault(root, row)
@@ -45,14 +45,14 @@ def keep_pool(draft: Draft) -> Draft:
     )
 
 
-def _best(rows: npt.NDArray[np.intp], scores: Floats, wanted: int, seed: int) -> Rows:
-    """Best first. Where many songs score alike (a catalog without likes), chance decides, not the id."""
-    if len(rows) > wanted:
-        bar = np.partition(scores, len(rows) - wanted)[len(rows) - wanted]
-        chosen = scores >= bar
+def _best_rows(rows: npt.NDArray[np.intp], scores: Floats, count: int, seed: int) -> Rows:
+    """Best first; the seed decides between equal scores, so that ids do not (a catalog without likes)."""
+    if len(rows) > count:
+        threshold = np.partition(scores, len(rows) - count)[len(rows) - count]
+        chosen = scores >= threshold
         rows, scores = rows[chosen], scores[chosen]
     chance = np.random.default_rng(seed).random(len(rows))
-    order = np.lexsort((chance, -scores))[:wanted]
+    order = np.lexsort((chance, -scores))[:count]
     return rows[order].astype(np.int32)
 
 
@@ -66,7 +66,7 @@ def vary(draft: Draft) -> Draft:
     if not len(draft.rows):
         return replace(draft, notes=(Note(code=NoteCode.NOTHING_TO_ORDER),))
     greedy = _Greedy.of(draft, draft.rows)
-    # What lies beyond the answer feeds groups and curation, which have an order of their own.
+    # Songs beyond the answer feed groups and curation, which order them themselves.
     ordered = max(draft.query.count, _MIN_ORDERED)
     order = [greedy.pick() for _ in range(min(ordered, draft.length, len(draft.rows)))]
     picked = np.zeros(len(draft.rows), bool)
@@ -77,7 +77,7 @@ def vary(draft: Draft) -> Draft:
 
 
 def _diversity(draft: Draft) -> float:
-    """What the caller asks for, else what staff set; 0 in a sitting, whose songs belong together."""
+    """The request's diversity, else the setting; 0 in a sitting, whose songs belong together."""
     if draft.query.diversity is not None:
         return draft.query.diversity
     return 0.0 if ScorerName.SESSION in draft.parts else draft.settings.shaping.diversity
@@ -111,7 +111,7 @@ class _Greedy:
 
     def pick(self) -> int:
         gain = self.worth - self.nearest
-        if self.picked < WINDOW:  # the first screen is what a member compares with his own taste
+        if self.picked < WINDOW:  # members compare the first screen with their own taste
             for mix in self.mixes:
                 gain += mix.gain()
         best = self._best(gain)
@@ -184,7 +184,7 @@ class _Cap:
 
 
 def artist_and_anime_caps(draft: Draft, rows: Rows) -> list[_Cap]:
-    """None for what the caller asks for by name: a list of one artist is meant to be one."""
+    """The caps that apply; none for artists the caller asks for by name."""
     shaping = draft.settings.shaping
     caps = []
     for kind, limit, named in (
@@ -200,7 +200,7 @@ def artist_and_anime_caps(draft: Draft, rows: Rows) -> list[_Cap]:
 def cap_of(draft: Draft, kind: str, minimum: int) -> Floats:
     """(values + 1,) songs per 20 of each value; the last entry is for songs without a value.
 
-    An artist of many of the member's likes may fill more: `loyalty` of his share, shrunk while the
+    An artist of many of the member's likes may fill more: `loyalty` of their share, shrunk while the
     likes are few.
     """
     share, known = draft.taste.mix[kind], draft.taste.known.count
@@ -215,14 +215,14 @@ class _Mix:
     recommendations", RecSys 2018, equation 7) smooths with a constant, and fades as songs are added.
     """
 
-    def __init__(self, *, share: Floats, held: Floats, tells: Mask, strength: float) -> None:
-        """held: (p, g) a song's values, each row sums to at most 1. tells: (p,) whether it has any value."""
+    def __init__(self, *, share: Floats, held: Floats, has_value: Mask, strength: float) -> None:
+        """held: (p, g) a song's values, each row sums to at most 1. has_value: (p,) whether it has any."""
         self.share = share  # (g,) sums to 1
         # Few different combinations of values exist: gains are computed once for each.
-        bits = (held > 0) @ (2 << np.arange(held.shape[1], dtype=np.int64)) + tells
+        bits = (held > 0) @ (2 << np.arange(held.shape[1], dtype=np.int64)) + has_value
         _, first, self.combination = np.unique(bits, return_index=True, return_inverse=True)
         self.held = held[first]
-        self.tells = tells[first]  # songs without a value change nothing
+        self.has_value = has_value[first]  # songs without a value change nothing
         self.strength = strength
         self.total = share.copy()
         self.counted = 1
@@ -235,14 +235,14 @@ class _Mix:
         now = float(np.log(self.total / self.counted) @ self.share)
         then = np.log((self.total + self.held) / (self.counted + 1)) @ self.share
         worth = self.strength * (self.counted + 1) * (then - now)
-        gain: Floats = np.where(self.tells, worth, 0).astype(np.float32)[self.combination]
+        gain: Floats = np.where(self.has_value, worth, 0).astype(np.float32)[self.combination]
         return gain
 
     def take(self, place: int) -> None:
         """Add the song at `place` to the mix."""
         combination = self.combination[place]
         self.total += self.held[combination]
-        self.counted += int(self.tells[combination])
+        self.counted += int(self.has_value[combination])
 
 
 def _mixes(draft: Draft, rows: Rows) -> list[_Mix]:
@@ -254,7 +254,7 @@ def _mixes(draft: Draft, rows: Rows) -> list[_Mix]:
 
 
 def _mix(draft: Draft, rows: Rows, kind: str, strength: float) -> _Mix | None:
-    """None when nothing is known of the member's mix, or it is one value only."""
+    """None when the member's mix is unknown or has fewer than two values."""
     share = draft.taste.mix[kind]
     kept = np.flatnonzero(share >= _MIN_MIX_SHARE)
     if len(kept) < 2:
@@ -268,4 +268,4 @@ def _mix(draft: Draft, rows: Rows, kind: str, strength: float) -> _Mix | None:
     sizes = np.bincount(owners, minlength=len(rows))
     held /= np.maximum(sizes, 1)[:, None]
     kept_share = share[kept] / share[kept].sum()
-    return _Mix(share=kept_share, held=held, tells=sizes > 0, strength=strength)
+    return _Mix(share=kept_share, held=held, has_value=sizes > 0, strength=strength)

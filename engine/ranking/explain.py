@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from engine.arrays import Mask
 from engine.catalog.catalog import Catalog
 from engine.presentation.groups import make_groups
 from engine.presentation.reasons import grounds
@@ -53,11 +52,7 @@ class _Follower:
             return int(found[0]) + 1 if len(found) else None
         if not draft.parts or not draft.alive[self.row]:
             return None
-        return _rank_by_score(draft, draft.alive, self.row)
-
-
-def _rank_by_score(draft: Draft, alive: Mask, row: int) -> int:
-    return int((draft.scores[alive] > draft.scores[row]).sum()) + 1
+        return int((draft.scores[draft.alive] > draft.scores[self.row]).sum()) + 1
 
 
 def explain(
@@ -69,18 +64,18 @@ def explain(
     settings: EngineSettings | None = None,
     why: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Tell why a song is in the answer to a query, or why it is not, by going through it again.
+    """Explain why a song is in the answer to a query, or why it is not, by running the recipe again.
 
     The answer is JSON-able: `in_catalog`, `recommended`, `rank` (1 = first), `stopped_by` (the step after
     which it was gone), `rules` (what removed it), `steps` (present, rank, score after each), `scores`
     (parts of the blended score) and, where it has any, `evidence` and `reason`. why: the stored
-    `Slate.why` of the run; what it knows of the song is given as `stored`, whatever changed since.
+    `Slate.why` of the run; its entries for the song are given as `stored`.
     """
-    told = _gone_through(query, song_id, catalog, model, settings or EngineSettings())
-    return told if why is None else {**told, "stored": explain_stored(why, song_id)}
+    explained = _replayed(query, song_id, catalog, model, settings or EngineSettings())
+    return explained if why is None else {**explained, "stored": explain_stored(why, song_id)}
 
 
-def _gone_through(
+def _replayed(
     query: Query, song_id: int, catalog: Catalog, model: Model, settings: EngineSettings
 ) -> dict[str, Any]:
     row = int(catalog.rows_of([song_id])[0])
@@ -105,18 +100,18 @@ def _gone_through(
         "rules": [rule for rule, taken in draft.removed.items() if row in taken],
         "steps": follower.steps,
         "scores": {str(name): round(float(part[row]), 3) for name, part in draft.parts.items()},
-        **_said_of(draft, row),
+        **_reason_of(draft, row),
     }
 
 
-def _said_of(draft: Draft, row: int) -> dict[str, Any]:
-    said = grounds(draft, [row])[0]
-    shares = [{"song_id": e.song_id, "share": e.share} for e in said.evidence]
-    return {"evidence": shares, "criteria": list(said.criteria), "reason": said.reason}
+def _reason_of(draft: Draft, row: int) -> dict[str, Any]:
+    found = grounds(draft, [row])[0]
+    shares = [{"song_id": e.song_id, "share": e.share} for e in found.evidence]
+    return {"evidence": shares, "criteria": list(found.criteria), "reason": found.reason}
 
 
 def explain_stored(why: Mapping[str, Any], song_id: int) -> dict[str, Any]:
-    """Tell what a stored `Slate.why` knows of a song, without the catalog it was made from.
+    """Explain a song by a stored `Slate.why`, without the catalog of that run.
 
     Rules and ranks of songs that were far from the list may be missing from it (it is bounded).
     """

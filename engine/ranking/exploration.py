@@ -20,13 +20,13 @@ def explore(draft: Draft) -> Draft:
     """
     assert draft.rows is not None
     count = min(draft.query.count, len(draft.rows))
-    # Nothing by chance for those who ask for the familiar; twice as much for those who want to discover.
-    eager = 1.0 if draft.query.adventure is None else 2 * draft.query.adventure
-    places = _explored_places(count, draft.settings.shaping.exploration * eager)
+    # Adventure 0 asks for no exploration, 1 for twice the usual share.
+    factor = 1.0 if draft.query.adventure is None else 2 * draft.query.adventure
+    places = _explored_places(count, draft.settings.shaping.exploration * factor)
     listed = draft.rows
     beyond = np.setdiff1d(np.concatenate([listed[count:], draft.pool]), listed[:count])
     beyond = _within_caps(draft, listed[:count], beyond)
-    # Artists not heard yet, then songs that suit better than an average one, while there are enough.
+    # Prefer new artists, then songs that suit better than an average one, while there are enough.
     for is_better in (are_new_artists, _suit):
         better = beyond[is_better(draft, beyond)]
         beyond = better if len(better) >= 2 * len(places) else beyond
@@ -50,8 +50,8 @@ def _suit(draft: Draft, rows: Rows) -> Mask:
 
 def _explored_places(count: int, share: float) -> list[int]:
     """Evenly spread, each at the end of its stretch: the top of the list stays the best songs."""
-    wanted = int(count * share + 1e-9)
-    return [int((number + 1) * count / wanted) - 1 for number in range(wanted)]
+    explored = int(count * share + 1e-9)
+    return [int((number + 1) * count / explored) - 1 for number in range(explored)]
 
 
 def _within_caps(draft: Draft, listed: Rows, beyond: Rows) -> Rows:
@@ -63,8 +63,8 @@ def _within_caps(draft: Draft, listed: Rows, beyond: Rows) -> Rows:
     return beyond[fits]
 
 
-def _drawn(draft: Draft, beyond: Rows, wanted: int) -> Rows:
-    """(≤ wanted,) without repetition, each of another artist and anime: together they break no cap."""
+def _drawn(draft: Draft, beyond: Rows, count: int) -> Rows:
+    """(≤ count,) without repetition, each of another artist and anime: together they break no cap."""
     if not len(beyond):
         return np.empty(0, np.int32)
     likely = np.exp(unit(draft.scores[beyond])) * (1.5 - draft.catalog.popularity_rank[beyond])
@@ -76,4 +76,4 @@ def _drawn(draft: Draft, beyond: Rows, wanted: int) -> Rows:
         again = np.ones(len(drawn), bool)
         again[first] = False
         alone &= ~again | (cap.codes < 0)
-    return np.asarray(drawn[alone][:wanted], np.int32)
+    return np.asarray(drawn[alone][:count], np.int32)

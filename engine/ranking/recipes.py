@@ -35,7 +35,7 @@ FAST = DEFAULT
 #: A longer shortlist (`Draft.length`) for a model that takes its time.
 DEEP = DEFAULT
 
-#: Songs like given ones: nobody's taste, nobody's history.
+#: Songs like given ones, without a member's taste or history.
 SIMILAR: tuple[Step, ...] = (
     only_what_was_asked,
     without_known_songs,

@@ -21,18 +21,13 @@ from engine.settings import EngineSettings
 from engine.training.model import Model
 from engine.types import Candidate, CandidateKind, Group, Query, Slate
 
-#: What a stored answer keeps of the way to it: so many songs per step and per rule.
+#: Song ids that `Slate.why` keeps per step and per rule.
 _MAX_IDS_PER_STEP = 60
 _MAX_IDS_PER_RULE = 40
-#: The weakest song of a slate still matches a little; 0 would read as a mistake.
+#: Minimum match of a listed song; 0 would read as an error.
 _MIN_MATCH = 0.01
 Watch = Callable[[StepName, Draft], None]
 Clock = Callable[[], float]
-
-
-def _stopped() -> float:
-    """The clock of a caller who does not measure."""
-    return 0.0
 
 
 def recommend(
@@ -49,13 +44,15 @@ def recommend(
     leave nothing give an empty slate whose trace says why. clock: seconds (`time.perf_counter`), for the
     trace's times, which stay 0 without it.
     """
-    recorder = _Recorder(clock or _stopped)
+    recorder = _Recorder(clock or (lambda: 0.0))
     draft = run(
         query, catalog=catalog, model=model, settings=settings or EngineSettings(), watch=recorder
     )
     groups = make_groups(draft)
     recorder.record(StepName.GROUP, (Note(code=NoteCode.GROUPS, count=len(groups)),))
-    rows = _shortlist(draft, groups)
+    # The list in its final order, then the songs of groups that are not on it.
+    listed = draft.rows.tolist() if draft.rows is not None else []
+    rows = list(dict.fromkeys([*listed, *(row for group in groups for row in group.rows.tolist())]))
     reasons = grounds(draft, rows)
     recorder.record(StepName.GIVE_REASONS)
     return Slate(
@@ -82,7 +79,7 @@ def rank(
     settings: EngineSettings | None = None,
     recipe: Sequence[Step] | None = None,
 ) -> Rows:
-    """(≤ max(count, shortlist),) catalog rows as `recommend` orders them, without words: for measuring."""
+    """(≤ max(count, shortlist),) catalog rows as `recommend` orders them, without groups and reasons."""
     draft = run(
         query, catalog=catalog, model=model, settings=settings or EngineSettings(), recipe=recipe
     )
@@ -140,12 +137,6 @@ class _Recorder:
         self.since = now
 
 
-def _shortlist(draft: Draft, groups: list[RowGroup]) -> list[int]:
-    """The list in its final order, then the group songs that are not on it."""
-    listed = draft.rows.tolist() if draft.rows is not None else []
-    return list(dict.fromkeys([*listed, *(row for group in groups for row in group.rows.tolist())]))
-
-
 def _placed(groups: list[RowGroup], rows: list[int]) -> tuple[Group, ...]:
     place = {row: number for number, row in enumerate(rows)}
     return tuple(
@@ -160,8 +151,8 @@ def _placed(groups: list[RowGroup], rows: list[int]) -> tuple[Group, ...]:
     )
 
 
-def candidates(draft: Draft, rows: list[int], said: list[Grounds]) -> tuple[Candidate, ...]:
-    """Rows of a draft with what is to be said of each, decoded."""
+def candidates(draft: Draft, rows: list[int], reasons: list[Grounds]) -> tuple[Candidate, ...]:
+    """Rows of a draft as candidates, with their reasons."""
     matches = _matches(draft, rows)
     parts = {str(name): part[rows].round(3).tolist() for name, part in draft.parts.items()}
     return tuple(
@@ -176,7 +167,7 @@ def candidates(draft: Draft, rows: list[int], said: list[Grounds]) -> tuple[Cand
             evidence=found.evidence,
             scores={name: values[place] for name, values in parts.items()},
         )
-        for place, (row, match, found) in enumerate(zip(rows, matches, said, strict=True))
+        for place, (row, match, found) in enumerate(zip(rows, matches, reasons, strict=True))
     )
 
 

@@ -15,7 +15,7 @@ from engine.ranking.draft import Draft
 
 @dataclass(frozen=True, kw_only=True)
 class Situation:
-    """One thing a caller says of the moment, and what suits it."""
+    """One part of the request's context, and the words that suit it."""
 
     name: str  #: a time of day, an activity, an occasion of the table, or a mood of the catalog
     is_mood: bool
@@ -23,23 +23,23 @@ class Situation:
 
 
 def situations_of(draft: Draft) -> list[Situation]:
-    """What was said of the moment, the most telling first: the activity, the mood, the time of day."""
+    """The parts of the context, the most specific first: activity, mood, time of day."""
     context, table = draft.query.context, draft.settings.situations
-    said: list[tuple[str, bool]] = []
+    parts: list[tuple[str, bool]] = []
     if context.activity:
-        said.append((context.activity.value, False))
+        parts.append((context.activity.value, False))
     if context.mood:
         occasion = table.occasion(context.mood)
-        said.append((occasion or context.mood, not occasion))
+        parts.append((occasion or context.mood, not occasion))
     if context.time_of_day:
-        said.append((context.time_of_day.value, False))
+        parts.append((context.time_of_day.value, False))
     found = (
         Situation(
             name=name,
             is_mood=is_mood,
             words={term_key(name): table.asked_mood} if is_mood else table.of(name),
         )
-        for name, is_mood in said
+        for name, is_mood in parts
     )
     return [situation for situation in found if situation.words]
 
@@ -67,7 +67,7 @@ def suiting(catalog: Catalog, words: Mapping[str, float]) -> Floats:
 
 
 def multiplier_of(name: str, words: Mapping[str, float]) -> float:
-    """Of one genre or mood as the catalog writes it; 1 where nothing is said of it."""
+    """The multiplier of one genre or mood as the catalog writes it; 1 without an entry."""
     keys = [term_key(name), *map(term_key, name.split())]
     hits = [words[key] for key in keys if key in words]
     return max(hits, key=lambda value: abs(np.log(value)), default=1.0)

@@ -60,8 +60,8 @@ class KnownSongs:
     def count(self) -> int:
         return len(self.rows)
 
-    def evened(self, power: float = 1.0) -> KnownSongs:
-        """Weights to this power, divided by their mean, as in training: strong against weak counts."""
+    def normalized(self, power: float = 1.0) -> KnownSongs:
+        """Weights to this power, divided by their mean, as in training."""
         if not self.count:
             return self
         raised = self.weights ** np.float32(power)

@@ -1,8 +1,8 @@
-"""Scores of all songs for one member: each scorer knows one thing, none knows the others.
+"""Scores all songs for one member, each scorer by one kind of evidence.
 
 Shapes: n songs of the catalog, k songs known of the member, m members of the training data.
-A score of 0 means "says nothing"; only the order within one scorer means anything, `engine.scoring.blend`
-makes them comparable.
+A score of 0 means "no evidence". Scores are comparable within one scorer; `engine.scoring.blend`
+makes them comparable across scorers.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from engine.weights import ScorerName
 
 
 class Scorer(Protocol):
-    """One opinion about all songs. Implementations hold arrays and no state of a request."""
+    """Scores all songs. Implementations hold arrays and no state of a request."""
 
     @property
     def name(self) -> str:
-        """How weights, traces and figures call it."""
+        """Its name in weights, traces and figures."""
 
     @property
     def additive(self) -> bool:
         """True when a score is a sum over known songs, so that reasons are exact."""
 
     def scores(self, known: KnownSongs) -> Floats:
-        """(n,) higher is better, 0 where it says nothing."""
+        """(n,) higher is better, 0 without evidence."""
 
     def scores_many(self, knowns: Sequence[KnownSongs]) -> Floats:
         """(len(knowns), n), row by row what `scores` gives."""
@@ -47,7 +47,7 @@ class Scorer(Protocol):
 
 
 @dataclass(frozen=True)
-class _OneByOne(ABC):
+class _RowByRow(ABC):
     """Batch scoring for scorers that gain nothing from it, and no shares."""
 
     @abstractmethod
@@ -69,7 +69,7 @@ class _OneByOne(ABC):
 class Neighbours:
     """Sum over known songs of a pruned song-to-song matrix: EASE, RP3β and their kin.
 
-    matrix: (n, n) CSR, row j holds what song j says for others; nothing on the diagonal.
+    matrix: (n, n) CSR, row j holds what song j adds to the others' scores; the diagonal is empty.
     """
 
     name: str
@@ -83,12 +83,12 @@ class Neighbours:
         return np.asarray((stack(knowns, self.matrix.shape[0]) @ self.matrix).todense(), np.float32)
 
     def contributions(self, known: KnownSongs, row: int) -> Floats:
-        said = np.asarray(self.matrix[known.rows, row].todense(), np.float32).ravel()
-        return said * known.weights
+        weights = np.asarray(self.matrix[known.rows, row].todense(), np.float32).ravel()
+        return weights * known.weights
 
     def contributions_many(self, known: KnownSongs, rows: Rows) -> Floats:
-        said = self.matrix[known.rows][:, rows].T
-        return np.asarray(said.todense(), np.float32) * known.weights
+        weights = self.matrix[known.rows][:, rows].T
+        return np.asarray(weights.todense(), np.float32) * known.weights
 
     def covered(self) -> int:
         """Songs that can get a score."""
@@ -114,14 +114,14 @@ class Walk:
     additive: bool = True
 
     @cached_property
-    def _popular_lowered(self) -> Floats:
-        """(n,) what tames the popular: likes of each song to the minus β."""
-        return _lowered(self.corpus.liked_by, self.beta)
+    def _popularity_damping(self) -> Floats:
+        """(n,) likes of each song to the minus β: damps popular songs."""
+        return _damping(self.corpus.liked_by, self.beta)
 
     @cached_property
-    def _busy_lowered(self) -> Floats:
-        """(m,) what tames members who like everything: likes of each to the minus α."""
-        return _lowered(self.corpus.liked_binary, self.alpha)
+    def _activity_damping(self) -> Floats:
+        """(m,) likes of each member to the minus α: damps members who like everything."""
+        return _damping(self.corpus.liked_binary, self.alpha)
 
     def _first_steps(self, rows: Rows) -> csr_matrix:
         """(k, m) from each known song to (a sample of) its members."""
@@ -133,13 +133,13 @@ class Walk:
         members = np.concatenate(reached) if reached else np.empty(0, np.int32)
         degrees = np.diff(likes.indptr)[rows].clip(min=1).astype(np.float32)
         scale = degrees ** (1 - self.alpha) / sizes.clip(min=1)
-        steps = self._busy_lowered[members] * np.repeat(scale, sizes)
+        steps = self._activity_damping[members] * np.repeat(scale, sizes)
         shape = (len(rows), self.corpus.liked_binary.shape[0])
         ends = np.concatenate([[0], np.cumsum(sizes)])
         return csr_matrix((steps.astype(np.float32), members, ends), shape=shape)
 
     def _second_steps(self, reached: csr_matrix) -> Floats:
-        """(n,) from members (1, m) to their songs. Either way adds up in the order of the members."""
+        """(n,) from members (1, m) to their songs. Both ways add up in the order of the members."""
         likes = self.corpus.liked_binary
         walked = int((likes.indptr[reached.indices + 1] - likes.indptr[reached.indices]).sum())
         if walked * self.reads_per_jump > likes.nnz:
@@ -154,13 +154,13 @@ class Walk:
         return sample
 
     def scores(self, known: KnownSongs) -> Floats:
-        """One walk for all known songs together; what a song says of itself is taken off again."""
+        """One walk for all known songs together, less the score each known song gives itself."""
         steps = self._first_steps(known.rows)
         weights = csr_matrix(known.weights[None, :])
         total = self._second_steps(weights @ steps)
         back = np.asarray(steps.sum(axis=1), np.float32).ravel() * known.weights
         total[known.rows] -= back
-        return total * self._popular_lowered
+        return total * self._popularity_damping
 
     def scores_many(self, knowns: Sequence[KnownSongs]) -> Floats:
         return np.stack([self.scores(known) for known in knowns])
@@ -172,14 +172,14 @@ class Walk:
     def contributions_many(self, known: KnownSongs, rows: Rows) -> Floats:
         steps = self._first_steps(known.rows)
         said = np.asarray((steps @ self.corpus.liked_by[rows].T).todense(), np.float32).T
-        said = said * self._popular_lowered[rows][:, None]
+        said = said * self._popularity_damping[rows][:, None]
         said[rows[:, None] == known.rows[None, :]] = 0
         return np.asarray(said * known.weights, np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Factors:
-    """ALS: the member is folded in from what is known, so nobody has to be in the training data.
+    """ALS: the member is folded in from the known songs, so they need not be in the training data.
 
     songs: (n, d) factors, rows of zeros for songs it was not fitted on. gram: (d, d) songsᵀ·songs.
     Source: Hu, Koren, Volinsky, "Collaborative filtering for implicit feedback datasets" (2008), eq. 4.
@@ -255,8 +255,8 @@ class Content:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dislike(_OneByOne):
-    """Minus the content likeness to what the member turned down."""
+class Dislike(_RowByRow):
+    """Minus the content likeness to what the member disliked."""
 
     corpus: Corpus
     name: str = ScorerName.DISLIKE
@@ -270,7 +270,7 @@ class Dislike(_OneByOne):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Same(_OneByOne):
+class Same(_RowByRow):
     """The same for every member: popularity, trend, recency."""
 
     name: str
@@ -285,8 +285,8 @@ class Same(_OneByOne):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Repeat(_OneByOne):
-    """What the member sings again and again; only of use where known songs may be recommended."""
+class Repeat(_RowByRow):
+    """Songs the member sings repeatedly; useful only where known songs may be recommended."""
 
     n_songs: int
     half_life_days: float = 90.0
@@ -315,14 +315,14 @@ def _dense_row(sparse: csr_matrix) -> Floats:
     return dense
 
 
-def _lowered(matrix: csr_matrix, power: float) -> Floats:
+def _damping(matrix: csr_matrix, power: float) -> Floats:
     """(rows,) number of entries of each row, to the minus `power`."""
-    lowered: Floats = np.maximum(np.diff(matrix.indptr).astype(np.float32), 1) ** np.float32(-power)
-    return lowered
+    damping: Floats = np.maximum(np.diff(matrix.indptr).astype(np.float32), 1) ** np.float32(-power)
+    return damping
 
 
 def standardised(scores: Floats) -> Floats:
-    """z-scores over the catalog; all zeros when a scorer says the same of every song."""
+    """z-scores over the catalog; all zeros when every song has the same score."""
     deviation = float(scores.std())
     if deviation < 1e-12:
         return np.zeros(len(scores), np.float32)

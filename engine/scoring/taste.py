@@ -1,4 +1,4 @@
-"""Decides what is known of a member's taste: signals become weights, likes become a mix."""
+"""Computes a member's taste: signals become weights of songs, likes become a mix of genres and moods."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from engine.types import Query, Signal, SignalType
 _DAY_S = 86_400.0
 #: A sitting at karaoke: songs of the last hours belong to the session that is going on.
 SESSION_HOURS = SITTING_PAUSE_S / 3600
-#: Ratings up to this say "no".
+#: Ratings up to this count as a dislike.
 _MAX_BAD_RATING = 2.0
-#: Signals that make a song the member's own; it is not recommended to him again.
+#: Signals that make a song the member's own; it is not recommended to them again.
 _OWNING_TYPES = {SignalType.LIKE, SignalType.PLAYLIST}
 _SUNG_TYPES = {SignalType.SANG, SignalType.PLAY, SignalType.COMPLETE, SignalType.REPLAY}
 _MAX_NAMES = 8
@@ -30,7 +30,7 @@ _MAX_NAMES = 8
 
 @dataclass(frozen=True, kw_only=True)
 class MemberTaste:
-    """What the likes and signals of one query come to, in rows of one catalog."""
+    """What the likes and signals of one query amount to, in rows of one catalog."""
 
     known: KnownSongs
     favorites: tuple[int, ...]  #: ids in the catalog, as asked
@@ -53,7 +53,7 @@ class MemberTaste:
 
 
 def taste_of(query: Query, *, catalog: Catalog, weights: SignalWeights) -> MemberTaste:
-    """Weigh everything the query says about the member. Later events overrule earlier ones."""
+    """Weigh all favourites and signals of the query. Later events overrule earlier ones."""
     favorites = np.array(query.favorite_ids, np.int64)
     favorite_rows = catalog.rows_of(favorites)
     held = favorite_rows >= 0
@@ -64,12 +64,13 @@ def taste_of(query: Query, *, catalog: Catalog, weights: SignalWeights) -> Membe
         strength[row] = max(strength.get(row, 0.0), 0.0) + (0.0 if own else weights.like)
     known = _known(favorite_rows[held].tolist(), strength, by_row, query.now)
     last = {row: _last_verdict(found) for row, found in by_row.items()}
+    owned = {row for row, verdict in last.items() if verdict and verdict.type in _OWNING_TYPES}
     return MemberTaste(
         known=known,
         favorites=tuple(favorites[held].tolist()),
         unknown=tuple(favorites[~held].tolist()),
-        owned=_rows({*favorite_rows[held].tolist(), *_owned(last)}),
-        disliked=_rows(row for row, word in last.items() if word and _is_negative(word)),
+        owned=_rows({*favorite_rows[held].tolist(), *owned}),
+        disliked=_rows(row for row, verdict in last.items() if verdict and _is_negative(verdict)),
         resting=_rows(_resting(last, query.now, weights)),
         mix=mix_of(known, catalog),
     )
@@ -109,10 +110,10 @@ def strength_of(signals: list[Signal], now: datetime, weights: SignalWeights) ->
 
 
 def log_growth(size: float, weights: SignalWeights) -> float:
-    """What so many times say together: 1 → 1, 2 → 2, 4 → 3 …, at most `most_repeats`; odd in `size`."""
+    """Combined weight of repeated signals: 1 → 1, 2 → 2, 4 → 3 …, at most `most_repeats`; odd in `size`."""
     times = abs(size)
-    said = times if times <= 1 else 1 + math.log2(times)
-    return math.copysign(min(said, weights.most_repeats), size)
+    growth = times if times <= 1 else 1 + math.log2(times)
+    return math.copysign(min(growth, weights.most_repeats), size)
 
 
 def _size(signal: Signal) -> float:
@@ -134,10 +135,10 @@ def _faded(signal: Signal, now: datetime, weights: SignalWeights) -> float:
 
 
 def _last_verdict(signals: list[Signal]) -> Signal | None:
-    """The latest signal by which a member says yes or no; plays and skips say neither."""
-    spoken = {SignalType.LIKE, SignalType.UNLIKE, SignalType.DISLIKE, SignalType.PLAYLIST}
-    said = [s for s in signals if s.type in spoken or s.type is SignalType.RATING]
-    return said[-1] if said else None
+    """The latest explicit opinion; plays and skips are none."""
+    explicit = {SignalType.LIKE, SignalType.UNLIKE, SignalType.DISLIKE, SignalType.PLAYLIST}
+    opinions = [s for s in signals if s.type in explicit or s.type is SignalType.RATING]
+    return opinions[-1] if opinions else None
 
 
 def _is_negative(signal: Signal) -> bool:
@@ -145,18 +146,14 @@ def _is_negative(signal: Signal) -> bool:
     return signal.type is SignalType.DISLIKE or rated_badly
 
 
-def _owned(last: dict[int, Signal | None]) -> set[int]:
-    return {row for row, word in last.items() if word and word.type in _OWNING_TYPES}
-
-
 def _resting(last: dict[int, Signal | None], now: datetime, weights: SignalWeights) -> set[int]:
     rest_s = weights.unlike_rest_days * _DAY_S
     return {
         row
-        for row, word in last.items()
-        if word
-        and word.type is SignalType.UNLIKE
-        and (word.at is None or (now - word.at).total_seconds() < rest_s)
+        for row, verdict in last.items()
+        if verdict
+        and verdict.type is SignalType.UNLIKE
+        and (verdict.at is None or (now - verdict.at).total_seconds() < rest_s)
     }
 
 

@@ -27,8 +27,8 @@ def prune(block: Dense, keep: int) -> csr_matrix:
     width = block.shape[1]
     if keep < width:
         size = np.abs(block)
-        bar = np.partition(size, width - keep, axis=1)[:, width - keep, None]
-        block = np.where(size >= bar, block, 0)
+        threshold = np.partition(size, width - keep, axis=1)[:, width - keep, None]
+        block = np.where(size >= threshold, block, 0)
     return csr_matrix(block, dtype=np.float32)
 
 
@@ -59,9 +59,9 @@ class EaseSettings:
 
     regularization: float = 100.0
     #: 0..0.5: a song's column is divided by its (weighted) likes to this power before fitting, and
-    #: what is said of it afterwards as well, so that what everybody likes does not win by size.
+    #: the resulting weights as well, so that popular songs do not win by size.
     flattening: float = 0.0
-    #: What one common content feature counts, measured in members who like both songs.
+    #: Weight of one shared content feature, in members who like both songs.
     content: float = 0.0
 
 
@@ -137,7 +137,7 @@ def _mirrored(upper: Dense, block: int) -> Dense:
 
 
 def rp3(interactions: csr_matrix, *, alpha: float, beta: float, keep: int) -> csr_matrix:
-    """(n, n) weights of RP3β: three-step walks song → member → song, less what is popular anyway.
+    """(n, n) weights of RP3β: three-step walks song → member → song, damped by popularity.
 
     Source: Paudel et al. (TiiS 2017).
     """
@@ -175,7 +175,7 @@ def als(
     rounds: int,
     seed: int,
 ) -> Floats:
-    """(n, d) song factors of weighted ALS. The members' factors are not kept: they are folded in."""
+    """(n, d) song factors of weighted ALS. The members' factors are dropped: members are folded in per request."""
     if not interactions.nnz:
         return np.zeros((interactions.shape[1], factors), np.float32)
     library = importlib.import_module("implicit.cpu.als")  # 68 MB that no serving process needs

@@ -1,4 +1,4 @@
-"""The trained part of the engine: made in a job, kept in plain array files, mapped by every process."""
+"""Holds the trained part of the engine; a job trains it, every process maps its array files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from engine.training.model_files import ModelFileInvalid, read_model, write_mode
 from engine.training.session_ranker import Opinions, SessionRanker
 from engine.weights import BlendWeights, ScorerName
 
-#: Where training chooses on from; good on every data set tried.
+#: Starting point of tuning; good on every data set tried.
 _EASE = EaseSettings(regularization=30.0, flattening=0.2, content=3.0)
 _FOREST = ("feature", "threshold", "leaf")
 Progress = Callable[[str, float], None]
@@ -49,13 +49,13 @@ class TrainSettings:
     als_regularization: float = 30.0
     als_alpha: float = 10.0
     als_rounds: int = 12
-    #: Choose `strength`, `ease` and the blend's weights on rows held back; about doubles the time.
+    #: Choose `strength`, `ease` and the blend's weights on held back rows; about doubles the time.
     tune: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """Everything that was trained, as arrays over `song_ids`. Nothing trained: no arrays."""
+    """All trained scorers, as arrays over `song_ids`; an untrained model has none."""
 
     song_ids: npt.NDArray[np.int64]
     #: (n, n) neighbours by name.
@@ -67,7 +67,7 @@ class Model:
     #: Learned on rows held back from training; None where there were too few.
     weights: BlendWeights | None = None
     settings: TrainSettings = field(default_factory=TrainSettings)
-    #: What happened in training: seconds, sizes, validation figures. JSON-able.
+    #: Facts about the training: sizes, validation figures. JSON-able.
     facts: Mapping[str, Any] = field(default_factory=dict)
     version: str = "untrained"
 
@@ -85,23 +85,23 @@ class Model:
         seed: int = 0,
         progress: Progress | None = None,
     ) -> Model:
-        """Tunes and fits every scorer. Minutes and up to 2 GiB at the largest size; see `TrainSettings`."""
-        tell = progress or _silent
+        """Tune and fit every scorer. Minutes and up to 2 GiB at the largest size; see `TrainSettings`."""
+        report = progress or (lambda stage, share: None)
         chosen, weights = settings or TrainSettings(), None
         facts: dict[str, Any] = {}
         if chosen.tune:
-            tell("tuning", 0.0)
+            report("tuning", 0.0)
             chosen, weights, facts = _tuned(corpus, chosen, seed)
-        tell("fitting", 0.45)
-        made = _fitted(corpus, chosen, seed)
-        tell("sittings", 0.75)
+        report("fitting", 0.45)
+        fitted = _fitted(corpus, chosen, seed)
+        report("sittings", 0.75)
         ranker = session_ranker.train(corpus, seed=seed)
         if ranker is not None:
-            made = _with_ranker(made, ranker)
-        tell("done", 1.0)
-        facts["coverage"] = made.coverage()
-        version = _digest(made._arrays(), weights)
-        return replace(made, weights=weights, facts=facts, version=version)
+            fitted = _with_ranker(fitted, ranker)
+        report("done", 1.0)
+        facts["coverage"] = fitted.coverage()
+        version = _digest(fitted._arrays(), weights)
+        return replace(fitted, weights=weights, facts=facts, version=version)
 
     def scorers(self, corpus: Corpus) -> dict[str, Scorer]:
         """By name, over the rows of `corpus`, which must be those of the model (`realigned`)."""
@@ -229,7 +229,7 @@ class Model:
 def _tuned(
     corpus: Corpus, settings: TrainSettings, seed: int
 ) -> tuple[TrainSettings, BlendWeights | None, dict[str, Any]]:
-    """Settings and weights that order rows held back best, and the figures they reach."""
+    """Settings and weights with the best NDCG on held back rows, and the figures they reach."""
     cuts = tuning.cuts(corpus, seed=seed)
     questions = sum(len(held.questions) for held in cuts)
     if not questions:
@@ -252,9 +252,9 @@ def _tuned(
 
 
 def _fitted(corpus: Corpus, settings: TrainSettings, seed: int) -> Model:
-    evened, liked = corpus.evened(settings.strength), corpus.liked_binary
+    normalized, liked = corpus.normalized(settings.strength), corpus.liked_binary
     ease = fitting.ease(
-        evened,
+        normalized,
         settings.ease,
         features=corpus.features,
         max_songs=settings.ease_max_songs,
@@ -268,7 +268,7 @@ def _fitted(corpus: Corpus, settings: TrainSettings, seed: int) -> Model:
         keep=settings.rp3_neighbours,
     )
     als = fitting.als(
-        evened,
+        normalized,
         factors=settings.als_factors,
         regularization=settings.als_regularization,
         alpha=settings.als_alpha,
@@ -303,10 +303,6 @@ def _with_ranker(model: Model, ranker: SessionRanker) -> Model:
         },
         fixed={**model.fixed, "session_als_gram": opinions.als_gram, **forest},
     )
-
-
-def _silent(stage: str, done: float) -> None:
-    """Nobody watches this training."""
 
 
 def _untrained(corpus: Corpus) -> tuple[Scorer, ...]:

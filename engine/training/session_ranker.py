@@ -1,7 +1,7 @@
-"""What comes next in a sitting that is going on: several opinions, joined by a learned ranker.
+"""Ranks what may come next in a current sitting: several scorers, combined by gradient boosted trees.
 
-The ranker sees each candidate through the features of `FEATURES` and was trained on sittings that
-are later than everything its opinions were fitted on.
+`FEATURES` describe each candidate. The trees are trained on sittings that are later than the
+sittings its scorers were fitted on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from engine.arrays import Floats, Rows
+from engine.arrays import Floats, Rows, places_by_code
 from engine.catalog.corpus import Corpus, Events
 from engine.scoring.known import KnownSongs
 from engine.scoring.scorers import Factors, Neighbours
@@ -21,25 +21,25 @@ from engine.training import boosted_trees, fitting
 from engine.training.boosted_trees import Forest, ForestSettings
 
 FEATURES = (
-    # what the songs of this sitting say
+    # from the songs of this sitting
     "ease", "knn", "rp3", "als", "knn_last", "content", "artist_here",
-    # what the member's own past says
+    # from the member's own past
     "times", "log_days_ago", "rate", "faded_times", "times_30", "times_90", "gaps", "first_ago",
     "past_ease", "past_knn", "artist_past",
-    # what everybody does
+    # from all members
     "popularity", "last_30", "last_90", "last_365", "log_age", "members", "artist_popularity",
-    # who asks: the same for all candidates
+    # of the member: the same for all candidates
     "sittings", "songs_known", "last_sitting_ago", "sung_so_far",
 )  # fmt: skip
 _PLACE = {name: place for place, name in enumerate(FEATURES)}
 _STATS = FEATURES[_PLACE["popularity"] : _PLACE["artist_popularity"] + 1]
 _NEVER_LOG_DAYS = 9.0
 _HALF_LIFE_DAYS = 60.0
-#: Best songs of each opinion that become candidates.
+#: Best songs of each scorer that become candidates.
 _CANDIDATES_PER_OPINION = 100
-#: A sitting is learned from when it has so many songs; half of them are given.
+#: Minimum songs of a sitting to learn from; half of them are given.
 _MIN_SONGS = 6
-#: Fewer sittings than this teach nothing.
+#: Minimum sittings to train on.
 _MIN_SITTINGS = 40
 _TARGET_SITTINGS = 2000
 _WINDOWS = 5
@@ -55,7 +55,7 @@ class Opinions:
     rp3: csr_matrix
     als: Floats
     als_gram: Floats
-    #: (n, len(_STATS)) what everybody does, song by song.
+    #: (n, len(_STATS)) counts over all members, song by song.
     stats: Floats
 
 
@@ -81,13 +81,13 @@ def train(corpus: Corpus, *, seed: int) -> SessionRanker | None:
     if len(lists) < _MIN_SITTINGS:
         return None
     values = np.concatenate([values for values, _ in lists])
-    wanted = np.concatenate([wanted for _, wanted in lists])
-    forest = boosted_trees.fit(values, wanted, settings=ForestSettings(), seed=seed)
+    labels = np.concatenate([labels for _, labels in lists])
+    forest = boosted_trees.fit(values, labels, settings=ForestSettings(), seed=seed)
     return SessionRanker(opinions=log.opinions(len(log.order), seed), forest=forest)
 
 
 def _enough(events: Events) -> bool:
-    """Whether so many sittings are long enough to be learned from."""
+    """Whether there are enough sittings of `_MIN_SONGS` or more."""
     pairs = np.unique(np.stack([events.session, events.row]), axis=1)
     _, songs = np.unique(pairs[0], return_counts=True)
     return int((songs >= _MIN_SONGS).sum()) >= _MIN_SITTINGS
@@ -107,12 +107,12 @@ class SittingLog:
         #: Places of the events of each sitting, sittings in time order.
         self.order = [places[bounds[s] : ends[s]] for s in by_day]
         self.day = self.events.day[start][by_day]
-        self.places_of_member = _grouped(self.events.member)
+        self.places_of_member = places_by_code(self.events.member)
 
     def lists(self, seed: int) -> Iterator[tuple[Floats, npt.NDArray[np.bool_]]]:
         """Candidates and which were sung, per sitting of the later part, newest windows first.
 
-        The opinions behind each list were fitted on the days before its window only.
+        The scorers of each list are fitted only on the days before its window.
         """
         random = np.random.default_rng(seed)
         found = 0
@@ -137,7 +137,7 @@ class SittingLog:
         return [span for span in reversed(spans) if 0 < span[0] < span[1]]
 
     def _questions(self, number: int) -> Iterator[tuple[KnownSongs, Rows]]:
-        """What was known at half-time, with the member's past and without, and what came after."""
+        """What is known after half of the sitting, with the member's past and without, and the songs after that."""
         places = self.order[number]
         sung = _distinct(self.events.row[places])
         if len(sung) < _MIN_SONGS:
@@ -256,7 +256,7 @@ def features(opinions: Opinions, corpus: Corpus, known: KnownSongs) -> tuple[Row
     first = _PLACE[_STATS[0]]
     values[:, first : first + len(_STATS)] = opinions.stats[rows]
     _fill_past(values, rows, past)
-    _fill_asker(values, past, known)
+    _fill_member(values, past, known)
     return rows, values
 
 
@@ -299,7 +299,7 @@ def _candidates(
     best = [_best(values) for values in (*(whole[name] for name in asked), by_artist, lately)]
     recent = past.rows[np.argsort(past.last_ago, kind="stable")[:1000]]
     rows = np.setdiff1d(np.concatenate([*best, recent]), known.session)
-    # Never sung before: in a log every song is sung some day, so it would look like a sure thing.
+    # Songs never sung before are left out: in a log each of them is sung later, so they would look certain.
     return np.asarray(rows[everybody[rows] > 0], np.int32)
 
 
@@ -336,7 +336,7 @@ def _fill_past(values: Floats, rows: Rows, past: _Past) -> None:
         values[here, _PLACE[name]] = column
 
 
-def _fill_asker(values: Floats, past: _Past, known: KnownSongs) -> None:
+def _fill_member(values: Floats, past: _Past, known: KnownSongs) -> None:
     values[:, _PLACE["sittings"]] = past.sittings
     values[:, _PLACE["songs_known"]] = len(past.rows)
     values[:, _PLACE["last_sitting_ago"]] = past.last_ago.min(initial=999.0)
@@ -348,10 +348,3 @@ def _distinct(rows: Rows) -> Rows:
     _, first = np.unique(rows, return_index=True)
     distinct: Rows = rows[np.sort(first)]
     return distinct
-
-
-def _grouped(values: Rows) -> dict[int, npt.NDArray[np.intp]]:
-    """{value: ascending places where it stands}"""
-    places = np.argsort(values, kind="stable")
-    distinct, start = np.unique(values[places], return_index=True)
-    return dict(zip(distinct.tolist(), np.split(places, start[1:]), strict=True))

@@ -1,4 +1,4 @@
-"""Cuts interactions into what training may see and what it is asked about."""
+"""Splits interactions into a training part and a test part."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-#: Sittings with fewer distinct songs are not asked about; they still are somebody's past.
+#: Minimum distinct songs of a sitting in the test; shorter ones only count as a member's past.
 MIN_SITTING_SONGS = 6
 
 
@@ -57,7 +57,7 @@ class TrainTestSplit:
 
 @dataclass(frozen=True, kw_only=True)
 class Sitting:
-    """A session to be asked about: places in `TrainTestSplit.test`."""
+    """A session of the test: places in `TrainTestSplit.test`."""
 
     session: int
     member: int
@@ -66,15 +66,15 @@ class Sitting:
     past_in_test: npt.NDArray[np.intp]  #: earlier rows of the member that training did not see
 
 
-def with_min_partners(data: Interactions, least: int) -> Interactions:
-    """Rows of members and songs with at least `least` distinct partners, repeated until stable."""
+def with_min_partners(data: Interactions, minimum: int) -> Interactions:
+    """Rows of members and songs with at least `minimum` distinct partners, repeated until stable."""
     kept = np.ones(len(data), bool)
-    while least > 1 and kept.any():
+    while minimum > 1 and kept.any():
         before = int(kept.sum())
         pairs = np.unique(np.stack([data.member[kept], data.song[kept]]), axis=1)
         of_member = np.bincount(pairs[0], minlength=int(data.member.max()) + 1)
         of_song = np.bincount(pairs[1], minlength=int(data.song.max()) + 1)
-        kept &= (of_member[data.member] >= least) & (of_song[data.song] >= least)
+        kept &= (of_member[data.member] >= minimum) & (of_song[data.song] >= minimum)
         if int(kept.sum()) == before:
             break
     return data[kept]
@@ -98,12 +98,12 @@ def temporal_split(data: Interactions, *, holdout: float) -> TrainTestSplit:
     """The latest share `holdout` of all rows is test, less songs the member already had."""
     if np.isnan(data.at).all():
         raise ValueError("protocol temporal: no row has a timestamp; use --protocol random")
-    bar = np.quantile(data.when, 1 - holdout, method="higher")
-    late = data.when >= bar
+    threshold = np.quantile(data.when, 1 - holdout, method="higher")
+    late = data.when >= threshold
     train, test = data[~late], data[late]
-    seen = set(zip(train.member.tolist(), train.song.tolist(), strict=True))
+    known = set(zip(train.member.tolist(), train.song.tolist(), strict=True))
     fresh = [
-        pair not in seen for pair in zip(test.member.tolist(), test.song.tolist(), strict=True)
+        pair not in known for pair in zip(test.member.tolist(), test.song.tolist(), strict=True)
     ]
     return TrainTestSplit(train=train, test=test[np.array(fresh, bool)])
 

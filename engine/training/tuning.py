@@ -1,7 +1,7 @@
-"""Chooses how EASE regularises and what each scorer counts, on rows that training does not see.
+"""Chooses EASE's settings and the weights of the scorers, on rows held back from training.
 
-The rows come out of the training data itself: of most members a fifth of their songs, of some all
-songs. So nothing of a later test is used, and the same code adapts to any data set.
+The rows come from the training data: of most members a fifth of their songs, of some all songs. So
+no later test leaks in, and the same code adapts to any data set.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from engine.training.fitting import EaseSettings, ease
 from engine.weights import BUCKETS, DEFAULT_WEIGHTS, BlendWeights, ScorerName, bucket_of
 
 DEPTH = 20
-#: A member is asked about when this many songs stay known or hidden in all: one of each at least.
+#: Minimum songs of a member who is asked about: one stays known, one is held back.
 _MIN_SONGS = 2
 _MAX_QUESTIONS = 1200
 _HIDDEN_SHARE = 0.2
 _OUTSIDER_SHARE = 0.15
 _MAX_OUTSIDERS = 300
-#: How much is told of members unknown to training.
+#: Numbers of known songs of members that training does not see.
 _KNOWN_COUNTS = (1, 2, 3, 5, 8, 10, 20)
-#: Fewer questions than this: EASE's starting settings stay.
+#: Minimum questions for choosing EASE's settings.
 _MIN_QUESTIONS = 20
-#: With so many members asked in a bucket, its weights are half what they chose, half a mix for all.
+#: Shrinkage prior: with 25 members in a bucket, learned weights and the global mix count half each.
 _MEMBERS_PRIOR = 25.0
 _CANDIDATES_PER_SCORER = 100
-#: Few members are asked again, with other songs hidden, until so many questions were asked.
+#: Small data sets are cut repeatedly, with other songs held back, up to so many questions.
 _TARGET_QUESTIONS = 2000
 _MAX_CUTS = 8
-#: … unless fitting takes long anyway.
+#: … unless the data set is so large that fitting takes long.
 _MAX_ROWS_TO_CUT_AGAIN = 300_000
 _MAX_EASE_QUESTIONS = 900
 _MAX_EASE_CUTS = 2
-#: EASE is tuned on this many songs at most.
+#: Maximum songs that EASE is tuned on.
 _MAX_TUNED_SONGS = 2500
-#: A change must gain this share of NDCG, or the simpler setting stays.
+#: Minimum ratio of NDCG for a change of EASE's settings.
 _MIN_GAIN_RATIO = 1.002
-#: Standard errors that a change of weights must gain.
+#: Minimum gain of a change of weights, in standard errors.
 _MIN_GAIN_STANDARD_ERRORS = 0.5
 LEARNED = (
     ScorerName.EASE,
@@ -59,7 +59,7 @@ LEARNED = (
     ScorerName.RECENCY,
 )
 
-#: Where choosing the weights starts; the first is what few members' choice is drawn towards.
+#: Starting points of the weights; the first is the global mix of the shrinkage.
 _MIXES: tuple[Mapping[str, float], ...] = (
     {
         ScorerName.EASE: 0.5,
@@ -83,17 +83,17 @@ _MIXES: tuple[Mapping[str, float], ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOutQuestion:
-    """Would these songs be found by what is known?"""
+    """Known songs of a member, and held back ones to be found."""
 
     known: KnownSongs
     wanted: Rows
-    #: Whose songs they are: several questions to one member tell of one taste.
+    #: Several questions about one member count as one taste.
     member: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """Training data without the rows it is asked about."""
+    """Training data without the held back rows, and the questions about those."""
 
     corpus: Corpus
     insiders: Sequence[HeldOutQuestion]
@@ -104,12 +104,12 @@ class Cut:
         return [*self.insiders, *self.outsiders]
 
     def asked(self, strength: float) -> list[HeldOutQuestion]:
-        """All questions, with what is known as a request would have it."""
-        return _evened(self.questions, strength)
+        """All questions, with weights normalised as in a request."""
+        return _normalized(self.questions, strength)
 
 
 def cuts(corpus: Corpus, *, seed: int) -> list[Cut]:
-    """So many cuts of the same rows, each hiding others, that even few members ask enough questions."""
+    """Enough cuts of the same rows, each with other rows held back, for `_TARGET_QUESTIONS`."""
     made = [cut(corpus, seed=seed)]
     asked = len(made[0].questions)
     wanted = int(np.clip(_TARGET_QUESTIONS // max(asked, 1), 1, _MAX_CUTS))
@@ -119,13 +119,13 @@ def cuts(corpus: Corpus, *, seed: int) -> list[Cut]:
 
 
 def cut(corpus: Corpus, *, seed: int) -> Cut:
-    """Hides rows of `corpus.interactions`; popularity falls by the hidden share."""
+    """Hold back rows of `corpus.interactions`; popularity falls by the held back share."""
     random = np.random.default_rng(seed)
     liked = corpus.interactions.tocsr()
     sizes = np.diff(liked.indptr)
     able = random.permutation(np.flatnonzero(sizes >= _MIN_SONGS))
-    strangers = able[: min(int(len(able) * _OUTSIDER_SHARE), _MAX_OUTSIDERS)]
-    asked = able[len(strangers) :][:_MAX_QUESTIONS]
+    outside = able[: min(int(len(able) * _OUTSIDER_SHARE), _MAX_OUTSIDERS)]
+    asked = able[len(outside) :][:_MAX_QUESTIONS]
     kept = np.ones(liked.nnz, bool)
     insiders, outsiders = [], []
     for member in asked.tolist():
@@ -133,7 +133,7 @@ def cut(corpus: Corpus, *, seed: int) -> Cut:
         hidden, told = np.split(places, [max(1, round(_HIDDEN_SHARE * len(places)))])
         kept[hidden] = False
         insiders.append(_question(liked, member, told, hidden))
-    for member in strangers.tolist():
+    for member in outside.tolist():
         places = random.permutation(np.arange(liked.indptr[member], liked.indptr[member + 1]))
         kept[places] = False
         outsiders += [
@@ -167,7 +167,7 @@ def _without(corpus: Corpus, kept: npt.NDArray[np.bool_]) -> Corpus:
 def choose_ease(
     held: Sequence[Cut], strength: float, start: EaseSettings, *, max_songs: int, keep: int
 ) -> tuple[float, EaseSettings]:
-    """How much the strength of likes counts, and EASE's settings: from `start` along one at a time
+    """Exponent of the strength of likes, and EASE's settings: one is changed at a time, from `start`,
     while NDCG@20 of the insiders' songs gains."""
     held = held[:_MAX_EASE_CUTS]
     share = max(1, _MAX_EASE_QUESTIONS // len(held))
@@ -180,11 +180,11 @@ def choose_ease(
     def gain(power: float, settings: EaseSettings) -> float:
         gains = []
         for one, questions in zip(held, asked, strict=True):
-            evened = one.corpus.evened(power)
-            matrix = ease(evened, settings, features=features, max_songs=songs, keep=keep)
+            normalized = one.corpus.normalized(power)
+            matrix = ease(normalized, settings, features=features, max_songs=songs, keep=keep)
             gains.append(
                 mean_ndcg(
-                    Neighbours(name=ScorerName.EASE, matrix=matrix), _evened(questions, power)
+                    Neighbours(name=ScorerName.EASE, matrix=matrix), _normalized(questions, power)
                 )
             )
         return float(np.average(gains, weights=[len(questions) for questions in asked]))
@@ -201,8 +201,8 @@ def choose_ease(
     return power, best
 
 
-def _evened(questions: Sequence[HeldOutQuestion], power: float) -> list[HeldOutQuestion]:
-    return [replace(question, known=question.known.evened(power)) for question in questions]
+def _normalized(questions: Sequence[HeldOutQuestion], power: float) -> list[HeldOutQuestion]:
+    return [replace(question, known=question.known.normalized(power)) for question in questions]
 
 
 def _ease_steps(has_content: bool) -> list[Callable[[EaseSettings], EaseSettings]]:
@@ -224,7 +224,7 @@ def _walk(
     step: Callable[[EaseSettings], EaseSettings],
     gain: Callable[[EaseSettings], float],
 ) -> tuple[EaseSettings, float]:
-    """Takes the same step until it gains no more, at most three times."""
+    """Repeat a step while it gains, at most three times."""
     for _ in range(3):
         tried = step(best)
         if tried == best or (reached := gain(tried)) < score * _MIN_GAIN_RATIO:
@@ -274,10 +274,10 @@ class _CandidatePool:
         self.sizes.append(len(question.wanted))
         self.members.add(question.member)
 
-    def closed(self) -> _CandidatePool:
-        """Ready to be asked: everything in arrays of one width."""
+    def finish(self) -> _CandidatePool:
+        """Lay the candidates out in arrays of one width."""
         width = max(len(hits) for _, hits in self.found)
-        #: (questions, width, scorers); what is padding can never be among the best.
+        #: (questions, width, scorers); padding never ranks among the best.
         self.values = np.zeros((len(self.found), width, len(self.names)), np.float32)
         self.hits = np.zeros((len(self.found), width), bool)
         self.padding = np.full((len(self.found), width), -np.inf, np.float32)
@@ -300,20 +300,20 @@ class _CandidatePool:
 
     @property
     def mixes(self) -> list[Floats]:
-        """Good on many data sets."""
+        """Starting mixes that are good on many data sets."""
         return [np.array([mix.get(name, 0.0) for name in self.names], np.float32) for mix in _MIXES]
 
     @property
     def starts(self) -> list[Floats]:
-        """The mixes, then each scorer that tells songs apart, alone."""
-        tells = self.values.any(axis=(0, 1))
-        return [*self.mixes, *np.eye(len(self.names), dtype=np.float32)[tells]]
+        """The mixes, then each scorer alone that is not constant."""
+        varies = self.values.any(axis=(0, 1))
+        return [*self.mixes, *np.eye(len(self.names), dtype=np.float32)[varies]]
 
 
 def choose_weights(
     trials: Iterable[tuple[Mapping[str, Scorer], Sequence[HeldOutQuestion]]],
 ) -> tuple[BlendWeights, dict[str, float]]:
-    """The weights that order the wanted songs best, per bucket, and the NDCG@20 they reach.
+    """The weights with the best NDCG@20 on the held back songs, per bucket, and that NDCG.
 
     trials: scorers, and questions about rows that they were not fitted on.
     """
@@ -325,8 +325,8 @@ def choose_weights(
     reached = {}
     for bucket, pool in pools.items():
         if pool.sizes:
-            chosen = _ascend(pool.closed())
-            weights = _drawn(chosen, towards=pool.mixes[0], members=len(pool.members))
+            chosen = _ascend(pool.finish())
+            weights = _shrunk(chosen, towards=pool.mixes[0], members=len(pool.members))
             reached[bucket] = float(pool.gains(weights).mean())
             learned = {name: float(w) for name, w in zip(pool.names, weights, strict=True)}
             kept = {n: w for n, w in table[bucket].items() if n not in LEARNED}
@@ -353,19 +353,19 @@ def _ascend(pool: _CandidatePool) -> Floats:
     return climb.best
 
 
-def _drawn(chosen: Floats, *, towards: Floats, members: int) -> Floats:
-    """What few members chose, drawn towards a mix: their questions are many, their tastes are few.
+def _shrunk(chosen: Floats, *, towards: Floats, members: int) -> Floats:
+    """Shrink the weights few members chose towards a mix: many questions, but few tastes.
 
-    The square leaves alone what a hundred members and more chose.
+    The square leaves the weights of a hundred members or more nearly unchanged.
     """
     trust = np.float32(members**2 / (members**2 + _MEMBERS_PRIOR**2))
-    drawn: Floats = trust * (chosen / chosen.sum()) + (1 - trust) * (towards / towards.sum())
-    drawn /= drawn.max()
-    return drawn
+    shrunk: Floats = trust * (chosen / chosen.sum()) + (1 - trust) * (towards / towards.sum())
+    shrunk /= shrunk.max()
+    return shrunk
 
 
 class _HillClimb:
-    """The best weights so far. Others must gain more than chance would give on so few questions."""
+    """The best weights so far. Others must gain more than the noise of the questions."""
 
     def __init__(self, pool: _CandidatePool, start: Floats) -> None:
         self.pool, self.best, self.gains = pool, start, pool.gains(start)
@@ -377,11 +377,11 @@ class _HillClimb:
     def take_if_better(self, tried: Floats) -> None:
         gains = self.pool.gains(tried)
         more = gains - self.gains
-        doubt = _MIN_GAIN_STANDARD_ERRORS * float(more.std()) / np.sqrt(len(more))
-        if more.mean() > max(3e-4 * self.score, doubt):
+        noise = _MIN_GAIN_STANDARD_ERRORS * float(more.std()) / np.sqrt(len(more))
+        if more.mean() > max(3e-4 * self.score, noise):
             self.best, self.gains = tried, gains
 
 
 def _values(now: float) -> list[float]:
-    """Where to look next: nothing, a first try, or a step down or up."""
+    """Values to try next: 0, first values for a weight of 0, or steps down and up."""
     return [0.0, now * 0.6, now * 0.8, now * 1.25, now * 1.6] if now else [0.05, 0.15, 0.4, 0.8]
