@@ -87,7 +87,7 @@ def test_a_query_finds_its_song_first(world: Catalog, index: SearchIndex, query:
     assert found[:1] == [song_id], found
 
 
-def test_an_artist_finds_all_his_songs(world: Catalog, index: SearchIndex):
+def test_an_artist_finds_all_their_songs(world: Catalog, index: SearchIndex):
     assert {int(world.song_ids[row]) for row, _ in find_songs(index, "요네즈 켄시", 2)} == {2, 3}
     assert {int(world.song_ids[row]) for row, _ in find_songs(index, "ㅇㄴㅈ", 5)} == {2, 3}
 
@@ -183,7 +183,7 @@ class TestStored:
         index.save(tmp_path)
         liked = world.with_behaviour(likes=[(1, 3, NOW)], now=NOW)
         found = find_songs(SearchIndex.load(tmp_path, liked), "요네즈 켄시")
-        assert int(world.song_ids[found[0][0]]) == 3, "now the better known of his songs"
+        assert int(world.song_ids[found[0][0]]) == 3, "now the better known of their songs"
 
     def test_one_of_another_catalog_is_refused(self, tmp_path: Path, index: SearchIndex):
         index.save(tmp_path)

@@ -21,7 +21,7 @@ N, MEMBERS, SITTINGS, LENGTH = 60, 12, 130, 10
 
 
 def karaoke() -> Corpus:
-    """A sitting is about one of three thirds of the catalog; a member sings his own songs often."""
+    """A sitting is about one of three thirds of the catalog; a member sings their own songs often."""
     random = np.random.default_rng(3)
     own = random.integers(0, N, (MEMBERS, 9))
     rows, member, day = [], [], []

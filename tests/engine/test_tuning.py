@@ -63,9 +63,9 @@ def test_popularity_falls_by_the_hidden_share() -> None:
 
 def test_a_power_of_nothing_makes_every_like_the_same() -> None:
     known = KnownSongs(rows=np.array([1, 2], np.int32), weights=np.array([1, 9], np.float32))
-    assert known.evened(0.0).weights.tolist() == [1, 1]
-    assert known.evened(0.5).weights.tolist() == [0.5, 1.5]
-    assert set(corpus(stray=9).evened(0.0).data.tolist()) == {1.0}
+    assert known.normalized(0.0).weights.tolist() == [1, 1]
+    assert known.normalized(0.5).weights.tolist() == [0.5, 1.5]
+    assert set(corpus(stray=9).normalized(0.0).data.tolist()) == {1.0}
 
 
 def test_strength_that_tells_nothing_is_not_counted() -> None:
