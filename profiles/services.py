@@ -270,7 +270,9 @@ def _read_events(own: _Own, member_key: str, now: datetime) -> None:
     for pk, kind, song_id, value, at in events:
         own.newest_event = max(own.newest_event, pk)
         if kind == "shown":
-            own.impressions.append(ImpressionCount(song_id=song_id, times=int(value or 0), last_at=at))
+            own.impressions.append(
+                ImpressionCount(song_id=song_id, times=int(value or 0), last_at=at)
+            )
         else:
             amount = 1.0 if value is None else value
             own.signals.append(Signal(song_id=song_id, type=SignalType(kind), value=amount, at=at))
