@@ -167,22 +167,18 @@ class SearchIndex:
         """{row: 1.0 for a whole name, .95 for its beginning, .85 for a part}"""
         if len(initials) == 1:  # one letter alone: only names that begin with it
             places = list(islice(_places(blob, b"|" + initials), _MAX_INITIALS))
-            return dict.fromkeys(self._rows_at(places), 0.95)
+            rows = np.searchsorted(self.initials_ends, places, side="right") - 1
+            return dict.fromkeys(rows.tolist(), 0.95)
         found: dict[int, float] = {}
         for place in _places(blob, initials):
             if len(found) == _MAX_INITIALS:
                 break
-            (row,) = self._rows_at([place])
+            row = int(np.searchsorted(self.initials_ends, place, side="right")) - 1
             begins = blob[place - 1 : place] == b"|"
             ends = blob[place + len(initials) : place + len(initials) + 1] == b"|"
             score = 1.0 if begins and ends else 0.95 if begins else 0.85
             found[row] = max(found.get(row, 0.0), score)
         return found
-
-    def _rows_at(self, places: list[int]) -> list[int]:
-        """The songs whose initials stand at some places of the blob."""
-        rows = np.searchsorted(self.initials_ends, places, side="right") - 1
-        return [int(row) for row in rows]
 
 
 def _places(blob: bytes, part: bytes) -> Iterator[int]:
