@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from catalog import snapshot
 from engine.ranking import recommend as engine
+from engine.ranking.explain import explain, explain_stored
 from engine.types import Slate
 from infrastructure.database import (
     DATABASE_FAULTS,
@@ -301,7 +302,7 @@ def why(run_id: UUID, song_id: int) -> dict[str, Any]:
     if run is None:
         raise RunNotFound
     state = active_engine.current()
-    now_told = engine.explain(
+    now_told = explain(
         query_json.query_from_json(run.query or {}),
         song_id,
         catalog=state.snapshot.catalog,
@@ -312,7 +313,7 @@ def why(run_id: UUID, song_id: int) -> dict[str, Any]:
         "run_id": str(run.uuid),
         **now_told,
         "served_in": _places(run, song_id),
-        "when_served": engine.explain_stored(run.why or {}, song_id),
+        "when_served": explain_stored(run.why or {}, song_id),
         #: False: catalog, model or settings changed since; `steps` and `scores` are today's.
         "same_versions": run.versions == state.versions,
     }

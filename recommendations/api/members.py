@@ -18,6 +18,7 @@ from rest_framework.views import APIView
 from catalog.keys import BIGINT_MAX
 from catalog.snapshot import CatalogUnavailable
 from catalog.song_payloads import group_song
+from engine.catalog.search.query import find_songs
 from engine.scoring.similar import similar
 from engine.types import Candidate, Locale, SongView
 from profiles import services as profiles
@@ -205,7 +206,7 @@ class SearchView(APIView):
     def get(self, request: Request) -> Response:
         asked = _valid(SearchInput(data=request.query_params))
         snapshot = active_engine.current().snapshot
-        found = snapshot.search.search(asked["q"], asked["limit"])
+        found = find_songs(snapshot.search, asked["q"], asked["limit"])
         songs = [_song(snapshot.catalog.view(row), score) for row, score in found]
         return Response({"query": asked["q"], "songs": songs})
 

@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from engine.catalog.fuzzy_budget import FuzzyBudget
+from engine.catalog.search.fuzzy_budget import FuzzyBudget
+from engine.catalog.search.query import resolve_names
 from engine.types import Exclude, Query, SongView
 from infrastructure.redis import gate
 from infrastructure.time import SEOUL
@@ -152,7 +153,7 @@ def resolved(
     missing: list[Unresolved] = []
     catalog = state.snapshot.catalog
     budget = FuzzyBudget(letters=FUZZY_LETTERS)
-    matches = state.snapshot.search.resolve(named, budget=budget)
+    matches = resolve_names(state.snapshot.search, named, budget=budget)
     for song, match in zip(named, matches, strict=True):
         if match.row is not None:
             found.append(int(catalog.song_ids[match.row]))

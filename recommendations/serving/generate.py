@@ -328,7 +328,7 @@ class _Made:
             favorites=len(work.picture.favorite_ids),
             versions=work.state.versions,
             prompt_versions=curated.prompt_versions,
-            trace=[vars(step) for step in self.slate.trace],
+            trace=[step.to_json() for step in self.slate.trace],
             timings=work.clock.parts | {"total": round(work.clock.total_s * 1000, 2)},
             snapshot=self._snapshot(),
             groups=self._kept_groups(),

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import pytest
 
 from engine.catalog.catalog import Catalog
-from engine.catalog.fuzzy_budget import LETTERS_PER_LOOKUP, FuzzyBudget
-from engine.catalog.search import SearchIndex
+from engine.catalog.search.fuzzy_budget import LETTERS_PER_LOOKUP, FuzzyBudget
+from engine.catalog.search.index import SearchIndex
+from engine.catalog.search.query import resolve_names
 from engine.types import SongView
 from tests.engine.conftest import NOW
 
@@ -33,27 +34,29 @@ def index() -> SearchIndex:
 
 def test_an_exact_name_takes_nothing_from_the_budget(index):
     budget = FuzzyBudget(letters=0)
-    found = index.resolve([Named("Lemon", "米津玄師"), Named("홍련화", "리사")], budget=budget)
+    found = resolve_names(
+        index, [Named("Lemon", "米津玄師"), Named("홍련화", "리사")], budget=budget
+    )
     assert [match.row for match in found] == [0, 1]
     assert budget.letters == 0
 
 
 def test_an_inexact_name_is_found_within_the_budget_and_not_beyond_it(index):
     slip = Named("잔혹한 천사의 테재")
-    assert index.resolve([slip])[0].row == 2
+    assert resolve_names(index, [slip])[0].row == 2
     cost = LETTERS_PER_LOOKUP + len("잔혹한천사의테재")
-    assert index.resolve([slip], budget=FuzzyBudget(letters=cost))[0].row == 2
-    assert index.resolve([slip], budget=FuzzyBudget(letters=cost - 1))[0].row is None
+    assert resolve_names(index, [slip], budget=FuzzyBudget(letters=cost))[0].row == 2
+    assert resolve_names(index, [slip], budget=FuzzyBudget(letters=cost - 1))[0].row is None
 
 
 def test_the_shortest_names_come_first_and_results_keep_the_order(index):
     long, short = Named("가나다라" * 75, "마바사아" * 75), Named("잔혹한 천사의 테재")
     budget = FuzzyBudget(letters=1_000)
-    found = index.resolve([long, short, Named("Lemon")], budget=budget)
+    found = resolve_names(index, [long, short, Named("Lemon")], budget=budget)
     assert [match.row for match in found] == [None, 2, 0]
 
 
 def test_the_budget_is_never_overdrawn(index):
     budget = FuzzyBudget(letters=5_000)
-    index.resolve([Named(f"{n:03d}" * 100, "x" * 300) for n in range(200)], budget=budget)
+    resolve_names(index, [Named(f"{n:03d}" * 100, "x" * 300) for n in range(200)], budget=budget)
     assert 0 <= budget.letters < LETTERS_PER_LOOKUP + 600
