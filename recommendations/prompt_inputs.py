@@ -50,10 +50,10 @@ def register() -> None:
 # --- Previews -------------------------------------------------------------------------------------
 def curation_input(member_key: str, params: Mapping[str, ParamValue]) -> Input:
     """What `curation` would be told about a member now."""
-    work, slate = services.drafted(_known(member_key))
-    shown = llm_curation.shown_order(slate, int(params.get("candidates", 60)), work.seed)
+    gathered, slate = services.draft(_known(member_key))
+    shown = llm_curation.shown_order(slate, int(params.get("candidates", 60)), gathered.seed)
     told = llm_curation.curation_variables(
-        taste_text=work.picture.taste_text or llm_curation.taste_sentence(slate),
+        taste_text=gathered.profile.taste_text or llm_curation.taste_sentence(slate),
         situation="",
         count=min(llm_curation.PICKS, len(shown)),
     )
@@ -65,7 +65,7 @@ def curation_input(member_key: str, params: Mapping[str, ParamValue]) -> Input:
 
 def taste_input(member_key: str, params: Mapping[str, ParamValue]) -> Input:
     """What `taste_and_taglines` would be told about a member now."""
-    _work, slate = services.drafted(_known(member_key))
+    _gathered, slate = services.draft(_known(member_key))
     return Input(
         variables=llm_curation.taste_variables(slate),
         items=tuple(group.label for group in slate.groups),

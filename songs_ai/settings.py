@@ -464,7 +464,7 @@ RETENTION_FEEDBACK_DAYS = env.integer(
 REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_AUTHENTICATION_CLASSES": [],
-    "DEFAULT_PERMISSION_CLASSES": ["recommendations.api.authentication.LetIn"],
+    "DEFAULT_PERMISSION_CLASSES": ["recommendations.api.authentication.MayCall"],
     "DEFAULT_RENDERER_CLASSES": ["recommendations.api.json_content.JsonRenderer"],
     "DEFAULT_PARSER_CLASSES": ["recommendations.api.json_content.JsonParser"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "recommendations.api.json_content.JsonAnyway",
@@ -477,7 +477,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Song recommendations for UtaBox.",
     "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
-    "SERVE_PERMISSIONS": ["recommendations.api.authentication.LetIn"],
+    "SERVE_PERMISSIONS": ["recommendations.api.authentication.MayCall"],
     "PREPROCESSING_HOOKS": ["songs_ai.openapi.documented"],
     "POSTPROCESSING_HOOKS": ["songs_ai.openapi.with_errors_and_keys"],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,

@@ -15,10 +15,10 @@ django_application = get_wsgi_application()
 # These read the settings, which stand only now.
 from recommendations import services  # noqa: E402
 from recommendations.api import authentication  # noqa: E402
-from recommendations.api.cached_reads import HotPath  # noqa: E402
+from recommendations.api.cached_reads import CachedReads  # noqa: E402
 from songs_ai.request_bodies import WholeBodies  # noqa: E402
 
-application = WholeBodies(HotPath(django_application))
+application = WholeBodies(CachedReads(django_application))
 # A cached read waits for its turn at the interpreter; beside a thread that computes, a turn is as long as this.
 sys.setswitchinterval(0.001)
 

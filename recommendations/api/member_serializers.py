@@ -12,7 +12,7 @@ from engine.types import Locale
 from profiles.models import BlockKind, FeedbackType
 from profiles.services import Feedback, Verdict
 
-from .serializers import member_key_of
+from .fields import member_key_of
 
 #: Events of one call; more come in several calls.
 MOST_EVENTS = 500

@@ -29,16 +29,15 @@ from django.db import (
 from django.utils import timezone
 
 from catalog import queries
-from engine.types import Locale, Strategy
 from infrastructure.redis import gate
 
 from .. import services
-from ..api.serializers import RecommendInput
 from ..models import Job, JobAnswer
 from ..models.jobs import LEASE_S, Claim, Failure, JobSource, State
 from ..models.runs import Trigger
 from ..serving.request import Request
 from . import rabbitmq_messages, status_store
+from .stored_requests import read_request
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -345,7 +344,7 @@ def serve(job: Job) -> Done:
 
     Raises JobFailed when the backend's member does not exist, MemberNotSeenYet when that is not sure.
     """
-    request, reported = _request(job)
+    request = read_request(job.arguments)
     if job.source == JobSource.QUEUE and not queries.member_exists(int(request.member_key)):
         if job.attempt == 0 and queries.may_be_behind():
             raise MemberNotSeenYet
@@ -361,10 +360,8 @@ def serve(job: Job) -> Done:
         raise StoreAway  # made without knowing the member's likes
     if len(answer.favorite_song_ids) >= queries.MOST_FAVORITES:
         _note_left_out(job, request)
-    body = answer.to_wire()
-    body["unresolved"] = [*reported, *body["unresolved"]]
     result = {"run_id": answer.run_id, "source": answer.source, "degraded": answer.degraded}
-    return orjson.dumps(body), result
+    return orjson.dumps(answer.to_wire()), result
 
 
 def _note_left_out(job: Job, request: Request) -> None:
@@ -375,24 +372,6 @@ def _note_left_out(job: Job, request: Request) -> None:
     if total > queries.MOST_FAVORITES:
         job.note = rabbitmq_messages.too_many_favorites(total)
         Job.objects.filter(pk=job.pk).update(note=job.note)
-
-
-def _request(job: Job) -> tuple[Request, list[dict[str, Any]]]:
-    """What is asked for, and what of it was not understood."""
-    asked = job.arguments
-    if "body" in asked:  # posted to /recommend/jobs, and found valid there
-        given = RecommendInput(data=asked["body"])
-        given.is_valid(raise_exception=True)
-        return given.request()
-    ids = asked.get("favorite_ids")
-    request = Request(
-        member_key=asked["member_key"],
-        favorite_ids=None if ids is None else tuple(ids),
-        count=asked["count"],
-        strategy=Strategy(asked["strategy"]),
-        locale=Locale(asked["locale"]),
-    )
-    return request, []
 
 
 def _watch(job: Job, percent: int) -> None:

@@ -13,9 +13,9 @@ from engine.training.context_learning import Heard, heard, with_learned
 from profiles.models import FeedbackEvent, FeedbackType
 from profiles.services import FEEDBACK_WINDOW
 
-from ..api.context_words import context_of, part_of_day
 from ..models import LearnedSituations
 from ..serving import active_engine
+from ..serving.context_words import parse_context, part_of_day, resolve_mood
 
 #: The latest events that are counted.
 MOST_EVENTS = 300_000
@@ -24,7 +24,7 @@ KEPT = 14
 #: Types that say that a song was taken up; of plays those heard at least half.
 _TAKEN_UP = (FeedbackType.SANG, FeedbackType.COMPLETE, FeedbackType.REPLAY, FeedbackType.LIKE)
 _HALF = 0.5
-_SAID = ("at", "time_of_day", "mood", "activity")
+_FIELDS = ("at", "time_of_day", "mood", "activity")
 
 
 def learn(*, now: datetime) -> LearnedSituations | None:
@@ -50,10 +50,11 @@ def _events(now: datetime) -> Iterator[tuple[int, Sequence[str]]]:
 
 
 def situations_of(context: Any, at: datetime) -> list[str]:
-    """What an event says of its moment; without a word about it the hour it happened speaks."""
-    said = context if isinstance(context, dict) else {}
-    meant, _ = context_of({name: said[name] for name in _SAID if name in said})
-    found = [meant.time_of_day or part_of_day(at), meant.activity, meant.mood]
+    """The situations an event names; without a time of day the one when it happened."""
+    sent = context if isinstance(context, dict) else {}
+    parsed = parse_context({name: sent[name] for name in _FIELDS if name in sent})
+    mood = resolve_mood(parsed.mood_word, active_engine.current()) if parsed.mood_word else ""
+    found = [parsed.context.time_of_day or part_of_day(at), parsed.context.activity, mood]
     return [str(situation) for situation in found if situation]
 
 

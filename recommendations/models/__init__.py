@@ -7,10 +7,11 @@ from .artifacts import (
     ModelArtifactChunk,
 )
 from .jobs import DeadLetter, Job, JobAnswer, JobRun, LikeChunk, ScheduleRun
-from .runs import Lease, Run, Source, StoredAnswer, Trigger
+from .runs import Degraded, Lease, Run, Source, StoredAnswer, Trigger
 
 __all__ = [
     "DeadLetter",
+    "Degraded",
     "EngineSettingsVersion",
     "Job",
     "JobAnswer",

@@ -13,7 +13,7 @@ from .fields import CompressedJSONField
 
 
 class Trigger(models.TextChoices):
-    """Who asked for a run."""
+    """What caused a run."""
 
     API = "api", _("API 요청")
     FAVORITES = "favorites", _("좋아요 변경")
@@ -30,6 +30,36 @@ class Source(models.TextChoices):
     CACHE = "cache", _("캐시")
     LOCAL = "local", _("로컬 엔진")
     MODEL = "model", _("언어 모델")
+
+
+class Degraded(models.TextChoices):
+    """Why an answer is less than it could be; callers read the value in `degraded`."""
+
+    DATABASE = "database", _("데이터베이스 응답 없음")
+    REDIS = "redis", _("Redis 응답 없음")
+    BUSY = "busy", _("모델 자리가 모두 참")
+    NO_MODEL = "no_model", _("언어 모델 없음")
+    DEADLINE = "deadline", _("모델이 제시간에 답하지 않음")
+    BUDGET = "budget", _("예산 초과")
+    QUOTA = "quota", _("잔액 부족")
+    RATE_LIMITED = "rate_limited", _("호출 한도")
+    CIRCUIT_OPEN = "circuit_open", _("차단기 열림")
+    CONNECTION = "connection", _("연결 실패")
+    MODEL_ERROR = "model_error", _("모델 오류")
+    INVALID_ANSWER = "invalid_answer", _("모델 답의 형식이 틀림")
+    TRUNCATED = "truncated", _("잘린 응답")
+    REFUSED = "refused", _("모델이 거절")
+    EMPTY = "empty", _("빈 응답")
+    PAUSED = "paused", _("프롬프트 일시 중지")
+    PROMPT_PAUSED = "prompt_paused", _("프롬프트 일시 중지")
+    UNKNOWN_CONTRACT = "unknown_contract", _("알 수 없는 프롬프트")
+    MISSING_VARIABLES = "missing_variables", _("프롬프트 변수 누락")
+    PROMPT_ERROR = "prompt_error", _("프롬프트 오류")
+
+    @classmethod
+    def label_of(cls, value: str) -> str:
+        """For staff; a value of another release stands for itself."""
+        return str(cls(value).label) if value in cls.values else value
 
 
 class RunQuerySet(models.QuerySet["Run"]):

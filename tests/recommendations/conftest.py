@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -16,6 +17,7 @@ from infrastructure.redis import gate
 from prompts import services as prompts
 from prompts.llm import budget, model_profiles
 from prompts.llm.breaker import breaker
+from recommendations import services
 from recommendations.serving import active_engine, impressions, memory_cache
 from tests.fake_model import FakeModel
 
@@ -89,6 +91,15 @@ def _forget() -> None:
     for part in (budget, model_profiles, breaker):
         part.forget()
     gate.reset()
+
+
+@pytest.fixture
+def all_places_taken() -> Iterator[None]:
+    """As many requests wait for the model as may."""
+    with ExitStack() as places:
+        while places.enter_context(services.model_waiters.place(limited=True)):
+            pass
+        yield
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Who is let in: by address, by key, through proxies; the same in the hot path and in the views."""
+"""Who may call: by address, by key, through proxies; the same before Django and in the views."""
 
 from __future__ import annotations
 
