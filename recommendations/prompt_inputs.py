@@ -1,4 +1,4 @@
-"""Hands members and logged runs to the prompt studio, which may not import upward."""
+"""Provides members and logged runs to the prompt studio, which may not import upward."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from . import services
 from .models import Run, Source
 from .serving import active_engine, llm_curation
 
-#: A like so long after a run may still be its merit.
+#: A like within this time after a run is credited to it.
 CREDIT = timedelta(days=14)
-#: Runs looked at for the tiles of the first page.
-MOST_RUNS = 3_000
-#: What the studio can ask again: both prompts, by the versions a run names.
+#: Most runs that the tiles of the first page are computed from.
+MAX_RUNS = 3_000
+#: Prompts whose runs the studio can replay.
 _SLUGS = (llm_curation.CURATION, llm_curation.TASTE)
 
 
 def register() -> None:
-    """Make members and runs known to the studio; called once at start."""
+    """Register these providers with the studio; called once at start."""
     input_providers.register(llm_curation.CURATION, curation_input)
     input_providers.register(llm_curation.TASTE, taste_input)
     input_providers.register_members(members_like)
@@ -49,22 +49,22 @@ def register() -> None:
 
 # --- Previews -------------------------------------------------------------------------------------
 def curation_input(member_key: str, params: Mapping[str, ParamValue]) -> Input:
-    """What `curation` would be told about a member now."""
+    """The variables of `curation` for a member now."""
     gathered, slate = services.draft(_known(member_key))
     shown = llm_curation.shown_order(slate, int(params.get("candidates", 60)), gathered.seed)
-    told = llm_curation.curation_variables(
+    variables = llm_curation.curation_variables(
         taste_text=gathered.profile.taste_text or llm_curation.taste_sentence(slate),
         situation="",
         count=min(llm_curation.PICKS, len(shown)),
     )
     lines = llm_curation.song_lines(slate, shown)
     return Input(
-        variables=told | {"candidates": lines}, items=tuple(_title(fields) for fields in lines)
+        variables=variables | {"candidates": lines}, items=tuple(_title(fields) for fields in lines)
     )
 
 
 def taste_input(member_key: str, params: Mapping[str, ParamValue]) -> Input:
-    """What `taste_and_taglines` would be told about a member now."""
+    """The variables of `taste_and_taglines` for a member now."""
     _gathered, slate = services.draft(_known(member_key))
     return Input(
         variables=llm_curation.taste_variables(slate),
@@ -111,7 +111,7 @@ def _beginning_with(number: int) -> Q:
 
 # --- Logged runs ----------------------------------------------------------------------------------
 def logged_runs(slug: str, limit: int) -> list[LoggedRun]:
-    """The newest runs that asked this prompt, with what was liked later."""
+    """The newest runs that used this prompt, with the songs liked later."""
     if slug not in _SLUGS:
         return []
     recent = Run.objects.filter(source=Source.MODEL).order_by("-created_at")
@@ -120,7 +120,7 @@ def logged_runs(slug: str, limit: int) -> list[LoggedRun]:
 
 
 def replayable(slug: str, run_uuid: UUID) -> Replayable:
-    """One run with the snapshot and seed it was made from."""
+    """One run with the snapshot and seed it was computed from."""
     run = Run.objects.filter(pk=run_uuid).first()
     if run is None or slug not in (run.snapshot or {}).get("told", {}):
         raise NoSuchRun
@@ -158,7 +158,7 @@ def _logged(slug: str, run: Run) -> LoggedRun:
 
 
 def _songs(song_ids: Sequence[int]) -> list[SongView]:
-    """In the order given; a song that left the catalog keeps its place under its number."""
+    """In the given order; a song that is no longer in the catalog appears under its number."""
     catalog = active_engine.current().snapshot.catalog
     return [
         catalog.view(int(row)) if row >= 0 else SongView(song_id=song_id, title_kr=f"#{song_id}")
@@ -191,18 +191,18 @@ def count_later_likes(*, now: datetime, batch: int = 500) -> int:
 
 
 def later_likes(run_uuids: Sequence[UUID]) -> list[int]:
-    """Later likes of those runs that are old enough to know."""
+    """Later likes of those runs whose 14 days are over."""
     known = Run.objects.filter(pk__in=list(run_uuids), liked_at_14d__isnull=False)
     return [likes or 0 for likes in known.values_list("liked_at_14d", flat=True)]
 
 
 # --- First page -----------------------------------------------------------------------------------
 def tiles(now: datetime) -> list[dashboard.Tile]:
-    """Runs of the last 24 hours: how many, how many by the model, how quick."""
+    """Runs of the last 24 hours: their number, the share picked by the model, their latency."""
     rows = list(
         Run.objects.filter(created_at__gt=now - timedelta(hours=24))
         .order_by("-created_at")
-        .values_list("created_at", "source", "degraded", "timings__total")[:MOST_RUNS]
+        .values_list("created_at", "source", "degraded", "timings__total")[:MAX_RUNS]
     )
     url = reverse("admin:recommendations_run_changelist")
     by_model = sum(source == Source.MODEL for _at, source, _why, _ms in rows)
@@ -212,7 +212,7 @@ def tiles(now: datetime) -> list[dashboard.Tile]:
     return [
         dashboard.Tile(
             label=_("추천 실행(24시간)"),
-            value=f"{len(rows):,}{'+' if len(rows) == MOST_RUNS else ''}",
+            value=f"{len(rows):,}{'+' if len(rows) == MAX_RUNS else ''}",
             url=url,
             hours=_per_hour([at for at, *_rest in rows], now),
         ),

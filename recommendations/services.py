@@ -28,14 +28,15 @@ from prompts import services as prompts
 from . import metrics
 from .locks import single_flight
 from .models import Degraded, Source, Trigger
-from .serving import active_engine, answer_store, answer_variants, explain, impressions
-from .serving.answer_store import SavedAnswer
+from .serving import active_engine, explain, impressions
 from .serving.compute_slots import close_surplus_connections, compute_slot
 from .serving.freshness import Freshness, freshness
 from .serving.gather import Gathered, resolve_songs
 from .serving.generate import generate, model_deadline_s, wants_model
-from .serving.memory_cache import CachedAnswer
 from .serving.request import Answer, NamedSong, Request
+from .serving.stored_answers import answer_store, answer_variants
+from .serving.stored_answers.answer_store import SavedAnswer
+from .serving.stored_answers.memory_cache import CachedAnswer
 
 log = logging.getLogger(__name__)
 #: Longest wait for another caller who computes the same answer, beyond the model's deadline.

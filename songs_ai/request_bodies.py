@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from recommendations.api.cached_reads import COMMON_HEADERS
-from recommendations.api.json_content import MOST_BODY_BYTES, BodyTooLarge
+from recommendations.api.json_content import MAX_BODY_BYTES, BodyTooLarge
 from recommendations.errors import problem
 
 Environ = dict[str, Any]
@@ -48,7 +48,7 @@ class WholeBodies:
 
 
 def _most_bytes(path: str) -> int:
-    return MOST_STAFF_BYTES if path.startswith(STAFF_PREFIX) else MOST_BODY_BYTES
+    return MOST_STAFF_BYTES if path.startswith(STAFF_PREFIX) else MAX_BODY_BYTES
 
 
 def _has_unknown_length(environ: Environ, length: str) -> bool:

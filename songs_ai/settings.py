@@ -467,7 +467,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["recommendations.api.authentication.MayCall"],
     "DEFAULT_RENDERER_CLASSES": ["recommendations.api.json_content.JsonRenderer"],
     "DEFAULT_PARSER_CLASSES": ["recommendations.api.json_content.JsonParser"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "recommendations.api.json_content.JsonAnyway",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "recommendations.api.json_content.AlwaysJson",
     "DEFAULT_METADATA_CLASS": None,
     "EXCEPTION_HANDLER": "recommendations.api.error_responses.handler",
     "UNAUTHENTICATED_USER": None,

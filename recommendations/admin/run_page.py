@@ -14,9 +14,9 @@ from catalog.models import Song
 from engine.types import GroupKind
 from prompts.evaluation.call_stats import STAFF_TRIGGERS
 from prompts.models import ModelCall, PromptVersion
-from prompts.models.calls import Outcome
 
-from ..models import Run
+from ..models import Degraded, Run
+from ..models.runs import STRATEGY_LABELS
 
 #: The steps of the recipes in staff's words; a step without one is shown by its own name.
 STEPS = {
@@ -56,18 +56,7 @@ NOTES = [
         (r"^nothing left.*$", _("남은 곡 없음")),
     )
 ]
-#: What the answer says in `degraded`, and the parts of `timings`, in staff's words.
-DEGRADED = {
-    "no_model": _("언어 모델 없음"),
-    "deadline": _("모델이 제시간에 답하지 않음"),
-    "busy": _("모델 자리가 모두 참"),
-    "budget": _("예산 초과"),
-    "database": _("데이터베이스 응답 없음"),
-    "redis": _("Redis 응답 없음"),
-    "model_error": _("모델 오류"),
-    "invalid_answer": _("모델 답의 형식이 틀림"),
-    **{str(outcome): outcome.label for outcome in Outcome},
-}
+#: The parts of `timings` in staff's words.
 TIMINGS = {
     "resolve": _("곡 찾기"),
     "database": _("데이터베이스"),
@@ -121,7 +110,8 @@ def context(run: Run, user: AbstractBaseUser | AnonymousUser) -> dict[str, Any]:
     may_see_member = user.has_perm("recommendations.view_member_data")  # type: ignore[union-attr]
     return {
         "run": run,
-        "degraded": DEGRADED.get(run.degraded, run.degraded),
+        "strategy": STRATEGY_LABELS.get(run.strategy, run.strategy),
+        "degraded": Degraded.label_of(run.degraded),
         "funnel": _funnel(run.trace),
         "timings": _timings(run.timings),
         "candidates": _candidates(snapshot, songs),

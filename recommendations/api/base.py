@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from rest_framework.serializers import Serializer
@@ -17,7 +16,7 @@ class ApiView(APIView):
     Inputs and outputs stand in `*_serializers.py`, examples for the documentation in `openapi_examples.py`.
     """
 
-    def valid(self, kind: type[Input], data: Mapping[str, Any]) -> Input:
+    def valid(self, kind: type[Input], data: Any) -> Input:
         """The input, checked. Raises ValidationError."""
         given = kind(data=data)
         given.is_valid(raise_exception=True)

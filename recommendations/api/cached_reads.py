@@ -14,7 +14,7 @@ import orjson
 
 from .. import services
 from ..errors import NothingCached, problem
-from ..serving.memory_cache import CachedAnswer
+from ..serving.stored_answers.memory_cache import CachedAnswer
 from . import authentication
 
 Environ = dict[str, Any]
@@ -22,7 +22,7 @@ StartResponse = Callable[..., Any]
 Headers = list[tuple[str, str]]
 
 
-class Reply(NamedTuple):
+class CachedReply(NamedTuple):
     status: str  #: the status line, "200 OK"
     headers: Headers
     body: bytes
@@ -76,20 +76,22 @@ def names_tag(if_none_match: str, etag: str) -> bool:
     return etag in named or "*" in named
 
 
-def reply_for(answer: CachedAnswer | None, *, accept_encoding: str, if_none_match: str) -> Reply:
+def reply_for(
+    answer: CachedAnswer | None, *, accept_encoding: str, if_none_match: str
+) -> CachedReply:
     """Status, own headers and body of a cached read; if_none_match is "" for a POST."""
     if answer is None:
-        return Reply("404 Not Found", [("Content-Length", str(len(NOT_CACHED)))], NOT_CACHED)
+        return CachedReply("404 Not Found", [("Content-Length", str(len(NOT_CACHED)))], NOT_CACHED)
     gzipped = takes_gzip(accept_encoding)
     tag = f"W/{answer.etag}" if gzipped else answer.etag
     headers = [("ETag", tag), ("Vary", "Accept-Encoding")]
     if if_none_match and names_tag(if_none_match, answer.etag):
-        return Reply("304 Not Modified", headers, b"")
+        return CachedReply("304 Not Modified", headers, b"")
     body = answer.gzipped if gzipped else answer.body
     if gzipped:
         headers.append(("Content-Encoding", "gzip"))
     headers.append(("Content-Length", str(len(body))))
-    return Reply("200 OK", headers, body)
+    return CachedReply("200 OK", headers, body)
 
 
 # --- Before Django --------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What every error of the API looks like."""
+"""Defines the shape of every error of the API."""
 
 from __future__ import annotations
 

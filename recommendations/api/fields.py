@@ -1,4 +1,4 @@
-"""The fields of posted bodies, lenient where contract.md says that callers differ."""
+"""Defines the fields of posted bodies, lenient where contract.md says that callers differ."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from ..serving.request_parsing import (
+from ..serving.parsing.request_parsing import (
     LONGEST_MEMBER_KEY,
     SongIds,
     parse_member_key,
@@ -41,7 +41,7 @@ def member_key_of(value: Any) -> str:
         "nullable": True,
     }
 )
-class MemberKeyField(serializers.Field):
+class MemberIdField(serializers.Field):
     def to_internal_value(self, data: Any) -> str:
         return member_key_of(data)
 
@@ -100,12 +100,9 @@ class Text(serializers.CharField):
         super().__init__(**defaults | {"max_length": LONGEST_TEXT} | kwargs)
 
     def to_internal_value(self, data: Any) -> str:
-        # NUL can't be stored everywhere; it means nothing in a title.
-        return str(super().to_internal_value(_without_nul(data)))
-
-
-def _without_nul(value: Any) -> Any:
-    return value.replace("\x00", "") if isinstance(value, str) else value
+        if isinstance(data, str):
+            data = data.replace("\x00", "")  # can't be stored everywhere
+        return str(super().to_internal_value(data))
 
 
 class NamesField(serializers.ListField):

@@ -1,4 +1,4 @@
-"""What callers read about jobs."""
+"""Defines what callers read about jobs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class JobErrorOutput(serializers.Serializer):
 
 
 class JobOutput(serializers.Serializer):
-    """A job as it stands."""
+    """The current state of a job."""
 
     job_id = serializers.UUIDField()
     status = serializers.ChoiceField(choices=State.choices)

@@ -22,8 +22,8 @@ from ..jobs import execution, status_store
 from ..locks import single_flight
 from ..models import Job, JobAnswer
 from ..models.jobs import JobSource, State
+from ..serving.parsing.request_json import request_to_json
 from ..serving.request import Request
-from ..serving.request_json import request_to_json
 from . import openapi_examples
 from .base import ApiView
 from .error_serializers import ProblemOutput
@@ -84,10 +84,10 @@ _PROBLEMS = {
 class JobsView(ApiView):
     @extend_schema(
         operation_id="recommend_jobs_create",
-        summary="Ask for a recommendation to be made in the background",
+        summary="Compute a recommendation in the background",
         description=(
             "The body of POST /recommend. 202 with the job and its address in Location. "
-            "A member may have 3 jobs a minute and 50 a day made for him (settings); beyond that 429 with Retry-After."
+            "At most 3 jobs a minute and 50 a day per member (settings); beyond that 429 with Retry-After."
         ),
         request=RecommendInput,
         parameters=[_KEY],
@@ -140,7 +140,7 @@ def _create(http: HttpRequest, request: Request) -> Job:
     now, member_key = timezone.now(), request.member_key
     wait_s = seconds_to_wait(member_key, now=now)
     if wait_s > 0:
-        raise Throttled(wait=wait_s, detail="This member has had too many jobs made for him.")
+        raise Throttled(wait=wait_s, detail="Too many jobs were created for this member.")
     row = {
         "source": JobSource.API,
         "member_key": member_key,
@@ -181,7 +181,7 @@ def _wait(moments: list[datetime], *, most: int, window: timedelta, now: datetim
 class JobView(ApiView):
     @extend_schema(
         operation_id="recommend_jobs_retrieve",
-        summary="How a job stands, with its result",
+        summary="The state of a job, with its result",
         responses={
             200: OpenApiResponse(JobOutput, examples=[openapi_examples.JOB]),
             404: _PROBLEMS[404],

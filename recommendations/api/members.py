@@ -1,4 +1,4 @@
-"""Answers about members and songs beside recommendations: feedback, blocks, similar songs, search."""
+"""The API's calls about members and songs: feedback, blocks, similar songs, search."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from .member_serializers import (
 
 #: Members whose answer is recomputed before a feedback call returns; others' when next asked for.
 RECOMPUTED_AT_ONCE = 3
-#: After these the answer in force may hold a song the member does not want to see.
+#: After these the stored answer may hold a song that the member does not want.
 _UNWANTED = {FeedbackType.DISLIKE, FeedbackType.LIKE}
 
 

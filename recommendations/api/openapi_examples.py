@@ -50,7 +50,7 @@ def _response(name: str, value: dict[str, Any]) -> OpenApiExample:
     return OpenApiExample(name, value=value, response_only=True, status_codes=["200"])
 
 
-RECOMMEND_TEXT = """Answers with groups (shelves with a tagline) and candidates (quick picks).
+RECOMMEND_TEXT = """Answers with groups (songs under a label and a tagline) and candidates (quick picks).
 
 Both generations of bodies work and may be mixed. Without favourites in the body those of the
 database count; an explicit `[]` means that the member has none. Songs named by text are looked up
@@ -105,11 +105,11 @@ MEMBER = [
     _request("A caller's own user", {"user_id": "user123"}),
 ]
 
-FAVORITES_TEXT = """Takes note of a change and stores a fresh local answer before it returns; the model's version follows.
+FAVORITES_TEXT = """Records a change and stores a fresh local answer before it returns; the model is asked later.
 
 Either one song (`action` with `song_data`: its id, or title and artist) or the full list
-(`favorite_song_ids`). For members of the database their likes are the truth: what is said here
-counts until the database shows it, at most 24 hours. Saying the same twice changes nothing."""
+(`favorite_song_ids`). For members of the database their likes are the truth: a change posted here
+counts until the database shows it, at most 24 hours. Posting the same twice changes nothing."""
 FAVORITES = [
     _request(
         "A song was liked",

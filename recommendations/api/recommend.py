@@ -1,4 +1,4 @@
-"""The API of contract §1: parse, call a service, answer."""
+"""The API of contract §1: recommendations, cached reads, changes of favourites."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What callers post about recommendations, in both generations of bodies and mixtures of them, and what they get.
+"""Defines what callers post and read about recommendations, in both generations of bodies and mixtures of them.
 
 Strict where a caller would want to know of a mistake, lenient where contract.md says callers differ:
 ids may be text, `null` and absent mean the same, and unknown fields are ignored.
@@ -16,18 +16,18 @@ from rest_framework import serializers
 from engine.types import Locale, Strategy
 
 from ..services import Action
-from ..serving.request import NamedSong, Request, Unresolved
-from ..serving.request_parsing import (
+from ..serving.parsing.request_parsing import (
     LARGEST_SONG_ID,
     SongIds,
     named_song,
     request_from_values,
 )
+from ..serving.request import NamedSong, Request, Unresolved
 from .fields import (
     Choice,
     Dial,
     LocaleChoice,
-    MemberKeyField,
+    MemberIdField,
     NamesField,
     SongIdField,
     SongIdsField,
@@ -48,7 +48,7 @@ class NamedSongInput(serializers.Serializer):
 
 
 class NamedSongs(serializers.ListSerializer):
-    """Up to 200 songs named by text; a null among them names nothing, as among ids."""
+    """Up to 200 songs named by text; null entries are skipped, as among ids."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(child=NamedSongInput(), max_length=MOST_NAMED_SONGS, **kwargs)
@@ -120,10 +120,10 @@ class ExcludeInput(serializers.Serializer):
 class MemberInput(serializers.Serializer):
     """Who the call is about: `memberId` or `user_id`."""
 
-    memberId = MemberKeyField(
+    memberId = MemberIdField(
         required=False, allow_null=True, help_text="Digits name a member of the database."
     )
-    user_id = MemberKeyField(
+    user_id = MemberIdField(
         required=False, allow_null=True, help_text="The same, in the documented body."
     )
 
@@ -184,7 +184,7 @@ _ACTIONS: dict[str, Action] = {
 
 @dataclass(frozen=True, kw_only=True)
 class FavoritesChange:
-    """What a caller says about a member's favourites."""
+    """A change of a member's favourites."""
 
     member_key: str
     action: Action

@@ -16,8 +16,8 @@ from django.utils import timezone
 from .. import services
 from ..models import ScheduleRun
 from ..models.runs import Source, Trigger
-from ..serving import answer_store
 from ..serving.request import Request
+from ..serving.stored_answers import answer_store
 
 log = logging.getLogger(__name__)
 #: Members per job: enough to keep the model busy, few enough that a killed worker repeats little.

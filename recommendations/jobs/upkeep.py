@@ -24,7 +24,7 @@ from ..models.jobs import ENDED, JobSource, State
 from ..schedules.runs import (
     TASK_PREFIX,
 )
-from ..serving import answer_store
+from ..serving.stored_answers import answer_store
 from . import execution, status_store
 
 log = logging.getLogger(__name__)

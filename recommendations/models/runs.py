@@ -7,7 +7,10 @@ from datetime import datetime
 from typing import Self
 
 from django.db import models
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+
+from engine.types import Strategy
 
 from .fields import CompressedJSONField
 
@@ -25,7 +28,7 @@ class Trigger(models.TextChoices):
 
 
 class Source(models.TextChoices):
-    """How an answer was made."""
+    """Where an answer came from."""
 
     CACHE = "cache", _("캐시")
     LOCAL = "local", _("로컬 엔진")
@@ -58,8 +61,16 @@ class Degraded(models.TextChoices):
 
     @classmethod
     def label_of(cls, value: str) -> str:
-        """For staff; a value of another release stands for itself."""
+        """The label for staff; a value of another release is shown as it is."""
         return str(cls(value).label) if value in cls.values else value
+
+
+#: What staff read for each strategy.
+STRATEGY_LABELS: dict[str, Promise] = {
+    Strategy.FAST: _("빠름 (모델 없이)"),
+    Strategy.DEFAULT: _("기본"),
+    Strategy.DEEP: _("깊이 (긴 제한 시간)"),
+}
 
 
 class RunQuerySet(models.QuerySet["Run"]):
@@ -71,7 +82,7 @@ class RunQuerySet(models.QuerySet["Run"]):
 
 
 class Run(models.Model):
-    """One answer that was computed: what went in, the funnel, what came out, and which versions made it."""
+    """One computed answer: its query, the funnel, the result, and the versions it was computed with."""
 
     uuid = models.UUIDField(_("실행 ID"), primary_key=True, default=uuid.uuid4, editable=False)
     member_key = models.CharField(_("회원"), max_length=64)
@@ -118,7 +129,7 @@ class Run(models.Model):
 
 
 class StoredAnswer(models.Model):
-    """The plain answer in force for a member. The truth that Redis' `recommend:{member}` is rebuilt from."""
+    """The plain answer in force for a member; Redis' `recommend:{member}` is rebuilt from it."""
 
     member_key = models.CharField(_("회원"), max_length=64, primary_key=True)
     #: The JSON of `recommend:{member}`, as text, zlib-compressed.
@@ -127,7 +138,7 @@ class StoredAnswer(models.Model):
     run_uuid = models.UUIDField(_("실행"))
     generated_at = models.DateTimeField(_("생성"))
     expires_at = models.DateTimeField(_("만료"), db_index=True)
-    #: Written while Redis was away: to be sent there when it returns.
+    #: Written while Redis was down: to be sent there when it returns.
     redis_pending = models.BooleanField(_("Redis 대기"), default=False, db_index=True)
 
     class Meta:
@@ -139,7 +150,7 @@ class StoredAnswer(models.Model):
 
 
 class Lease(models.Model):
-    """Who may do a piece of work just now, where no Redis can say so."""
+    """Who holds a lock, while there is no Redis to hold it."""
 
     key = models.CharField(max_length=190, primary_key=True)
     token = models.CharField(max_length=32)

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 
 from ..models import Source
-from .answer_store import SavedAnswer
 from .gather import Gathered
 from .generate import wants_model
+from .stored_answers.answer_store import SavedAnswer
 
 #: Cool-down before the model is tried again for a member whose last answer was degraded.
 MODEL_COOL_DOWN_S = 30

@@ -17,9 +17,11 @@ from infrastructure.time import SEOUL
 from profiles import services as profiles
 
 from ..models import Degraded
-from . import active_engine, answer_store, context_words
+from . import active_engine
 from .active_engine import EngineState
+from .parsing import context_words
 from .request import NamedSong, Request, Unresolved
+from .stored_answers import answer_store
 
 
 class Stopwatch:

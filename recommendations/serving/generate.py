@@ -13,13 +13,14 @@ from prompts import services as prompts
 
 from .. import metrics
 from ..models import Degraded, Trigger
-from . import llm_curation, preferences, run_recorder
-from .answer_store import AnswerMeta
+from . import llm_curation, run_recorder
 from .compute_slots import compute_slot
 from .gather import Gathered
 from .generated_answer import GeneratedAnswer
 from .llm_curation import Curated
 from .request import Answer, Request
+from .stored_answers import preferences
+from .stored_answers.answer_store import AnswerMeta
 
 
 def model_deadline_s(request: Request) -> float:

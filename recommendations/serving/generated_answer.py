@@ -11,10 +11,10 @@ from engine.types import Group, Slate
 from infrastructure.time import SEOUL
 
 from ..models import Source
-from .answer_store import AnswerMeta
 from .gather import Gathered
 from .llm_curation import Curated, arrange, final_order
 from .request import Answer
+from .stored_answers.answer_store import AnswerMeta
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,10 +11,7 @@ from collections import Counter
 from django.db import close_old_connections
 from django.utils import timezone
 
-from infrastructure.database import (
-    DATABASE_FAULTS,
-    guard,
-)
+from infrastructure.database import DATABASE_FAULTS, guard
 from profiles import services as profiles
 
 from ..models import Run, StoredAnswer
@@ -55,7 +52,7 @@ class _Counts:
             finally:
                 close_old_connections()
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Drop counts that are not yet written (tests)."""
         self._reads = Counter()
 
@@ -108,4 +105,4 @@ def places_of(run: Run) -> list[tuple[int, str, int]]:
 _counts = _Counts()
 count_shown = _counts.add
 flush = _counts.flush
-forget = _counts.forget
+reset = _counts.reset

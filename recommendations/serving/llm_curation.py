@@ -22,7 +22,7 @@ MOST_NAMES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Taste:
+class TasteReading:
     """The model's reading of a member's favourites."""
 
     text: str
@@ -38,7 +38,7 @@ class Curated:
     picks: tuple[int, ...] = ()  #: indices into the shortlist, best first
     shown: tuple[int, ...] = ()  #: indices in the order shown
     taglines: dict[str, str] = field(default_factory=dict)
-    taste: Taste | None = None
+    taste: TasteReading | None = None
     degraded: str = ""
     prompt_versions: dict[str, str] = field(default_factory=dict)
     repairs: dict[str, Any] = field(default_factory=dict)
@@ -166,7 +166,7 @@ def _with_taste(
     lines = zip(groups, data["taglines"], strict=False)
     return replace(
         curated,
-        taste=Taste(
+        taste=TasteReading(
             text=data["taste"],
             genres=tuple(data["genres"]),
             moods=tuple(data["moods"]),

@@ -12,12 +12,13 @@ from infrastructure.database import DATABASE_FAULTS, guard
 from profiles import services as profiles
 
 from ..models import Run, Source
-from . import answer_store, answer_variants, llm_curation
-from .answer_payload import encode_answer
-from .answer_store import AnswerMeta
+from . import llm_curation
 from .compute_slots import compute_slot
 from .generated_answer import GeneratedAnswer
 from .query_json import query_to_json
+from .stored_answers import answer_store, answer_variants
+from .stored_answers.answer_payload import encode_answer
+from .stored_answers.answer_store import AnswerMeta
 
 log = logging.getLogger(__name__)
 #: Candidates that a run records for replay, evaluation and the admin.

@@ -18,7 +18,8 @@ from prompts import services as prompts
 from prompts.llm import budget, model_profiles
 from prompts.llm.breaker import breaker
 from recommendations import services
-from recommendations.serving import active_engine, impressions, memory_cache
+from recommendations.serving import active_engine, impressions
+from recommendations.serving.stored_answers import memory_cache
 from tests.fake_model import FakeModel
 
 KINDS = (("록", "강렬"), ("발라드", "잔잔"), ("J-pop 댄스팝", "에너지"))
@@ -84,8 +85,8 @@ def _fresh_process() -> Iterator[None]:
 
 
 def _forget() -> None:
-    active_engine.forget()
-    impressions.forget()
+    active_engine.reset()
+    impressions.reset()
     memory_cache.answers.clear()
     cache.clear()
     for part in (budget, model_profiles, breaker):

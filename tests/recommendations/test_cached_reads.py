@@ -12,8 +12,8 @@ from django.core.handlers.wsgi import WSGIHandler
 
 from recommendations import metrics, services
 from recommendations.api.cached_reads import CachedReads
-from recommendations.serving import answer_store, memory_cache
 from recommendations.serving.request import Request
+from recommendations.serving.stored_answers import answer_store, memory_cache
 
 from .conftest import World
 

@@ -20,10 +20,11 @@ from profiles.models import TasteProfile
 from recommendations import services
 from recommendations.jobs import member_refresh
 from recommendations.models import EngineSettingsVersion, Run, StoredAnswer
-from recommendations.serving import active_engine, answer_store, impressions
-from recommendations.serving.answer_payload import encode_answer
+from recommendations.serving import active_engine, impressions
 from recommendations.serving.freshness import MODEL_COOL_DOWN_S
 from recommendations.serving.request import Answer, NamedSong, Request
+from recommendations.serving.stored_answers import answer_store
+from recommendations.serving.stored_answers.answer_payload import encode_answer
 from tests.fake_model import FakeModel
 
 from .conftest import World
@@ -145,7 +146,7 @@ def test_a_change_of_settings_makes_the_answer_again(world: World) -> None:
     payload = active_engine.current().settings.to_json()
     payload["shaping"]["artist_cap"] = 1
     EngineSettingsVersion.objects.create(number=1, payload=payload, note="가수 하나씩")
-    active_engine.forget()
+    active_engine.reset()
     answer = recommend(world.alice)
     assert answer.source == "local"
     assert Run.objects.latest("created_at").versions["settings"] == "1"
@@ -263,7 +264,7 @@ def test_a_new_catalog_keeps_the_models_words_without_asking_it(
     payload = active_engine.current().settings.to_json()
     payload["shaping"]["rotation"] = 0.6
     EngineSettingsVersion.objects.create(number=1, payload=payload, note="다시")
-    active_engine.forget()
+    active_engine.reset()
     again = recommend(world.alice)
     assert again.source == "local"
     assert len(model.seen) == calls

@@ -10,8 +10,8 @@ import pytest
 from engine.types import Activity, Locale, Strategy, TimeOfDay
 from recommendations.api.recommend_serializers import RecommendInput
 from recommendations.jobs.stored_requests import read_request
+from recommendations.serving.parsing.request_json import request_from_json, request_to_json
 from recommendations.serving.request import Request, Unresolved
-from recommendations.serving.request_json import request_from_json, request_to_json
 
 BODIES: dict[str, dict[str, Any]] = {
     "a member": {"memberId": "042"},

@@ -9,8 +9,8 @@ from typing import Any
 
 from engine.types import Exclude, Locale, Only, Strategy
 
+from ..request import COUNT_OF_CALLERS, COUNT_OF_MEMBERS, NamedSong, Request, Unresolved
 from .context_words import parse_context
-from .request import COUNT_OF_CALLERS, COUNT_OF_MEMBERS, NamedSong, Request, Unresolved
 
 LONGEST_MEMBER_KEY = 64
 #: Song ids are sent as 32-bit integers (contract §1): no song can have a larger one.

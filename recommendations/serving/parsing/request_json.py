@@ -7,8 +7,8 @@ from typing import Any
 
 from engine.types import Locale, Strategy
 
-from .query_json import context_from_json, encode, exclude_from_json, only_from_json
-from .request import NamedSong, Request, Unresolved
+from ..query_json import context_from_json, encode, exclude_from_json, only_from_json
+from ..request import NamedSong, Request, Unresolved
 
 VERSION = 1
 #: What a caller asks for. Trigger, job and the like belong to whoever computes the request.

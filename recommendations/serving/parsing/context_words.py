@@ -20,8 +20,8 @@ from engine.presentation.vocabulary import describing, term_in
 from engine.types import Activity, Context, Exclude, Locale, Only, TimeOfDay
 from infrastructure.time import SEOUL
 
-from .active_engine import EngineState
-from .request import Unresolved
+from ..active_engine import EngineState
+from ..request import Unresolved
 
 #: First hour of each part of the day.
 _DAY = (
