@@ -1,4 +1,4 @@
-.PHONY: help messages setup run test test-model lint bench
+.PHONY: help messages setup run test test-model lint bench chaos
 
 PYTHON ?= python3
 VENV := .venv
@@ -39,7 +39,10 @@ lint: setup  ## style, types, missing migrations, import direction
 bench: setup  ## the figures of the README (minutes)
 	@$(PY) bench/speed.py
 	@$(PY) bench/pressure.py
-	@$(PY) bench/readme.py
+	@$(PY) bench/figures.py
+
+chaos: setup  ## everything killed and frozen at random while jobs arrive (15 minutes a seed)
+	@$(PY) -m bench.chaos --seeds 1,2,3
 
 messages: setup  ## new staff-facing strings into locale/en (then translate and run it again)
 	@$(PY) manage.py makemessages -l en --no-obsolete --no-wrap --add-location file -i '.venv*' -i var -i tests -i bench

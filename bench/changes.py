@@ -18,8 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bench.installation import Installation, wait_until
 from bench.speed import RESULTS, post, say, world
-from tests.services.installation import Installation, wait_until
 
 #: Answers in a row that know the song: with two processes taking turns, both do.
 IN_A_ROW = 12

@@ -23,8 +23,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bench.installation import Installation, installation, listens, wait_until
 from bench.machine import stop_on_sigterm
-from tests.services.installation import Installation, installation, listens, wait_until
 
 RESULTS = Path(__file__).parent / "results"
 #: Of another member than the one who meets the fault: cached reads, ten a second.

@@ -5,7 +5,7 @@ python bench/hosts.py throughput   one host and two, in turn
 python bench/hosts.py cut          one of two loses its network in the middle of the work, and comes back
 
 A host is a network namespace with a name of its own, linked to the stores by a bridge; on it runs what docs/operations.md
-says to start on a worker host. The model is tests/fake_model.py, as slow as a hosted one, so that a job is mostly
+says to start on a worker host. The model is bench/fake_model.py, as slow as a hosted one, so that a job is mostly
 waiting: both hosts share this machine's processors. Needs root and iproute2; exit code 2 says that they are missing.
 """
 
@@ -31,14 +31,14 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.jobs import RESULTS, count, populate, say, verdict, with_model
-from tests.services.installation import (
+from bench.installation import (
     Installation,
     declare_as_spring,
     publish_as_spring,
     spring_body,
     wait_until,
 )
+from bench.jobs import RESULTS, count, populate, say, verdict, with_model
 
 QUEUE = "rec.recommendation.q"
 #: 198.18.0.0/15 is set aside for measurements (RFC 2544): no real network is hidden by ours.
@@ -52,7 +52,7 @@ SETTINGS = {"SONGS_AI_CONSUME_QUEUE": "1", "LLM_DEADLINE_S": "15"}
 STRETCH_S = 10
 #: Jobs a host has done before it counts as running.
 WARM_JOBS = 4
-NOTE_LIKES_AS_SEEN = "from recommendations import sync; sync.look().note()"
+NOTE_LIKES_AS_SEEN = "from recommendations.jobs import like_changes; like_changes.look().note()"
 
 
 class NoNamespaces(Exception):

@@ -6,7 +6,7 @@ python bench/jobs.py nightly      1 000 members regenerated with a model
 python bench/jobs.py drain        interactive service while 10 000 members are regenerated
 python bench/jobs.py sync         the cost of finding changed likes among 1 000 000
 
-The model is tests/fake_model.py, as slow as a hosted one (0.4 s to the first token, 75 tokens a second), or
+The model is bench/fake_model.py, as slow as a hosted one (0.4 s to the first token, 75 tokens a second), or
 --model-url: another fake that counts its calls at /__stats.
 """
 
@@ -32,8 +32,7 @@ import pymysql
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.machine import stop_on_sigterm
-from tests.services.installation import (
+from bench.installation import (
     LOOPBACK,
     Installation,
     declare_as_spring,
@@ -42,6 +41,7 @@ from tests.services.installation import (
     spring_body,
     wait_until,
 )
+from bench.machine import stop_on_sigterm
 
 RESULTS = Path(__file__).parent / "results"
 FIRST_MEMBER = 100_000
@@ -258,11 +258,11 @@ def throughput(options: argparse.Namespace) -> dict[str, Any]:
 RUN_NIGHTLY = """
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
-from recommendations import beat
+from recommendations.schedules import scheduler
 from recommendations.models import ScheduleRun
 task = PeriodicTask.objects.get(task="recommendations.tasks.nightly_regeneration")
 now = timezone.now()
-beat.start(task, slot=now, now=now, trigger=ScheduleRun.Trigger.STAFF)
+scheduler.start(task, slot=now, now=now, trigger=ScheduleRun.Trigger.STAFF)
 """
 
 
@@ -495,9 +495,9 @@ def p99(values: list[float]) -> float:
 # --- Sync -----------------------------------------------------------------------------------------
 TIME_SYNC = """
 import time
-from recommendations import sync
+from recommendations.jobs import like_changes
 began = time.monotonic()
-found = sync.look()
+found = like_changes.look()
 print(len(found.members), len(found.chunks), round(time.monotonic() - began, 3))
 found.note()
 """

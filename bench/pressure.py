@@ -23,9 +23,9 @@ import redis
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bench.installation import Installation, free_port, listens, wait_until
 from bench.machine import cpu_s, rests
 from bench.speed import RESULTS, judged, load, post, say, serve, world
-from tests.services.installation import Installation, free_port, listens, wait_until
 
 REPEATS = 5
 SECONDS = 2.0
@@ -43,7 +43,7 @@ FIRST_COLD_MEMBER = 1_000_000
 def fake_model(made: Installation, name: str, *options: str) -> dict[str, str]:
     """A model server with its default latency, or a fault; returns the settings that point at it."""
     port = free_port()
-    made.start(name, sys.executable, "-m", "tests.fake_model", "--port", str(port), *options)
+    made.start(name, sys.executable, "-m", "bench.fake_model", "--port", str(port), *options)
     wait_until(lambda: listens(port), name)
     return {"OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1", "OPENAI_API_KEY": "sk-bench"}
 
@@ -87,7 +87,7 @@ def while_the_model_hangs(made: Installation) -> dict[str, Any]:
     port = serve(
         made,
         "documented",
-        "songs_ai.wsgi:application",
+        "songs_ai.rsgi:application",
         workers=2,
         LLM_DEADLINE_S=str(DEADLINE_S),
         LLM_CONCURRENCY="200",  # only the server's own threads bound who may wait
@@ -131,7 +131,7 @@ def while_the_model_hangs(made: Installation) -> dict[str, Any]:
 # --- The model at its usual pace ------------------------------------------------------------------
 def cold_with_model(made: Installation) -> dict[str, Any]:
     model = fake_model(made, "model")
-    port = serve(made, "with-model", "songs_ai.wsgi:application", **model)
+    port = serve(made, "with-model", "songs_ai.rsgi:application", **model)
     post(port, "/recommend", {"memberId": "1", "strategy": "fast"})
     times, sources = [], []
     for member in range(10, 10 + REPEATS + 2):
@@ -193,7 +193,7 @@ def per_cpu_s(
 def processes(made: Installation) -> dict[str, Any]:
     found: dict[str, Any] = {}
     runs: dict[str, list[dict[str, float]]] = {"1": [], "2": [], "mix": []}
-    ports = {n: serve(made, f"of-{n}", "songs_ai.wsgi:application", workers=n) for n in (1, 2)}
+    ports = {n: serve(made, f"of-{n}", "songs_ai.rsgi:application", workers=n) for n in (1, 2)}
     post(ports[1], "/recommend", {"memberId": "1", "count": 100})
     fill(made)
     for n, port in ports.items():

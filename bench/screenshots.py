@@ -31,7 +31,7 @@ from playwright.sync_api import Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.fake_model import FakeModel, Seen, good_answer, song_lines
+from bench.fake_model import FakeModel, Seen, good_answer, song_lines
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "screenshots"

@@ -58,7 +58,7 @@ def sqlite() -> Iterator[dict[str, str]]:
 @contextmanager
 def mariadb() -> Iterator[dict[str, str]]:
     """MariaDB and Redis of this bench's own."""
-    from tests.services.installation import Installation, listens, wait_until  # noqa: PLC0415
+    from bench.installation import Installation, listens, wait_until  # noqa: PLC0415
 
     folder = Path(tempfile.mkdtemp(prefix="songs-ai-studio-"))
     made = Installation(folder)
@@ -95,23 +95,24 @@ def seed(runs: int) -> dict[str, Any]:
     from django.core.management import call_command  # noqa: PLC0415
 
     from prompts.models import ModelCall, PromptTemplate  # noqa: PLC0415
-    from prompts.versions import releases  # noqa: PLC0415
+    from prompts.versions import drafts, releases, rollout_moves  # noqa: PLC0415
+    from prompts.versions.actor import Actor  # noqa: PLC0415
     from recommendations.models import Run  # noqa: PLC0415
 
     call_command("migrate", verbosity=0)
     call_command("load_demo", stdout=sys.stderr)
     boss = User.objects.create_superuser("boss", password=None)
     User.objects.bulk_create(User(username=f"staff{at}", email=f"{at}@x.kr") for at in range(100))
-    by = releases.By(actor=boss, reason="재기")
+    actor = Actor(user=boss, reason="재기")
     template = PromptTemplate.objects.get(slug="curation")
-    versions = [_version(template, by, at) for at in range(10)]
+    versions = [_version(template, actor, at) for at in range(10)]
     for version in versions[:-2]:
         template.refresh_from_db()
-        releases.publish(version, seen_lock=template.lock_version, by=by)
+        releases.publish(version, seen_lock=template.lock_version, actor=actor)
     template.refresh_from_db()
     live, candidate = versions[-3], versions[-2]
-    rollout = releases.start_rollout(candidate, seen_lock=template.lock_version, by=by)
-    draft = releases.fork(candidate, by=by)
+    rollout = rollout_moves.start_rollout(candidate, seen_lock=template.lock_version, actor=actor)
+    draft = drafts.fork(candidate, actor=actor)
     run_ids = _real_runs()
     say(f"copying {len(run_ids)} runs {runs:,} times …")
     began = time.perf_counter()
@@ -124,18 +125,18 @@ def seed(runs: int) -> dict[str, Any]:
             "next": versions[-1], "template": template}  # fmt: skip
 
 
-def _version(template: Any, by: Any, at: int) -> Any:
-    from prompts.versions import releases  # noqa: PLC0415
+def _version(template: Any, actor: Any, at: int) -> Any:
+    from prompts.versions import drafts, review  # noqa: PLC0415
 
     live = template.live_version
-    body = releases.Body(
+    body = drafts.Body(
         system_text=f"{live.system_text}\n{at}번째로 밝은 곡을 먼저.",
         user_text=live.user_text,
         params=live.params,
         note=f"{at}번째",
     )
-    version = releases.create_draft(template, body, by=by, parent=live)
-    releases.submit(version, by=by)
+    version = drafts.create_draft(template, body, actor=actor, parent=live)
+    review.submit(version, actor=actor)
     return version
 
 
@@ -143,9 +144,9 @@ def _real_runs() -> list[Any]:
     """Runs as the product makes them, with a model that answers well."""
     from django.test import override_settings  # noqa: PLC0415
 
+    from bench.fake_model import FakeModel  # noqa: PLC0415
     from recommendations import services  # noqa: PLC0415
     from recommendations.serving.request import Request  # noqa: PLC0415
-    from tests.fake_model import FakeModel  # noqa: PLC0415
 
     with FakeModel() as model, override_settings(OPENAI_BASE_URL=model.url, OPENAI_API_KEY="k"):
         return [
@@ -346,10 +347,11 @@ def listen() -> None:
 
 def publishing_everywhere(world: dict[str, Any], *, moves: int) -> dict[str, float]:
     """Seconds from pressing the button to the new version being served, over `moves` × PROCESSES."""
-    from prompts.versions import releases  # noqa: PLC0415
+    from prompts.versions import releases, rollout_moves  # noqa: PLC0415
+    from prompts.versions.actor import Actor  # noqa: PLC0415
 
-    by, template = releases.By(actor=world["boss"], reason="재기"), world["template"]
-    releases.end(world["rollout"], promote=False, by=by)
+    actor, template = Actor(user=world["boss"], reason="재기"), world["template"]
+    rollout_moves.end(world["rollout"], promote=False, actor=actor)
     seen: dict[tuple[int, str], float] = {}
     listeners = [
         subprocess.Popen(
@@ -364,11 +366,11 @@ def publishing_everywhere(world: dict[str, Any], *, moves: int) -> dict[str, flo
         template.refresh_from_db()
         _all_serve(template.live_version.label, seen)
         for at in range(moves):
-            version = _version(template, by, 100 + at)
+            version = _version(template, actor, 100 + at)
             time.sleep(rng.random())  # at any moment of the processes' own rhythm
             template.refresh_from_db()
             pressed = time.time()
-            releases.publish(version, seen_lock=template.lock_version, by=by)
+            releases.publish(version, seen_lock=template.lock_version, actor=actor)
             took += [when - pressed for when in _all_serve(version.label, seen)]
     finally:
         for listener in listeners:

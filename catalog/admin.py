@@ -1,4 +1,4 @@
-"""Admin pages of the neighbours' tables: songs and members, to look at, not to change (unless owned)."""
+"""Admin pages of songs and members in the neighbours' tables: read-only, unless the tables are ours."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext_lazy
 
 from catalog import snapshot
-from catalog.models import Member, Playlist, Song, SongLike
+from catalog.models import Member, Playlist, Role, Song, SongLike
 from infrastructure.admin import ReadOnlyAdmin
 
-#: Songs a search in the admin shows at most.
-MOST_FOUND = 200
+#: Maximum songs that a search in the admin finds.
+MAX_FOUND = 200
 #: Favourites shown on a member's page.
-MOST_FAVORITES = 100
+MAX_FAVORITES = 100
 EMPTY = "–"
 
 
@@ -49,7 +49,7 @@ def page_link(viewname: str, key: object, text: object, query: str = "") -> Safe
 
 
 def japanese(text: str) -> SafeString:
-    """Mark Japanese text, or browsers draw Han characters in their Korean or Chinese form."""
+    """Mark text as Japanese: else browsers draw Han characters in their Korean or Chinese form."""
     return format_html('<span lang="ja">{}</span>', text) if text else SafeString(EMPTY)
 
 
@@ -79,7 +79,7 @@ class TermFilter(admin.SimpleListFilter):
     """The most frequent values of a hand-written column, one by one ("J-pop, 록" is under both)."""
 
     kind = ""
-    MOST = 15
+    MAX_TERMS = 15
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         try:
@@ -87,12 +87,13 @@ class TermFilter(admin.SimpleListFilter):
         except snapshot.CatalogUnavailable:
             return []
         terms, shares = catalog.terms[self.kind], catalog.prior[self.kind]
-        best = sorted(range(len(terms.names)), key=lambda code: -float(shares[code]))
-        return [(terms.names[code], terms.names[code]) for code in best[: self.MOST]]
+        most_frequent = sorted(range(len(terms.names)), key=lambda code: -float(shares[code]))
+        names = [terms.names[code] for code in most_frequent[: self.MAX_TERMS]]
+        return [(name, name) for name in names]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Song]) -> QuerySet[Song]:
-        wanted = self.value()
-        return queryset.filter(**{f"{self.kind}__icontains": wanted}) if wanted else queryset
+        term = self.value()
+        return queryset.filter(**{f"{self.kind}__icontains": term}) if term else queryset
 
 
 class GenreFilter(TermFilter):
@@ -155,18 +156,17 @@ class SongAdmin(OwnedAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Song], search_term: str
     ) -> tuple[QuerySet[Song], bool]:
-        """Ask the search index, never LIKE '%…%' over a table full of lyrics."""
+        """Use the search index, never LIKE '%…%' over a table full of lyrics."""
         term = search_term.strip()
         if not term:
             return queryset, False
         ids = [int(term)] if term.isascii() and term.isdigit() and len(term) < 19 else []
         try:
-            held = snapshot.current()
+            songs = snapshot.current()
         except snapshot.CatalogUnavailable:
             return queryset.filter(pk__in=ids), False
-        ids += held.catalog.song_ids[
-            [row for row, _score in held.search.search(term, MOST_FOUND)]
-        ].tolist()
+        rows = [row for row, _score in songs.search.search(term, MAX_FOUND)]
+        ids += songs.catalog.song_ids[rows].tolist()
         return queryset.filter(pk__in=ids), False
 
     @admin.display(description=_("제목(일본어)"), ordering="title_jp")
@@ -187,7 +187,7 @@ class SongAdmin(OwnedAdmin):
 
 
 def masked_email(email: str) -> str:
-    """Show enough of an address to recognise it, not enough to write to it: d***@example.invalid."""
+    """Enough of an address to recognise it, not enough to write to it: d***@example.invalid."""
     name, at, domain = email.partition("@")
     return f"{name[:1]}***{at}{domain}" if at else "***"
 
@@ -197,7 +197,7 @@ class RoleFilter(admin.SimpleListFilter):
     parameter_name = "role"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("USER", _("활동 회원")), ("GHOST", _("탈퇴 회원"))]
+        return list(Role.choices)
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Member]) -> QuerySet[Member]:
         role = self.value()
@@ -206,7 +206,7 @@ class RoleFilter(admin.SimpleListFilter):
 
 @admin.register(Member)
 class MemberAdmin(ReadOnlyAdmin):
-    """Members of the shared database. The e-mail is masked; password and phone are not even declared."""
+    """Members of the shared database. The e-mail is masked; password and phone are no fields of the model."""
 
     actions: Any = None
     list_display = ("member_id", "email_masked", "role_names", "liked", "created_at")
@@ -263,7 +263,7 @@ class MemberAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("좋아요한 곡"))
     def favorites(self, member: Member) -> SafeString:
-        likes = member.likes.select_related("song").order_by("-id")[:MOST_FAVORITES]
+        likes = member.likes.select_related("song").order_by("-id")[:MAX_FAVORITES]
         return song_list(
             dict.fromkeys(like.song for like in likes), empty=_("좋아요한 곡이 없습니다.")
         )
@@ -271,14 +271,13 @@ class MemberAdmin(ReadOnlyAdmin):
     @admin.display(description=_("플레이리스트"))
     def playlists(self, member: Member) -> SafeString:
         lists = Playlist.objects.filter(member=member).annotate(n=Count("entries")).order_by("-pk")
-        rows = [(playlist.title, _songs_counted(playlist.n)) for playlist in lists[:MOST_FAVORITES]]
+        rows = [
+            (playlist.title, ngettext_lazy("%d곡", "%d곡", playlist.n) % playlist.n)
+            for playlist in lists[:MAX_FAVORITES]
+        ]
         if not rows:
             return format_html("{}", _("플레이리스트가 없습니다."))
         return format_html("<ul>{}</ul>", format_html_join("", "<li>{} ({})</li>", rows))
-
-
-def _songs_counted(count: int) -> str:
-    return ngettext_lazy("%d곡", "%d곡", count) % count
 
 
 def song_list(songs: Iterable[Song], *, empty: object) -> SafeString:

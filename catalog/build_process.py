@@ -1,4 +1,4 @@
-"""Builds the catalog apart from serving processes: `python -m catalog.build_process` loads this app and no other.
+"""Builds the catalog in a process of its own: `python -m catalog.build_process` loads this app and no other.
 
 The admin, the API and the task queue stay unloaded, which halves the time until a change shows.
 """
@@ -10,7 +10,7 @@ import os
 import django
 from django.conf import settings
 
-#: Requests come first.
+#: Lower CPU priority than the processes that serve requests.
 NICENESS = 5
 
 

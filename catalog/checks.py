@@ -1,4 +1,4 @@
-"""Checks that the neighbours' tables are what this service reads. `manage.py check --database default` asks."""
+"""System checks of the neighbours' tables (`manage.py check --database default`): every column read here exists."""
 
 from __future__ import annotations
 
@@ -11,12 +11,8 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connections
 from django.db.models import Model
 
-from catalog.queries import (
-    catalog_alias,
-)
-from infrastructure.database import (
-    DATABASE_FAULTS,
-)
+from catalog.queries import catalog_alias
+from infrastructure.database import DATABASE_FAULTS
 
 ROUTER = "catalog.router.CatalogRouter"
 
@@ -37,35 +33,32 @@ def check_router(**_: Any) -> list[CheckMessage]:
 
 @register(Tags.database)
 def check_tables(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
-    """Compare what we declare with what songs_be's database has. Silent while it is unreachable."""
+    """Compare our models with the tables of songs_be's database. Empty while it is unreachable."""
     alias = catalog_alias()
-    # With a read-only login of its own the tables are looked at whenever the default is checked.
+    # Tables on a connection of their own are checked whenever the default one is.
     if settings.CATALOG_OWNED or not databases or not {alias, "default"} & set(databases):
         return []
     try:
-        return [found for model in _declared() for found in _compare(model, alias)]
+        models = apps.get_app_config("catalog").get_models()
+        return [message for model in models for message in _compare(model, alias)]
     except DATABASE_FAULTS:
-        return []  # a check is no health check: /health/ready reports a database that is down
-
-
-def _declared() -> list[type[Model]]:
-    return list(apps.get_app_config("catalog").get_models())
+        return []  # /health/ready reports a database that is down
 
 
 def _compare(model: type[Model], alias: str) -> list[CheckMessage]:
     table = model._meta.db_table
-    there = _columns(table, alias)
-    if not there:
+    columns = _columns(table, alias)
+    if not columns:
         return [_missing_table(table, model)]
     return [
         Error(
-            f"{table}.{column} is missing upstream. The table has: {', '.join(sorted(there))}.",
+            f"{table}.{column} is missing upstream. The table has: {', '.join(sorted(columns))}.",
             hint=f"Remove the field from catalog.{model.__name__}, or ask the backend team for the column.",
             obj=model,
             id="catalog.E003",
         )
-        for column in _wanted(model)
-        if column not in there
+        for column in (field.column for field in model._meta.concrete_fields if field.column)
+        if column not in columns
     ]
 
 
@@ -81,12 +74,8 @@ def _missing_table(table: str, model: type[Model]) -> CheckMessage:
     )
 
 
-def _wanted(model: type[Model]) -> list[str]:
-    return [field.column for field in model._meta.concrete_fields if field.column]
-
-
 def _columns(table: str, alias: str) -> set[str]:
-    """Column names in lower case; empty when the table is not there for us."""
+    """Column names in lower case; empty when the table is missing or may not be read."""
     connection = connections[alias]
     with connection.cursor() as cursor:
         if table not in connection.introspection.table_names(cursor):

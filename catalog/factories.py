@@ -9,7 +9,7 @@ import factory
 from django.utils import timezone
 from factory.django import DjangoModelFactory
 
-from catalog.models import Anime, Member, MemberRole, Playlist, PlaylistSong, Song, SongLike
+from catalog.models import Anime, Member, MemberRole, Playlist, PlaylistSong, Role, Song, SongLike
 
 
 class AnimeFactory(DjangoModelFactory):
@@ -61,7 +61,7 @@ class MemberRoleFactory(DjangoModelFactory):
         model = MemberRole
 
     member = factory.SubFactory(MemberFactory)
-    role = "USER"
+    role = Role.USER
 
 
 class SongLikeFactory(DjangoModelFactory):

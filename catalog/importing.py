@@ -1,4 +1,4 @@
-"""Decides what a catalog file says: which rows are songs, which are wrong, and what they change in our tables."""
+"""Reads a catalog file (CSV), checks its rows, and writes what they change in our tables."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ REQUIRED = ("tj_number", "ky_number", "title_jp", "artist")
 TEXT_MAX, ANIME_MAX = 255, 200
 #: Karaoke numbers go into 32-bit fields of the app.
 NUMBER_MAX = 2**31 - 1
-#: A first genre for songs that no one has listened to yet; it never replaces one set by hand.
+#: Genre of songs that have none yet; it never replaces one set by hand.
 GENRE_OF_CATEGORY = {"jpop": "J-pop", "anime": "애니송", "vocaloid": "보컬로이드"}
 ANIME_TYPES = ("OP", "ED", "INSERT", "OST")
-#: Words of a work note ("進撃の巨人 OP") that say how the song is used.
+#: Words of a work note ("進撃の巨人 OP") that tell how the work uses the song.
 ANIME_TYPE_WORDS = (
     ("OP", re.compile(r"\bOP\d*\b|オープニング|오프닝", re.I)),
     ("ED", re.compile(r"\bED\d*\b|エンディング|엔딩", re.I)),
     ("INSERT", re.compile(r"挿入歌|삽입곡", re.I)),
     ("OST", re.compile(r"OST|主題歌|テーマ|주제가", re.I)),
 )
-#: Translations made by a machine fill gaps and never replace what is there.
-MACHINE_MADE = "llm-"
+#: Prefix of the source of machine translations: they fill gaps and never replace a text.
+MACHINE_SOURCE = "llm-"
 PROGRESS_EVERY = 1_000
 BATCH_ROWS = 500
 WRITTEN = (*NUMBERS, *TEXTS, "anime_type", "anime", "modified_at")
@@ -94,7 +94,7 @@ class SongRow:
 
 
 @dataclass(kw_only=True)
-class Plan:
+class ImportPlan:
     """What a file changes."""
 
     new: list[Song] = field(default_factory=list)
@@ -245,7 +245,7 @@ class _RowCheck:
 
 def _certain(texts: Mapping[str, str], anime: str) -> dict[str, str]:
     certain = {name: texts[name] for name in TEXTS if texts.get(name)}
-    if texts.get("title_kr_source", "").startswith(MACHINE_MADE):
+    if texts.get("title_kr_source", "").startswith(MACHINE_SOURCE):
         certain.pop("title_kr", None)
     kind = texts.get("anime_type") or (_anime_type(texts) if anime else "")
     return certain | ({"anime_type": kind} if kind else {})
@@ -258,7 +258,7 @@ def _anime_type(texts: Mapping[str, str]) -> str:
 
 def _guesses(texts: Mapping[str, str]) -> dict[str, str]:
     guesses = {"lang": "ja", "genre": GENRE_OF_CATEGORY.get(texts.get("category", ""), "")}
-    if texts.get("title_kr_source", "").startswith(MACHINE_MADE):
+    if texts.get("title_kr_source", "").startswith(MACHINE_SOURCE):
         guesses["title_kr"] = texts.get("title_kr", "")
     return {name: value for name, value in guesses.items() if value}
 
@@ -277,22 +277,22 @@ def _repeats(row: SongRow, first_seen: dict[tuple[str, Any], int]) -> list[RowEr
 
 
 # --- From checked rows to changes -----------------------------------------------------------------
-def plan_changes(rows: Sequence[SongRow], *, now: datetime) -> Plan:
+def plan_changes(rows: Sequence[SongRow], *, now: datetime) -> ImportPlan:
     """Compare with the songs that are there: by TJ number, then KY number, then title and artist."""
-    planner = _Planner(now=now)
+    planner = _ImportPlanner(now=now)
     for row in rows:
         planner.add(row)
     return planner.plan
 
 
-class _Planner:
-    """Finds each row's song and notes what the row changes about it."""
+class _ImportPlanner:
+    """Finds each row's song and records what the row changes about it."""
 
     def __init__(self, *, now: datetime) -> None:
         self.now = now
         self.animes = {anime.title: anime for anime in Anime.objects.all()}
         self.songs: dict[tuple[str, Any], Song] = {}
-        self.plan = Plan()
+        self.plan = ImportPlan()
         for song in Song.objects.all():
             self._remember(song)
 
@@ -355,7 +355,7 @@ class _TwoSongs(ValueError):
     """The two numbers of one row belong to two songs."""
 
 
-def write(plan: Plan, *, say: Progress) -> None:
+def write(plan: ImportPlan, *, say: Progress) -> None:
     """Write a plan: all of it or nothing."""
     changed = list(plan.changed.values())
     total = len(plan.new) + len(changed)

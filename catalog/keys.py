@@ -1,4 +1,4 @@
-"""Decides which member keys name a row of the shared `member` table and how a key is stored."""
+"""Stores member keys, and finds the row of the shared `member` table that a key names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class CaseSensitiveText(models.CharField):
 
 
 class MemberKeyField(CaseSensitiveText):
-    """A member as callers name him: digits name a row of `member`, anything else a caller's own user."""
+    """A member as callers name them: digits name a row of `member`, anything else a caller's own user."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("max_length", MEMBER_KEY_LENGTH)

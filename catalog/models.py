@@ -90,6 +90,13 @@ class Member(models.Model):
         return f"#{self.pk}"
 
 
+class Role(models.TextChoices):
+    """Roles of `member_role_list` that matter here; songs_be has others."""
+
+    USER = "USER", _("활동 회원")
+    GHOST = "GHOST", _("탈퇴 회원")
+
+
 class MemberRole(models.Model):
     """One role of a member. The table has no primary key: (member, role) stands in for one, read only."""
 

@@ -1,35 +1,28 @@
-"""Decides what is read of one member, or of all members, from the neighbours' tables. Lyrics are never read."""
+"""Reads likes, playlists and roles of members from the neighbours' tables. Lyrics are never read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from itertools import groupby
-from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db import (
-    DEFAULT_DB_ALIAS,
-    connections,
-    router,
-)
+from django.db import DEFAULT_DB_ALIAS, connections, router
 from django.db.models import Exists, IntegerField, OuterRef, QuerySet, Value
 
-from catalog.models import Member, MemberRole, PlaylistSong, Song, SongLike
+from catalog.models import Member, MemberRole, PlaylistSong, Role, Song, SongLike
 from engine.types import Signal, SignalType
 
-#: Likes looked at per round trip when the latest members are searched.
+#: Likes read per round trip when the most recently active members are searched.
 RECENT_LIKES_PER_ROUND = 5_000
-
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
-#: song id, date, row id, playlist id (0 = a like), place
-Mark = tuple[int, datetime | None, int, int, int | None]
-
-
 #: More favourites than this add nothing to a taste; the newest are used.
 MOST_FAVORITES = 10_000
+#: Member ids per query: SQLite allows 999 parameters in older builds.
+IDS_PER_QUERY = 500
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,26 +36,37 @@ class MemberMarks:
     total: int = 0
 
 
+class _Mark(NamedTuple):
+    """A like or a playlist song, as a row of their union."""
+
+    song_id: int
+    created_at: datetime | None
+    row_id: int
+    playlist_id: int  #: 0 for a like
+    place: int | None  #: within the playlist
+
+    @property
+    def is_like(self) -> bool:
+        return not self.playlist_id
+
+
 def marks_of(member_id: int) -> MemberMarks:
     """Read likes and playlist songs of a member in one query."""
-    marks: list[Mark] = list(_likes(member_id).union(_playlist_songs(member_id), all=True))
-    likes = sorted(
-        (mark for mark in marks if not mark[3]),
-        key=lambda mark: (mark[1] or _LONG_AGO, mark[2]),
-        reverse=True,
-    )
-    placed = list(_placed(mark for mark in marks if mark[3]))
-    signals = [*_like_signals(likes), *placed]
-    found = tuple(dict.fromkeys(signal.song_id for signal in signals))
-    used = found[:MOST_FAVORITES]
-    if len(used) < len(found):
-        kept = set(used)
-        signals = [signal for signal in signals if signal.song_id in kept]
-    return MemberMarks(favorite_ids=used, signals=tuple(signals), total=len(found))
+    marks = _marks(member_id)
+    signals = [
+        *_like_signals(mark for mark in marks if mark.is_like),
+        *_playlist_signals(mark for mark in marks if not mark.is_like),
+    ]
+    song_ids = tuple(dict.fromkeys(signal.song_id for signal in signals))
+    used = song_ids[:MOST_FAVORITES]
+    if len(used) < len(song_ids):
+        used_set = set(used)
+        signals = [signal for signal in signals if signal.song_id in used_set]
+    return MemberMarks(favorite_ids=used, signals=tuple(signals), total=len(song_ids))
 
 
 def favorites_of(member_id: int) -> tuple[int, ...]:
-    """Return the member's favourites as songs_be knows them: likes newest first, then playlist songs."""
+    """Return the member's favourites as songs_be stores them: likes newest first, then playlist songs."""
     return marks_of(member_id).favorite_ids
 
 
@@ -71,35 +75,43 @@ def signals_of(member_id: int) -> tuple[Signal, ...]:
     return marks_of(member_id).signals
 
 
-def _likes(member_id: int) -> QuerySet[Any, Any]:
+def _marks(member_id: int) -> list[_Mark]:
     zero = Value(0, IntegerField())
-    return SongLike.objects.filter(member_id=member_id).values_list(
+    # Both column lists are in the order of _Mark.
+    likes = SongLike.objects.filter(member_id=member_id).values_list(
         "song_id", "created_at", "id", zero, zero
     )
-
-
-def _playlist_songs(member_id: int) -> QuerySet[Any, Any]:
-    return PlaylistSong.objects.filter(playlist__member_id=member_id).values_list(
+    playlist_songs = PlaylistSong.objects.filter(playlist__member_id=member_id).values_list(
         "song_id", "created_at", "id", "playlist_id", "song_order"
     )
+    rows: QuerySet[Any, Any] = likes.union(playlist_songs, all=True)
+    return list(map(_Mark._make, rows))
 
 
-def _like_signals(likes: list[Mark]) -> Iterator[Signal]:
-    """One signal a song, the newest: the table holds duplicates."""
+def _like_signals(likes: Iterable[_Mark]) -> Iterator[Signal]:
+    """One signal a song, newest first: the table holds duplicates."""
+    newest_first = sorted(
+        likes, key=lambda like: (like.created_at or _LONG_AGO, like.row_id), reverse=True
+    )
     seen: set[int] = set()
-    for song_id, at, *_ in likes:
-        if song_id not in seen:
-            seen.add(song_id)
-            yield Signal(song_id=song_id, type=SignalType.LIKE, at=at)
+    for like in newest_first:
+        if like.song_id not in seen:
+            seen.add(like.song_id)
+            yield Signal(song_id=like.song_id, type=SignalType.LIKE, at=like.created_at)
 
 
-def _placed(marks: Iterator[Mark]) -> Iterator[Signal]:
+def _playlist_signals(songs: Iterable[_Mark]) -> Iterator[Signal]:
     """Count places from 0 within each playlist, newest playlist first: `song_order` may start anywhere."""
-    by_playlist = sorted(marks, key=lambda mark: (-mark[3], mark[4] or 0, mark[2]))
-    for _, songs in groupby(by_playlist, key=itemgetter(3)):
-        distinct = {mark[0]: mark for mark in reversed(list(songs))}
+    by_playlist = sorted(songs, key=lambda mark: (-mark.playlist_id, mark.place or 0, mark.row_id))
+    for _, songs_in_order in groupby(by_playlist, key=lambda mark: mark.playlist_id):
+        distinct = {mark.song_id: mark for mark in reversed(list(songs_in_order))}
         for place, mark in enumerate(reversed(distinct.values())):
-            yield Signal(song_id=mark[0], type=SignalType.PLAYLIST, value=float(place), at=mark[1])
+            yield Signal(
+                song_id=mark.song_id,
+                type=SignalType.PLAYLIST,
+                value=float(place),
+                at=mark.created_at,
+            )
 
 
 def member_exists(member_id: int) -> bool:
@@ -113,8 +125,8 @@ def active_member_ids(after: int = 0, limit: int | None = None) -> list[int]:
 
 
 def _active_roles() -> QuerySet[MemberRole]:
-    ghost = MemberRole.objects.filter(member_id=OuterRef("member_id"), role="GHOST")
-    return MemberRole.objects.filter(~Exists(ghost), role="USER")
+    ghost = MemberRole.objects.filter(member_id=OuterRef("member_id"), role=Role.GHOST)
+    return MemberRole.objects.filter(~Exists(ghost), role=Role.USER)
 
 
 def recently_active_member_ids(limit: int) -> list[int]:
@@ -135,15 +147,15 @@ def keep_active(member_ids: list[int]) -> list[int]:
     """Drop deactivated members, keep the order."""
     distinct = list(dict.fromkeys(member_ids))
     active: set[int] = set()
-    for start in range(0, len(distinct), 500):  # SQLite allows 999 parameters in older builds
-        part = _active_roles().filter(member_id__in=distinct[start : start + 500])
+    for start in range(0, len(distinct), IDS_PER_QUERY):
+        part = _active_roles().filter(member_id__in=distinct[start : start + IDS_PER_QUERY])
         active.update(part.values_list("member_id", flat=True))
     return [member_id for member_id in distinct if member_id in active]
 
 
 @cache
 def has_is_active(alias: str) -> bool:
-    """Tell whether this installation's `song` table has the column; asked once per process."""
+    """Whether this installation's `song` table has the column; read once per process."""
     connection = connections[alias]
     with connection.cursor() as cursor:
         columns = connection.introspection.get_table_description(cursor, Song._meta.db_table)
@@ -156,5 +168,5 @@ def catalog_alias() -> str:
 
 
 def may_be_behind() -> bool:
-    """Whether the neighbours' tables are read over a connection of their own, which may lead to a replica."""
+    """Whether the neighbours' tables are read from another connection, which may be a replica."""
     return catalog_alias() != DEFAULT_DB_ALIAS

@@ -1,4 +1,4 @@
-"""Decides how whole tables are read into columns, and how a change in them is noticed cheaply."""
+"""Reads whole tables into columns, and detects changes in them cheaply."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from catalog.models import Anime, BitBoolean, PlaylistSong, Song, SongLike
 from catalog.queries import catalog_alias, has_is_active
 from engine.types import SongView
 
-#: Rows per round trip: short queries keep time-outs short and memory small.
+#: Rows per round trip: short queries keep timeouts short and memory small.
 SONGS_PER_ROUND = 5_000
-#: Ids whose songs share a digest: what has to be read again when one of them changed.
+#: Ids per digest: the songs that have to be read again when one of them changed.
 SONGS_PER_STRETCH = 500
 LIKES_PER_ROUND = 20_000
 #: Karaoke numbers and ids leave as 32-bit integers.
 INT32_MAX = 2**31 - 1
 _MICROSECOND = timedelta(microseconds=1)
 
-#: Everything of a song that is shown, searched or compared; lyrics are not.
+#: Text columns of a song that are shown, searched or compared; not the lyrics.
 SONG_TEXTS = (
     "title_jp",
     "title_kr",
@@ -54,7 +54,7 @@ Seconds = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Likes:
-    """What members did to songs, as columns of equal length within likes and within places."""
+    """Likes and playlist places of all members, as columns of equal length within likes and within places."""
 
     members: Ids
     songs: Ids
@@ -91,8 +91,8 @@ def read_songs(stretches: Sequence[int] | None = None) -> Iterator[SongView]:
     columns = ("song_id", "tj_number", "ky_number", "created_at", "anime__title", *SONG_TEXTS)
     songs = Song.objects.order_by("song_id").values_list(*columns)
     if stretches is not None:
-        wanted = [Q(song_id__range=_ids_of(stretch)) for stretch in stretches]
-        songs = songs.filter(reduce(or_, wanted, Q(pk=None)))
+        ranges = [Q(song_id__range=_ids_of(stretch)) for stretch in stretches]
+        songs = songs.filter(reduce(or_, ranges, Q(pk=None)))
     for song_id, tj_number, ky_number, created_at, anime, *texts in _by_key(
         songs, "song_id", SONGS_PER_ROUND
     ):
@@ -107,7 +107,7 @@ def read_songs(stretches: Sequence[int] | None = None) -> Iterator[SongView]:
 
 
 def ids_in(song_ids: Ids, stretches: Sequence[int]) -> set[int]:
-    """Those of the ids that lie in the stretches."""
+    """The ids that lie in the stretches."""
     return set(song_ids[np.isin(song_ids // SONGS_PER_STRETCH, stretches)].tolist())
 
 
@@ -205,7 +205,7 @@ class _WallClock(Func):
 
 
 def _epoch_s(wall_us: Seconds, zone: tzinfo) -> Seconds:
-    """Epoch seconds of microseconds by the zone's clock. It is asked once for each hour that occurs."""
+    """Epoch seconds of microseconds by the zone's clock. Its offset is computed once for each hour that occurs."""
     known = np.flatnonzero(~np.isnan(wall_us))
     hours, places = np.unique(wall_us[known] // 3.6e9, return_inverse=True)
     walls = (datetime(1970, 1, 1, tzinfo=zone) + timedelta(hours=hour) for hour in hours.tolist())
@@ -215,12 +215,12 @@ def _epoch_s(wall_us: Seconds, zone: tzinfo) -> Seconds:
     return epoch_us / 1e6
 
 
-# --- Has anything changed? ------------------------------------------------------------------------
+# --- Change detection -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
 class Marks:
-    """What tells at little cost that a table may have changed. Compared, never interpreted."""
+    """Cheap signs that a table may have changed. Compared, never interpreted."""
 
     songs: str
     likes: str
@@ -231,10 +231,10 @@ class Marks:
 
 
 def read_marks() -> Marks:
-    """Look whether anything may have changed: a few milliseconds on a large catalog.
+    """Read the marks: a few milliseconds on a large catalog.
 
-    MySQL tells when a table was last written to (by the second; unknown after its restart until the
-    next write). SQLite tells whether another connection wrote anything.
+    MySQL knows when a table was last written to (by the second; unknown after its restart until the
+    next write). SQLite knows whether another connection wrote anything.
     """
     counted = Song.objects.aggregate(n=Count("pk"), last=Max("pk"))
     written = _last_writes()
@@ -277,8 +277,8 @@ def _last_writes() -> dict[str, str]:
 def songs_checksum() -> str:
     """Return a digest of everything read of songs, by stretch of ids: equal content, equal digest.
 
-    Costs one scan of the table, on the server where it can compute it, so it is asked only when
-    `read_marks` differ and now and then. `changed_stretches` tells where two of them differ.
+    Costs one scan of the table, on the server where it can compute it, so it is computed only when
+    `read_marks` differ, and at long intervals. `changed_stretches` finds where two of them differ.
     """
     if connections[catalog_alias()].vendor == "mysql":
         return json.dumps(_checksum_on_server())
@@ -288,18 +288,18 @@ def songs_checksum() -> str:
         Song.objects.order_by("song_id").values_list(*columns), "song_id", SONGS_PER_ROUND
     ):
         stretch = row[0] // SONGS_PER_STRETCH
-        said = repr(row).encode("utf-8", "replace")
-        digests[stretch] = zlib.crc32(said, digests.get(stretch, 0))
+        content = repr(row).encode("utf-8", "replace")
+        digests[stretch] = zlib.crc32(content, digests.get(stretch, 0))
     inactive = zlib.crc32(repr(read_inactive()).encode())
     return json.dumps({"songs": {str(key): crc for key, crc in digests.items()}, "off": inactive})
 
 
 def changed_stretches(before: str, after: str) -> list[int] | None:
-    """The stretches of ids in which songs differ; None when that can't be told."""
+    """The stretches of ids in which songs differ; None when the checksums can't be compared."""
     try:
         one, other = json.loads(before), json.loads(after)
         if one.get("anime") != other.get("anime"):
-            return None  # the name of a work stands on songs of any stretch
+            return None  # the name of a work belongs to songs of any stretch
         names = {*one["songs"], *other["songs"]}
         return sorted(int(n) for n in names if one["songs"].get(n) != other["songs"].get(n))
     except (ValueError, TypeError, KeyError, AttributeError):

@@ -1,4 +1,4 @@
-"""Decides which database a table is read from, and that the neighbours' tables are never written to."""
+"""Routes the catalog app to its database, and refuses writes to the neighbours' tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class CatalogIsReadOnly(PermissionDenied):
 
 
 class CatalogRouter:
-    """Routes the catalog app; CATALOG_OWNED is the one setting that decides."""
+    """Routes the catalog app by the setting CATALOG_OWNED."""
 
     def db_for_read(self, model: type[models.Model], **_: Any) -> str | None:
         if model._meta.app_label == APP and "catalog" in settings.DATABASES:

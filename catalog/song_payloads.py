@@ -1,4 +1,4 @@
-"""Writes songs and groups as contract §1 has them: absent text is "", a karaoke number positive or null."""
+"""Songs and groups as JSON of contract §1: absent text is "", a karaoke number positive or null."""
 
 from __future__ import annotations
 

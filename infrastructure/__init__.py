@@ -1,1 +1,1 @@
-"""How a process reaches database, Redis and mail, and what it does while one is away: no models, no domain words."""
+"""Connects a process to the database, Redis and mail, and handles their failures. No models, no domain words."""

@@ -1,4 +1,4 @@
-"""How a process reaches the database, and what it does while the database is away."""
+"""Guards queries against an unreachable database, and holds statements that Django has none for."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 
 #: What a database that is refused, hanging or half migrated raises.
 DATABASE_FAULTS = (DatabaseError, InterfaceError)
 #: Seconds between probes of a database that was unreachable.
 PROBE_EVERY_S = 1.0
+#: Rows per DELETE of `delete_in_batches`: short transactions leave room for requests.
+DELETE_BATCH = 2_000
 
 
 class DatabaseUnavailable(OperationalError):
     """The database is unreachable; a background thread of this process probes for its return."""
 
 
-#: MySQL's codes for a server that can't be reached or went away; a deadlock is none of them.
+#: MySQL's error codes of a server that can't be reached or closed the connection; a deadlock is none of them.
 _UNREACHABLE_CODES = frozenset(
     {1040, 1045, 1053, 1077, 1079, 1152, 1203, 2002, 2003, 2005, 2006, 2013, 2055}
 )
@@ -36,7 +39,7 @@ def _means_unreachable(error: Exception) -> bool:
 
 
 def _answers() -> bool:
-    """Whether the databases answer, on connections of our own."""
+    """Whether the databases answer, on new connections."""
     try:
         for alias in connections:
             connection = connections[alias].copy()
@@ -51,10 +54,10 @@ def _answers() -> bool:
 
 
 class DatabaseGuard:
-    """Spares requests the wait for a database that is away.
+    """A circuit breaker for the database: queries fail at once while it is unreachable.
 
-    Whoever finds it away waits for it, once; from then on queries fail at once, and a thread of our own
-    looks for its return. Otherwise every few seconds some request would hang.
+    The query that finds it unreachable waits for one timeout; a background thread then probes until the
+    database answers again. Without it, every few seconds a request would hang.
     """
 
     def __init__(
@@ -63,16 +66,16 @@ class DatabaseGuard:
         self._answers, self._probe_every_s = answers, probe_every_s
         self._lock = threading.Lock()
         self._pid = 0
-        #: Set in the end of an absence; None while the database is there.
-        self._over: threading.Event | None = None
+        #: Set when the outage ends; None while the database is reachable.
+        self._outage_over: threading.Event | None = None
 
     @property
     def is_down(self) -> bool:
-        return self._over is not None and self._pid == os.getpid()
+        return self._outage_over is not None and self._pid == os.getpid()
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        """Run queries. Raises DatabaseUnavailable at once while the database is known to be away."""
+        """Run queries. Raises DatabaseUnavailable at once while the database is known to be unreachable."""
         if self.is_down:
             raise DatabaseUnavailable
         try:
@@ -87,7 +90,7 @@ class DatabaseGuard:
             if self.is_down:
                 return
             self._pid, over = os.getpid(), threading.Event()
-            self._over = over
+            self._outage_over = over
         probe = threading.Thread(target=self._probe, args=(over,), name="database-probe")
         probe.daemon = True
         probe.start()
@@ -101,13 +104,13 @@ class DatabaseGuard:
 
     def _end(self, over: threading.Event | None) -> None:
         with self._lock:
-            if over is not None and self._over is over:
+            if over is not None and self._outage_over is over:
                 over.set()
-                self._over = None
+                self._outage_over = None
 
     def reset(self) -> None:
-        """Forget the last failure."""
-        self._end(self._over)
+        """Assume that the database answers again."""
+        self._end(self._outage_over)
 
 
 #: Shared by every read of a request in this process.
@@ -117,7 +120,7 @@ guard = DatabaseGuard()
 def release_connections() -> None:
     """Close this thread's connections before it waits or computes for long.
 
-    There are fewer of them than threads, and one that is silent for DATABASE_SILENCE_S is ended anyway.
+    There are fewer of them than threads, and the server ends one that is idle for DATABASE_SILENCE_S anyway.
     """
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
@@ -127,7 +130,7 @@ def release_connections() -> None:
 def upsert(row: Model, *, key: str) -> None:
     """Insert a row, or overwrite the one with the same unique `key`, in one statement.
 
-    `update_or_create` takes five: it looks, locks, and sets a savepoint around the insert.
+    `update_or_create` takes five: a read, a lock, and a savepoint around the insert.
     """
     names = [
         field.name for field in row._meta.concrete_fields if field.name not in (key, "id", "pk")
@@ -140,3 +143,12 @@ def upsert(row: Model, *, key: str) -> None:
         update_fields=names,
         unique_fields=[key] if targets else None,  # MySQL takes any unique key
     )
+
+
+def delete_in_batches(rows: QuerySet[Any], *, size: int = DELETE_BATCH) -> int:
+    """Delete the rows of a query in small transactions; returns how many there were."""
+    deleted = 0
+    while keys := list(rows.order_by().values_list("pk", flat=True)[:size]):
+        rows.model._default_manager.filter(pk__in=keys).delete()
+        deleted += len(keys)
+    return deleted

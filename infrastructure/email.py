@@ -1,4 +1,4 @@
-"""Sends mail to the operators. A mail server that is down costs the mail, never the work that reports."""
+"""Sends mail to the operators. A failing mail server never fails the job that reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reaches the Redis that all processes share, and stops asking while it is not there."""
+"""Calls the Redis that all processes share, and skips it while it is down."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ T = TypeVar("T")
 
 
 class RedisGate:
-    """Lets calls through to Redis while it answers; when it does not, stops asking.
+    """A circuit breaker for Redis: calls return their default at once while it is down.
 
-    A call that fails costs its caller one time-out (REDIS_TIMEOUT_S); from then on calls return at
-    once, and a thread of our own looks for Redis' return.
+    The call that finds it down waits for one timeout (REDIS_TIMEOUT_S); a background thread then probes
+    until Redis answers again.
     """
 
     PROBE_EVERY_S = 1.0
@@ -52,45 +52,47 @@ class RedisGate:
         client: redis.Redis = get_redis_connection("default")
         return client
 
-    def call(self, work: Callable[[redis.Redis], Any], default: Any) -> Any:
-        """Run `work` on Redis; `default` when Redis is absent, down, or fails now.
+    def call(self, operation: Callable[[redis.Redis], Any], default: Any) -> Any:
+        """Run an operation on Redis; `default` when Redis is not configured, down, or fails now.
 
         Untyped: our client answers with bytes where redis-py's hints say bytes or str.
         """
-        return self._guarded(lambda: work(self.client()), default)
+        return self._guarded(lambda: operation(self.client()), default)
 
-    def _guarded(self, work: Callable[[], Any], default: Any) -> Any:
+    def _guarded(self, operation: Callable[[], Any], default: Any) -> Any:
         if not self.up:
             return default
         try:
-            return work()
+            return operation()
         except (redis.RedisError, OSError, ConnectionInterrupted) as error:
-            if "WRONGTYPE" not in str(error):  # one key holds another kind of value: Redis is well
+            if "WRONGTYPE" not in str(error):  # one key holds another type of value: Redis works
                 self._mark_down(error)
             return default
 
-    def attempt(self, work: Callable[[redis.Redis], object]) -> bool:
-        """Run `work` on Redis; False when it could not be done."""
-        done: bool = self.call(lambda client: (work(client), True)[1], False)
+    def attempt(self, operation: Callable[[redis.Redis], object]) -> bool:
+        """Run an operation on Redis; False when it could not be done."""
+        done: bool = self.call(lambda client: (operation(client), True)[1], False)
         return done
 
-    def in_cache(self, work: Callable[[], T], default: T) -> T:
-        """Use Django's cache, which lies in Redis where one is configured: then only while that answers."""
+    def in_cache(self, operation: Callable[[], T], default: T) -> T:
+        """Use Django's cache. Where Redis is configured it holds the cache: `default` while it is down."""
         if not self.configured:
-            return work()
-        found: T = self.call(lambda _client: work(), default)
+            return operation()
+        found: T = self.call(lambda _client: operation(), default)
         return found
 
     def values(self, *keys: str) -> list[bytes | None] | None:
-        """The plain values of `keys` in one round trip; None when Redis is absent, down, or fails now.
+        """Read plain values in one round trip; None when Redis is not configured, down, or fails now.
 
-        By a connection of the thread's own: the client's pool, retries and statistics would cost
-        three times the trip itself.
+        Each thread has a connection of its own: the client's pool, retries and statistics would take
+        three times as long as the round trip itself.
         """
-        found: list[bytes | None] | None = self._guarded(lambda: self._trip(("MGET", *keys)), None)
+        found: list[bytes | None] | None = self._guarded(
+            lambda: self._round_trip(("MGET", *keys)), None
+        )
         return found
 
-    def _trip(self, command: tuple[str, ...]) -> Any:
+    def _round_trip(self, command: tuple[str, ...]) -> Any:
         connection, was_open = self._connection()
         try:
             return _exchange(connection, command)
@@ -111,7 +113,7 @@ class RedisGate:
         return own.connection, False
 
     def reset(self) -> None:
-        """Believe that Redis answers again."""
+        """Assume that Redis answers again."""
         self._down.clear()
 
     def _mark_down(self, error: Exception) -> None:
@@ -121,7 +123,7 @@ class RedisGate:
                 return
             self._probing = True
         log.warning(
-            "Redis is away (%s); answers come from memory and the database", type(error).__name__
+            "Redis is down (%s); answers come from memory and the database", type(error).__name__
         )
         threading.Thread(target=self._probe, name="redis-probe", daemon=True).start()
 
@@ -138,7 +140,7 @@ class RedisGate:
         with self._lock:
             self._probing = False
             self._down.clear()
-        log.warning("Redis is asked again")
+        log.warning("Redis answers again")
 
 
 def _exchange(connection: redis.Connection, command: tuple[str, ...]) -> Any:
@@ -151,5 +153,5 @@ def _exchange(connection: redis.Connection, command: tuple[str, ...]) -> Any:
         raise
 
 
-#: One for the whole process: whoever finds Redis away spares all others the wait.
+#: Shared by the whole process: only the call that finds Redis down waits for a timeout.
 gate = RedisGate()

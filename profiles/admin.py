@@ -221,17 +221,12 @@ class TasteProfileAdmin(ReadOnlyAdmin):
 
 def _taste_now(profile: TasteProfile) -> list[tuple[Any, str]]:
     """The taste as recommendations see it, staff's decisions applied."""
-    picture = services.picture(profile.member_key, favorite_ids=[], now=timezone.now())
-    named = {kind: picture.with_overrides(kind, picture.taste_names(kind)) for kind in _KINDS}
-    words = [(label, ", ".join(named[kind]) or EMPTY) for kind, label in _KINDS.items()]
-    return [(OverrideKind.TEXT.label, picture.taste_text or EMPTY), *words]
-
-
-_KINDS: dict[str, Any] = {
-    "genre": OverrideKind.GENRE.label,
-    "mood": OverrideKind.MOOD.label,
-    "artist": OverrideKind.ARTIST.label,
-}
+    member = services.member_profile(profile.member_key, favorite_ids=[], now=timezone.now())
+    words = [
+        (kind.label, ", ".join(member.with_overrides(kind, member.taste_names(kind))) or EMPTY)
+        for kind in (OverrideKind.GENRE, OverrideKind.MOOD, OverrideKind.ARTIST)
+    ]
+    return [(OverrideKind.TEXT.label, member.taste_text or EMPTY), *words]
 
 
 def _history(member_key: str) -> list[dict[str, Any]]:

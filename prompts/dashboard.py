@@ -14,11 +14,13 @@ from django.utils import timezone
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
+from infrastructure import heartbeats
 from infrastructure.redis import gate
-from prompts.evaluation.call_stats import STAFF_TRIGGERS, CallFacts, summarised
-from prompts.llm import budget, model_profiles
+from prompts.evaluation.call_stats import CallFacts, summarised
+from prompts.llm import ceilings, model_profiles
 from prompts.llm.breaker import breaker
 from prompts.models import (
+    STAFF_TRIGGERS,
     ModelCall,
     ModelProfile,
     PromptTemplate,
@@ -118,7 +120,7 @@ def _calls(now: datetime) -> list[Tile]:
             label=_("LLM 호출 · 24시간"),
             value=f"{figures.runs:,}{more}",
             url=url,
-            hours=_per_hour([at for *_rest, at in seen], now),
+            hours=per_hour([at for *_rest, at in seen], now),
         ),
         Tile(
             label=_("올바른 답"),
@@ -135,7 +137,8 @@ def _calls(now: datetime) -> list[Tile]:
     ]
 
 
-def _per_hour(moments: Sequence[datetime], now: datetime) -> tuple[float, ...]:
+def per_hour(moments: Sequence[datetime], now: datetime) -> tuple[float, ...]:
+    """Count moments by hour of the last HOURS, oldest first."""
     counts = [0.0] * HOURS
     for moment in moments:
         hour = int((now - moment).total_seconds() // 3600)
@@ -148,7 +151,7 @@ def _money(now: datetime) -> list[Tile]:
     """What models cost against the ceilings, and whether they may be asked."""
     names = {"day": _("오늘 비용"), "month": _("이달 비용")}
     found = []
-    for period in budget.standing(now=now):
+    for period in ceilings.period_costs(now=now):
         tone: Tone = "bad" if period.percent >= 100 else "warn" if period.percent >= 80 else ""
         found.append(
             Tile(
@@ -206,10 +209,10 @@ def _banners(now: datetime) -> list[Banner]:
         Q(paused=True) | Q(rollout__state=RolloutState.PAUSED)
     ).select_related("rollout__candidate__template")
     found = [banner for template in halted for banner in _halts(template)]
-    spent = budget.budget_banner(now=now)
+    spent = ceilings.budget_banner(now=now)
     if spent:
         found.append(Banner(text=spent, tone="bad" if "100" in spent else "warn"))
-    return found + _sunsets(now)
+    return [*found, *_silent_processes(), *_sunsets(now)]
 
 
 def _halts(template: PromptTemplate) -> Iterator[Banner]:
@@ -229,6 +232,12 @@ def _halts(template: PromptTemplate) -> Iterator[Banner]:
             tone="warn",
             url=reverse("admin:prompts_rollout_change", args=[rollout.pk]),
         )
+
+
+def _silent_processes() -> list[Banner]:
+    silent = ", ".join(str(process) for process in heartbeats.missing())
+    text = _("응답하지 않는 프로세스: %(names)s. 30초 넘게 신호가 없습니다.") % {"names": silent}
+    return [Banner(text=text, tone="bad")] if silent else []
 
 
 def _sunsets(now: datetime) -> list[Banner]:

@@ -44,7 +44,7 @@ class VersionIsFrozen(PromptError):
 
 
 class OnlyPublishingMoves(PromptError):
-    """What members get is changed through prompts.versions.releases and nowhere else."""
+    """What members get is changed only through prompts.versions (releases, review, rollout_moves)."""
 
     code = "ONLY_PUBLISHING_MOVES"
 

@@ -2,8 +2,9 @@
 
 from prompts.errors import ModelUnavailable
 from prompts.llm.ask import Answer, Ask, ask, ask_many, model_configured, warm_up
-from prompts.llm.budget import budget_banner, purge
+from prompts.llm.budget import purge
 from prompts.llm.capability_probe import Probed, probe
+from prompts.llm.ceilings import budget_banner
 from prompts.versions.resolution import resolve, versions_in_force
 
 __all__ = [

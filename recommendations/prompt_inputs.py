@@ -8,12 +8,10 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Q
-from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from catalog.models import Member, SongLike
 from engine.types import SongView
-from prompts import dashboard
 from prompts.evaluation import input_providers
 from prompts.evaluation.input_providers import (
     Input,
@@ -30,8 +28,6 @@ from .serving import active_engine, llm_curation
 
 #: A like within this time after a run is credited to it.
 CREDIT = timedelta(days=14)
-#: Most runs that the tiles of the first page are computed from.
-MAX_RUNS = 3_000
 #: Prompts whose runs the studio can replay.
 _SLUGS = (llm_curation.CURATION, llm_curation.TASTE)
 
@@ -44,7 +40,6 @@ def register() -> None:
     input_providers.register_logged_runs(logged_runs)
     input_providers.register_later_likes(later_likes)
     input_providers.register_replay(replayable)
-    dashboard.register_tiles(tiles)
 
 
 # --- Previews -------------------------------------------------------------------------------------
@@ -194,51 +189,3 @@ def later_likes(run_uuids: Sequence[UUID]) -> list[int]:
     """Later likes of those runs whose 14 days are over."""
     known = Run.objects.filter(pk__in=list(run_uuids), liked_at_14d__isnull=False)
     return [likes or 0 for likes in known.values_list("liked_at_14d", flat=True)]
-
-
-# --- First page -----------------------------------------------------------------------------------
-def tiles(now: datetime) -> list[dashboard.Tile]:
-    """Runs of the last 24 hours: their number, the share picked by the model, their latency."""
-    rows = list(
-        Run.objects.filter(created_at__gt=now - timedelta(hours=24))
-        .order_by("-created_at")
-        .values_list("created_at", "source", "degraded", "timings__total")[:MAX_RUNS]
-    )
-    url = reverse("admin:recommendations_run_changelist")
-    by_model = sum(source == Source.MODEL for _at, source, _why, _ms in rows)
-    degraded = sum(bool(why) for _at, _source, why, _ms in rows)
-    times = sorted(ms or 0 for _at, _source, _why, ms in rows)
-    share = f"{by_model / len(rows):.0%}" if rows else "–"
-    return [
-        dashboard.Tile(
-            label=_("추천 실행(24시간)"),
-            value=f"{len(rows):,}{'+' if len(rows) == MAX_RUNS else ''}",
-            url=url,
-            hours=_per_hour([at for at, *_rest in rows], now),
-        ),
-        dashboard.Tile(label=_("모델이 고른 비율"), value=share, url=f"{url}?source__exact=model"),
-        dashboard.Tile(
-            label=_("추천 시간 p50 / p95"),
-            value=f"{_quantile(times, 0.5):,.0f} / {_quantile(times, 0.95):,.0f} ms",
-            url=url,
-        ),
-        dashboard.Tile(
-            label=_("저하된 답"),
-            value=f"{degraded:,}",
-            url=url,
-            tone="warn" if rows and degraded > 0.2 * len(rows) else "",
-        ),
-    ]
-
-
-def _per_hour(moments: Sequence[datetime], now: datetime) -> tuple[float, ...]:
-    counts = [0.0] * 24
-    for moment in moments:
-        hour = int((now - moment).total_seconds() // 3600)
-        if 0 <= hour < 24:
-            counts[23 - hour] += 1
-    return tuple(counts)
-
-
-def _quantile(times: Sequence[float], share: float) -> float:
-    return times[min(len(times) - 1, int(share * len(times)))] if times else 0.0

@@ -34,7 +34,7 @@ from .serving.freshness import Freshness, freshness
 from .serving.gather import Gathered, resolve_songs
 from .serving.generate import generate, model_deadline_s, wants_model
 from .serving.request import Answer, NamedSong, Request
-from .serving.stored_answers import answer_store, answer_variants
+from .serving.stored_answers import answer_store, answer_variants, memory_cache
 from .serving.stored_answers.answer_store import SavedAnswer
 from .serving.stored_answers.memory_cache import CachedAnswer
 
@@ -211,10 +211,19 @@ def _favorites_after(member_key: str, action: Action, ids: tuple[int, ...]) -> t
 def cached(member_key: str) -> CachedAnswer | None:
     """The stored answer as bytes, whatever its age; None when there is none."""
     answer = answer_store.read_cached(member_key)
+    count_cached_read(member_key, answer)
+    return answer
+
+
+def count_cached_read(member_key: str, answer: CachedAnswer | None) -> None:
+    """Count a cached read that was answered from memory or Redis without `cached`."""
     metrics.count_cached_read(hit=answer is not None)
     if answer is not None:
         impressions.count_shown(member_key)
-    return answer
+
+
+cached_in_memory = memory_cache.answers.get
+cached_in_redis = answer_store.read_cached_in_redis
 
 
 def why(run_id: UUID, song_id: int) -> dict[str, Any]:

@@ -2,12 +2,22 @@
 
 import os
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 from celery.platforms import SecurityWarning
-from celery.signals import heartbeat_sent, worker_init
+from celery.signals import (
+    beat_init,
+    celeryd_after_setup,
+    heartbeat_sent,
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+)
 from django.db import close_old_connections
+
+if TYPE_CHECKING:
+    from infrastructure.heartbeats import Heartbeat
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "songs_ai.settings")
 
@@ -21,16 +31,53 @@ app.autodiscover_tasks()
 
 @worker_init.connect
 def _take_backend_jobs(**_: Any) -> None:
-    from recommendations.jobs import rabbitmq_consumer  # noqa: PLC0415 - needs settings
+    from recommendations.jobs import bootstep  # noqa: PLC0415 - needs settings
 
-    rabbitmq_consumer.install(app)
+    bootstep.install(app)
 
 
 @heartbeat_sent.connect
 def _note_alive(**_: Any) -> None:
     """A worker sends heartbeats from its main loop, and only while it has the broker."""
-    from infrastructure.heartbeat import note_alive  # noqa: PLC0415 - needs settings
+    from infrastructure.heartbeats import note_alive  # noqa: PLC0415 - needs settings
 
     note_alive()
     # The loop's own writes only when a worker process died; MySQL ends it long before it is used again.
     close_old_connections()
+
+
+@celeryd_after_setup.connect
+def _beat_as_worker(sender: str, **_: Any) -> None:
+    """`sender` is the worker's name: worker@host, nightly@host, consumer@host."""
+    _start_heartbeat(sender.partition("@")[0])
+
+
+@beat_init.connect
+def _beat_as_scheduler(**_: Any) -> None:
+    _start_heartbeat("scheduler")
+
+
+@worker_process_init.connect
+def _beat_as_pool_child(**_: Any) -> None:
+    """In a child of a prefork pool. Its parent's thread did not survive the fork."""
+    _start_heartbeat(f"{_role}.pool")
+
+
+@worker_process_shutdown.connect
+def _stop_beating(**_: Any) -> None:
+    """A pool child ends without running exit handlers."""
+    if _heartbeat is not None:
+        _heartbeat.stop()
+
+
+#: Of this process. A pool child inherits its worker's role, and replaces the heartbeat by its own.
+_role = "worker"
+_heartbeat: "Heartbeat | None" = None
+
+
+def _start_heartbeat(role: str) -> None:
+    from infrastructure.heartbeats import Heartbeat  # noqa: PLC0415 - needs settings
+
+    global _role, _heartbeat
+    _role = role.removesuffix(".pool")
+    _heartbeat = Heartbeat(role).start()

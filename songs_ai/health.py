@@ -17,6 +17,7 @@ from kombu import Connection
 from kombu.exceptions import KombuError
 
 from catalog import snapshot
+from infrastructure import heartbeats
 from infrastructure.redis import gate
 
 #: A store that takes longer is told as failed; the probe itself may go on.
@@ -126,11 +127,22 @@ def _catalog() -> str:
     return "ok"
 
 
+def _processes() -> str:
+    now = time.time()
+    silent = [
+        f"{one}: no heartbeat for {one.silent_s(now):.0f} s" for one in heartbeats.missing(now)
+    ]
+    if silent:
+        raise ProbeFailed("; ".join(silent))
+    return "ok"
+
+
 PROBES = (
     Probe("database", _database),
     Probe("cache", _cache),
     Probe("broker", _broker),
     Probe("catalog", _catalog),
+    Probe("processes", _processes),
 )
 
 

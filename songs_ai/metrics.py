@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
+from infrastructure import heartbeats
 from prompts.models.calls import USABLE
 from recommendations.api import authentication
 from songs_ai import prometheus_multihost
@@ -42,7 +45,7 @@ def exposition() -> bytes:
     """Everything in Prometheus' text format."""
     counted = _counted()
     extra = CollectorRegistry()
-    extra.register(_Given([*_ratios(counted.collect()), *_machine()]))
+    extra.register(_Given([*_ratios(counted.collect()), *_processes(), *_machine()]))
     return generate_latest(counted) + generate_latest(extra)
 
 
@@ -102,6 +105,24 @@ def _share(metric: Metric | None, label: str, good: set[str]) -> float:
     ]
     total = sum(value for _, value in counts)
     return sum(value for is_good, value in counts if is_good) / total if total else 0.0
+
+
+# --- Processes ------------------------------------------------------------------------------------
+def _processes() -> Iterator[Metric]:
+    """Per role, so that the labels stay few whatever the number of processes."""
+    now = time.time()
+    alive, missing = Counter[str](), Counter[str]()
+    for process in heartbeats.processes(now):
+        (missing if process.is_missing(now) else alive)[process.role] += 1
+    family = GaugeMetricFamily(
+        "songs_ai_processes",
+        "Processes by role: alive, or missing (no heartbeat for 30 s).",
+        labels=["role", "state"],
+    )
+    for role in sorted({*alive, *missing}):
+        family.add_metric([role, "alive"], alive[role])
+        family.add_metric([role, "missing"], missing[role])
+    yield family
 
 
 # --- The machine ----------------------------------------------------------------------------------

@@ -51,9 +51,9 @@ def _no_background_writes() -> None:
 def _process_forgets() -> Iterator[None]:
     """What a process remembers (catalog, favourites, a database that failed) belongs to one test."""
     yield
-    snapshot.forget()
+    snapshot.clear_cache()
     database.guard.reset()
-    profiles.forget()
+    profiles.clear_cache()
 
 
 def missing_service(name: str) -> None:

@@ -64,6 +64,14 @@ def test_the_engine_is_pure() -> None:
     assert not offenders, f"the engine takes time, chance and data as arguments: {offenders}"
 
 
+def test_bench_stands_without_the_tests() -> None:
+    """Tests use the servers and the fake model of bench; a bench that imported tests back would be a circle."""
+    offenders = [
+        path.name for path in (ROOT / "bench").rglob("*.py") if "tests" in imported_names(path)
+    ]
+    assert not offenders, f"what both need belongs into bench: {offenders}"
+
+
 # --- Inside recommendations -----------------------------------------------------------------------
 RECOMMENDATIONS = ROOT / "recommendations"
 #: Top first: a part imports those below it, and parts of its own rank only where they are one folder.
@@ -80,12 +88,6 @@ PARTS = (
     ("models", "errors"),
 )
 RANK = {part: rank for rank, parts in enumerate(PARTS) for part in parts}
-#: (module, part it imports): to be removed when jobs and schedules are moved.
-UPWARD_FOR_NOW = {
-    ("jobs.rabbitmq_consumer", "tasks"),
-    ("jobs.upkeep", "schedules"),
-    ("schedules.scheduler", "tasks"),
-}
 
 
 def module_name(path: Path) -> str:
@@ -129,7 +131,6 @@ def test_parts_of_recommendations_import_downward() -> None:
         for imported in imports
         if (part := module.split(".")[0]) != (other := imported.split(".")[0])
         and RANK[part] >= RANK[other]
-        and (module, other) not in UPWARD_FOR_NOW
     }
     assert not offenders, f"a part of recommendations imports only those after it: {offenders}"
 

@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench import readme
+import pytest
+
+from bench import figures
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -32,8 +34,12 @@ def test_the_table_of_settings_is_the_codes_own() -> None:
     )
 
 
-def test_the_figures_are_the_results_own() -> None:
-    text = readme.README.read_text("utf-8")
-    assert readme.written(text) == text, "Run `python bench/readme.py`."
-    text = readme.OPERATIONS.read_text("utf-8")
-    assert readme.written(text, readme.scale()) == text, "Run `python bench/readme.py`."
+@pytest.mark.parametrize("page", figures.pages(), ids=lambda page: page.name)
+def test_the_figures_are_the_results_own(page: Path) -> None:
+    text = figures.rendered(page, figures.pages()[page])
+    assert text == page.read_text("utf-8"), "Run `python bench/figures.py`."
+
+
+def test_the_readme_shows_eight_figures() -> None:
+    rows = figures.pages()[figures.README].splitlines()[2:]
+    assert len(rows) == len(figures.IN_README), "A row that the README names is in no result."

@@ -1,4 +1,4 @@
-"""Decides which rows of the catalog tables the demo consists of, and writes them."""
+"""Builds the rows of the demo catalog and writes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides who the demo members are: what each one likes, since when, and what is on their playlists."""
+"""Plans the demo members: what each one likes, since when, and what is on their playlists."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from catalog.models import Role
+
 HERE = Path(__file__).parent
 SONGS_CSV = HERE / "songs.csv"
 PERSONAS_JSON = HERE / "personas.json"
 
-#: Likes are spread over this many days: long enough that taste drifts, short enough to matter.
+#: Days over which likes are spread: long enough that taste drifts, short enough to count.
 LIKES_SPAN_DAYS = 548
-#: Songs that everybody knows are liked this much more often than their artist alone explains.
+#: How much more often well-known songs are liked than their artist alone explains.
 HIT_FACTOR = 3.0
-#: What a song that fits nothing in a member's taste weighs: everyone has a few odd likes.
+#: Weight of a song outside a member's taste: every member has a few odd likes.
 STRAY_WEIGHT = 0.01
-#: Tastes are peaked: a song that fits twice as well is liked more than four times as often.
+#: Exponent of the fit: a song that fits twice as well is liked more than four times as often.
 PEAKEDNESS = 2.2
-#: Share of a second persona in every member, so that no two fans of one artist are alike.
+#: Share of a second persona in every member, so that two fans of one artist differ.
 SIDE_SHARE = 0.25
-#: The persona's artists that a member does not follow closely.
+#: Factor for the persona's artists that a member does not follow closely.
 FAINT_ARTIST = 0.25
 GHOSTS = 2
 
@@ -61,7 +63,7 @@ class PlannedMember:
     """A demo member before anything is written."""
 
     email: str
-    #: Name of the persona; "" for the one written by hand and for newcomers.
+    #: Name of the persona; "" for the showcase member and for newcomers.
     persona: str
     roles: tuple[str, ...]
     joined_at: datetime
@@ -80,7 +82,7 @@ def plan_members(
     rows: Sequence[dict[str, str]], *, now: datetime, rng: Random
 ) -> list[PlannedMember]:
     """Every demo member; the same rows, `now` and seed give the same members."""
-    return _Planner(rows, now=now, rng=rng).members()
+    return _MemberPlanner(rows, now=now, rng=rng).members()
 
 
 def _as_song(row: dict[str, str]) -> DemoSong:
@@ -106,7 +108,7 @@ def _fit(song: DemoSong, persona: dict[str, Any], followed: frozenset[str]) -> f
     return fit * 0.9**outside
 
 
-class _Planner:
+class _MemberPlanner:
     """Draws members from the personas; every draw comes from one random source."""
 
     def __init__(self, rows: Sequence[dict[str, str]], *, now: datetime, rng: Random) -> None:
@@ -136,7 +138,7 @@ class _Planner:
         chosen = self._draw(weights, self.rng.randint(*persona["likes"]))
         # The last members drawn are the deactivated ones: kept in the tables, left out of batches.
         total = 1 + sum(each["members"] for each in self.personas)
-        roles = ("GHOST",) if number > total - GHOSTS else ("USER",)
+        roles = (Role.GHOST.value,) if number > total - GHOSTS else (Role.USER.value,)
         likes = self._dated(chosen)
         return PlannedMember(
             email=_email(number),
@@ -215,7 +217,7 @@ class _Planner:
         return PlannedMember(
             email=_email(number),
             persona="",
-            roles=("USER",),
+            roles=(Role.USER.value,),
             joined_at=joined_at,
             likes=tuple(zip(self.rng.sample(hits, likes), moments, strict=True)),
             playlists=(),
@@ -229,7 +231,7 @@ class _Planner:
         return PlannedMember(
             email=self.showcase["email"],
             persona="",
-            roles=("USER",),
+            roles=(Role.USER.value,),
             joined_at=likes[0][1] - timedelta(days=7),
             likes=likes,
             playlists=tuple(

@@ -12,13 +12,13 @@ from django.http import HttpRequest
 from infrastructure.admin import ReadOnlyAdmin, request_id
 from prompts import dashboard
 from prompts.errors import NotAllowed, PromptError
-from prompts.versions.releases import By
+from prompts.versions.actor import Actor
 
 
-def by(request: HttpRequest, reason: str = "") -> By:
-    """Who acts in this request, and why."""
-    return By(
-        actor=request.user,
+def actor_of(request: HttpRequest, reason: str = "") -> Actor:
+    """The account of a request and the reason it gave."""
+    return Actor(
+        user=request.user,
         reason=reason.strip(),
         request_id=request_id(request),
         ip=request.META.get("REMOTE_ADDR"),
@@ -26,7 +26,7 @@ def by(request: HttpRequest, reason: str = "") -> By:
 
 
 def attempt(request: HttpRequest, move: Callable[[], Any], success: str) -> bool:
-    """Try a move of publishing.py and tell the outcome; False when it was refused. 403 for who may not."""
+    """Run a change and report it as a message; False when it was refused. Raises PermissionDenied without the permission."""
     try:
         move()
     except NotAllowed as error:

@@ -18,8 +18,8 @@ from kombu.exceptions import OperationalError as BrokerDown
 from infrastructure import audit
 from prompts.admin.base import (
     StudioAdmin,
+    actor_of,
     attempt,
-    by,
 )
 from prompts.admin.forms import FreezeForm
 from prompts.errors import NotAllowed
@@ -43,7 +43,7 @@ def start_evaluation(request: HttpRequest, version: PromptVersion, set_id: str) 
         return
     try:
         with transaction.atomic():
-            eval_run = runs.start(eval_set, version, by=by(request))
+            eval_run = runs.start(eval_set, version, actor=actor_of(request))
             transaction.on_commit(lambda: _send(request, eval_run))
     except NotAllowed as error:
         raise PermissionDenied(str(error)) from error
@@ -93,7 +93,7 @@ class EvalSetAdmin(StudioAdmin):
             values = form.cleaned_data
             attempt(
                 request,
-                lambda: made.append(runs.freeze(**values, by=by(request))),
+                lambda: made.append(runs.freeze(**values, actor=actor_of(request))),
                 gettext("실행을 얼려 평가 세트를 만들었습니다."),
             )
         if made:
@@ -128,9 +128,9 @@ class EvalSetAdmin(StudioAdmin):
             raise PermissionDenied
         eval_set.active = not eval_set.active
         eval_set.save(update_fields=["active"])
-        who = by(request)
+        who = actor_of(request)
         audit.record(
-            actor=who.actor,
+            actor=who.user,
             verb="evalset.activated" if eval_set.active else "evalset.deactivated",
             object=eval_set,
             request_id=who.request_id,

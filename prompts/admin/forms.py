@@ -9,9 +9,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from prompts.models import ModelProfile, PromptTemplate, PromptVersion
-from prompts.models.versions import DEFAULT_STEPS, default_guardrails
+from prompts.models.rollouts import DEFAULT_STEPS, default_guardrails
 from prompts.versions.contracts import Contract, Param
-from prompts.versions.releases import Body
+from prompts.versions.drafts import Body
 
 #: Parameters are fields of their own; the prefix keeps them apart from the texts'.
 PARAM_PREFIX = "param_"

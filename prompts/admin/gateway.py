@@ -21,18 +21,14 @@ from infrastructure.admin import (
     known_values_filter,
 )
 from prompts.admin.base import (
-    by,
+    actor_of,
 )
-from prompts.evaluation.call_stats import STAFF_TRIGGERS
-from prompts.llm import budget, model_profiles
+from prompts.llm import budget, ceilings, model_profiles
 from prompts.llm.breaker import breaker
 from prompts.llm.capability_probe import probe
-from prompts.models import Budget, ModelCall, ModelPrice, ModelProfile
+from prompts.models import Budget, CallTrigger, ModelCall, ModelPrice, ModelProfile
 from prompts.models.calls import USABLE
 from prompts.versions.contracts import known_contracts
-
-#: What calls are made for: runs say theirs, the rest is staff at work.
-TRIGGERS = ("api", "favorites", "queue", "schedule", "warm", *STAFF_TRIGGERS)
 
 
 class AuditedAdmin(admin.ModelAdmin):
@@ -43,9 +39,9 @@ class AuditedAdmin(admin.ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Model, form: ModelForm, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        who = by(request)
+        who = actor_of(request)
         audit.record(
-            actor=who.actor,
+            actor=who.user,
             verb=f"{self.opts.model_name}.{'changed' if change else 'added'}",
             object=obj,
             before={name: str(form.initial.get(name)) for name in form.changed_data} or None,
@@ -54,7 +50,7 @@ class AuditedAdmin(admin.ModelAdmin):
             ip=who.ip,
         )
         model_profiles.forget()
-        budget.forget()
+        budget.clear_cache()
 
 
 class PriceInline(admin.TabularInline):
@@ -148,9 +144,9 @@ class ModelProfileAdmin(AuditedAdmin):
         messages.success(request, _("차단기를 닫았습니다. 다음 호출부터 다시 모델에 묻습니다."))
 
     def _audit(self, request: HttpRequest, verb: str, row: ModelProfile, after: Any = None) -> None:
-        who = by(request)
+        who = actor_of(request)
         audit.record(
-            actor=who.actor,
+            actor=who.user,
             verb=verb,
             object=row,
             after=after,
@@ -188,7 +184,7 @@ class BudgetAdmin(AuditedAdmin):
                     f"{period.limit / 1e6:.2f}",
                     period.percent,
                 )
-                for period in budget.standing(now=timezone.now())
+                for period in ceilings.period_costs(now=timezone.now())
             ),
         )
 
@@ -214,7 +210,7 @@ class ModelCallAdmin(ReadOnlyAdmin):
         known_values_filter(
             "purpose", _("용도"), lambda: [contract.key for contract in known_contracts()]
         ),
-        known_values_filter("trigger", _("계기"), lambda: TRIGGERS),
+        known_values_filter("trigger", _("계기"), lambda: CallTrigger.values),
         "created_at",
     )
     search_fields = ("=uuid", "=run_uuid", "=version_label")

@@ -15,11 +15,11 @@ from django.views.decorators.http import require_POST
 
 from prompts.admin.base import (
     StudioAdmin,
+    actor_of,
     attempt,
-    by,
 )
 from prompts.models import Release, Rollout, RolloutState
-from prompts.versions import releases, rollouts
+from prompts.versions import rollout_moves, rollouts
 
 
 @admin.register(Rollout)
@@ -91,13 +91,13 @@ class RolloutAdmin(StudioAdmin):
     def move_view(self, request: HttpRequest, rollout_id: int) -> HttpResponse:
         """Advance, pause, resume or end; the button says which."""
         rollout = self.seen(request, rollout_id)
-        who = by(request, request.POST.get("reason", ""))
+        who = actor_of(request, request.POST.get("reason", ""))
         moves = {
-            "advance": lambda: releases.advance(rollout, by=who),
-            "pause": lambda: releases.pause(rollout, by=who),
-            "resume": lambda: releases.resume(rollout, by=who),
-            "promote": lambda: releases.end(rollout, promote=True, by=who),
-            "abandon": lambda: releases.end(rollout, promote=False, by=who),
+            "advance": lambda: rollout_moves.advance(rollout, actor=who),
+            "pause": lambda: rollout_moves.pause(rollout, actor=who),
+            "resume": lambda: rollout_moves.resume(rollout, actor=who),
+            "promote": lambda: rollout_moves.end(rollout, promote=True, actor=who),
+            "abandon": lambda: rollout_moves.end(rollout, promote=False, actor=who),
         }
         move = moves.get(request.POST.get("move", ""))
         if move is None:

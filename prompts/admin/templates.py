@@ -15,14 +15,14 @@ from django.utils.translation import gettext_lazy as _
 
 from prompts.admin.base import (
     StudioAdmin,
+    actor_of,
     attempt,
-    by,
 )
 from prompts.admin.forms import ReasonForm
 from prompts.evaluation import playground
 from prompts.evaluation.call_stats import Figures, figures_of
 from prompts.models import PromptTemplate, PromptVersion, Release
-from prompts.versions import releases
+from prompts.versions import drafts, releases
 from prompts.versions.diffing import words
 
 #: Moves and versions shown on a prompt's page; the rest is one link away.
@@ -142,7 +142,7 @@ class TemplateAdmin(StudioAdmin):
         live = playground.live_of(template)
         made: list[PromptVersion] = []
         if request.method == "POST" and live is not None:
-            body = releases.Body(
+            body = drafts.Body(
                 system_text=live.system_text,
                 user_text=live.user_text,
                 params=dict(live.params),
@@ -151,8 +151,8 @@ class TemplateAdmin(StudioAdmin):
             attempt(
                 request,
                 lambda: made.append(
-                    releases.create_draft(
-                        template, body, by=by(request), parent=template.live_version
+                    drafts.create_draft(
+                        template, body, actor=actor_of(request), parent=template.live_version
                     )
                 ),
                 gettext("새 초안을 만들었습니다."),
@@ -177,7 +177,7 @@ class TemplateAdmin(StudioAdmin):
                     template,
                     target,
                     seen_lock=values["seen_lock"],
-                    by=by(request, values["reason"]),
+                    actor=actor_of(request, values["reason"]),
                 ),
                 gettext("되돌렸습니다. 모든 서버에 2초 안에 적용됩니다."),
             ):
@@ -208,7 +208,7 @@ class TemplateAdmin(StudioAdmin):
             move = releases.lift if template.paused else releases.kill
             if attempt(
                 request,
-                lambda: move(template, by=by(request, form.cleaned_data["reason"])),
+                lambda: move(template, actor=actor_of(request, form.cleaned_data["reason"])),
                 gettext("다시 모델에 묻습니다.") if template.paused else gettext("중지했습니다."),
             ):
                 return redirect(reverse("admin:prompts_prompttemplate_change", args=[template.pk]))

@@ -21,8 +21,8 @@ from django.views.decorators.http import require_POST
 from infrastructure import audit
 from prompts.admin.base import (
     StudioAdmin,
+    actor_of,
     attempt,
-    by,
 )
 from prompts.admin.evaluation import start_evaluation
 from prompts.admin.forms import PublishForm, RolloutForm, VersionForm
@@ -30,7 +30,7 @@ from prompts.errors import MissingVariables, PromptError
 from prompts.evaluation import input_providers, playground
 from prompts.evaluation.call_stats import figures_of
 from prompts.models import AuditEvent, EvalRun, EvalSet, PromptVersion, State
-from prompts.versions import releases
+from prompts.versions import drafts, guards, releases, review, rollout_moves
 from prompts.versions.diffing import words
 from prompts.versions.lint import as_json, lint
 from prompts.versions.rendering import estimate_tokens
@@ -158,7 +158,9 @@ class VersionAdmin(StudioAdmin):
         seen = form.cleaned_data["lock_version"]
         return attempt(
             request,
-            lambda: releases.save_draft(version, form.body(), seen_lock=seen, by=by(request)),
+            lambda: drafts.save_draft(
+                version, form.body(), seen_lock=seen, actor=actor_of(request)
+            ),
             gettext("초안을 저장했습니다."),
         )
 
@@ -192,7 +194,7 @@ class VersionAdmin(StudioAdmin):
             form=form,
             editable=version.is_draft and request.user.has_perm("prompts.change_promptversion"),
             contract=contract,
-            findings=as_json(lint(releases.draft_of(version))),
+            findings=as_json(lint(drafts.draft_of(version))),
             system_tokens=estimate_tokens(version.system_text),
             user_tokens=estimate_tokens(version.user_text),
             params=_param_rows(version),
@@ -217,7 +219,7 @@ class VersionAdmin(StudioAdmin):
         typed = _as_typed(version, form)
         return JsonResponse(
             {
-                "findings": as_json(lint(releases.draft_of(typed))),
+                "findings": as_json(lint(drafts.draft_of(typed))),
                 "system_tokens": estimate_tokens(typed.system_text),
                 "user_tokens": estimate_tokens(typed.user_text),
             }
@@ -228,7 +230,7 @@ class VersionAdmin(StudioAdmin):
         made: list[PromptVersion] = []
         if attempt(
             request,
-            lambda: made.append(releases.fork(version, by=by(request))),
+            lambda: made.append(drafts.fork(version, actor=actor_of(request))),
             gettext("새 초안을 만들었습니다."),
         ):
             return redirect(_url("change", made[0]))
@@ -238,25 +240,27 @@ class VersionAdmin(StudioAdmin):
     def submit_view(self, request: HttpRequest, version_id: int) -> HttpResponse:
         version = self.seen(request, version_id)
         done = attempt(
-            request, lambda: releases.submit(version, by=by(request)), gettext("제출했습니다.")
+            request,
+            lambda: review.submit(version, actor=actor_of(request)),
+            gettext("제출했습니다."),
         )
         return redirect(_url("publish" if done else "change", version))
 
     def decide_view(self, request: HttpRequest, version_id: int) -> HttpResponse:
         """Approve, or ask for changes with a reason."""
         version = self.seen(request, version_id)
-        who = by(request, request.POST.get("reason", ""))
+        who = actor_of(request, request.POST.get("reason", ""))
         if "approve" in request.POST:
             seen = request.POST.get("seen_sha", "")
             attempt(
                 request,
-                lambda: releases.approve(version, seen_sha=seen, by=who),
+                lambda: review.approve(version, seen_sha=seen, actor=who),
                 gettext("승인했습니다."),
             )
         else:
             attempt(
                 request,
-                lambda: releases.request_changes(version, by=who),
+                lambda: review.request_changes(version, actor=who),
                 gettext("수정을 요청했습니다. 작성자에게 초안 사본이 생겼습니다."),
             )
         return redirect(_url("publish", version))
@@ -264,7 +268,9 @@ class VersionAdmin(StudioAdmin):
     def archive_view(self, request: HttpRequest, version_id: int) -> HttpResponse:
         version = self.seen(request, version_id)
         attempt(
-            request, lambda: releases.archive(version, by=by(request)), gettext("보관했습니다.")
+            request,
+            lambda: review.archive(version, actor=actor_of(request)),
+            gettext("보관했습니다."),
         )
         return redirect(_url("change", version))
 
@@ -272,7 +278,7 @@ class VersionAdmin(StudioAdmin):
         version = self.seen(request, version_id)
         attempt(
             request,
-            lambda: releases.unschedule(version, by=by(request)),
+            lambda: releases.unschedule(version, actor=actor_of(request)),
             gettext("예약을 취소했습니다."),
         )
         return redirect(_url("publish", version))
@@ -395,11 +401,11 @@ class VersionAdmin(StudioAdmin):
         return self._publish_page(request, version, form, RolloutForm(initial=lock))
 
     def _published(self, request: HttpRequest, version: PromptVersion, form: PublishForm) -> bool:
-        values, who = form.cleaned_data, by(request, form.cleaned_data["reason"])
+        values, who = form.cleaned_data, actor_of(request, form.cleaned_data["reason"])
         if values["go_live_at"]:
             return attempt(
                 request,
-                lambda: releases.schedule(version, at=values["go_live_at"], by=who),
+                lambda: releases.schedule(version, at=values["go_live_at"], actor=who),
                 gettext("배포를 예약했습니다."),
             )
         return attempt(
@@ -407,7 +413,7 @@ class VersionAdmin(StudioAdmin):
             lambda: releases.publish(
                 version,
                 seen_lock=values["seen_lock"],
-                by=who,
+                actor=who,
                 break_glass=values["break_glass"],
             ),
             gettext("배포했습니다. 모든 서버에 2초 안에 적용됩니다."),
@@ -421,7 +427,7 @@ class VersionAdmin(StudioAdmin):
         rollout_form: RolloutForm,
     ) -> HttpResponse:
         live = playground.live_of(version.template)
-        gate = releases.gate(version)
+        gate = guards.gate(version)
         return self.version_page(
             request,
             version,
@@ -430,7 +436,7 @@ class VersionAdmin(StudioAdmin):
             rollout_form=rollout_form,
             gate=gate,
             needs_glass=version.state != State.APPROVED or not gate.open,
-            findings=as_json(lint(releases.draft_of(version))),
+            findings=as_json(lint(drafts.draft_of(version))),
             system_diff=words(live.system_text if live else "", version.system_text),
             user_diff=words(live.user_text if live else "", version.user_text),
             params=_param_changes(version.template.live_version, version),
@@ -450,10 +456,10 @@ class VersionAdmin(StudioAdmin):
         if attempt(
             request,
             lambda: made.append(
-                releases.start_rollout(
+                rollout_moves.start_rollout(
                     version,
                     seen_lock=values["seen_lock"],
-                    by=by(request, values["reason"]),
+                    actor=actor_of(request, values["reason"]),
                     steps=values["steps"],
                     min_runs=values["min_runs"],
                     guardrails=form.guardrails,
@@ -566,9 +572,9 @@ def _comparison(version: PromptVersion, other: PromptVersion) -> dict[str, Any]:
 
 def _note_try(request: HttpRequest, version: PromptVersion, options: dict[str, Any]) -> None:
     """A call that costs money and may show a member's taste leaves a trace."""
-    who = by(request)
+    who = actor_of(request)
     audit.record(
-        actor=who.actor,
+        actor=who.user,
         verb="version.replayed" if "run_uuid" in options else "version.tried",
         object=version,
         after={name: str(value) for name, value in options.items()},

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.utils import timezone
 
 from prompts.evaluation import input_providers
-from prompts.models import ModelCall, Outcome
+from prompts.models import STAFF_TRIGGERS, ModelCall, Outcome
 from prompts.models.calls import USABLE
 
 #: Newest calls that a figure is made of: enough for a p95, read through one index.
@@ -20,8 +20,6 @@ MOST_CALLS = 2_000
 WEEK = timedelta(days=7)
 #: Likes count for so long after a run; a younger one can't be judged yet.
 JUDGED_AFTER = timedelta(days=14)
-#: Calls of staff say nothing about members.
-STAFF_TRIGGERS = ("preview", "replay", "eval", "probe")
 #: Never reached the model's text: no fault of the version.
 _NO_ANSWER = frozenset(
     {

@@ -29,7 +29,7 @@ from prompts.models import (
     PromptVersion,
     Verdict,
 )
-from prompts.versions.releases import By
+from prompts.versions.actor import Actor
 from prompts.versions.resolution import ResolvedVersion, as_resolved
 
 #: Questions that are under way at once; each evaluation is one of many users of the model.
@@ -83,9 +83,11 @@ class Measured:
 # --- Freezing -------------------------------------------------------------------------------------
 
 
-def freeze(template: PromptTemplate, *, title: str, runs: int, poisoned: int, by: By) -> EvalSet:
+def freeze(
+    template: PromptTemplate, *, title: str, runs: int, poisoned: int, actor: Actor
+) -> EvalSet:
     """Keep the newest logged runs of a prompt as cases, some of them a second time with a planted title."""
-    by.needs("add_evalset")
+    actor.require_permission("add_evalset")
     logged = input_providers.logged_runs(template.slug, runs)
     if not logged:
         raise GuardFailed(_("이 프롬프트를 쓴 실행 기록이 없어 평가 세트를 만들 수 없습니다."))
@@ -94,7 +96,7 @@ def freeze(template: PromptTemplate, *, title: str, runs: int, poisoned: int, by
             template=template,
             title=title,
             thresholds=asdict(Thresholds()),
-            created_by=by.actor,
+            created_by=actor.user,
         )
         EvalCase.objects.bulk_create(
             [_case(eval_set, run) for run in logged]
@@ -105,12 +107,12 @@ def freeze(template: PromptTemplate, *, title: str, runs: int, poisoned: int, by
             ]
         )
         audit.record(
-            actor=by.actor,
+            actor=actor.user,
             verb="evalset.frozen",
             object=eval_set,
             after={"runs": len(logged)},
-            request_id=by.request_id,
-            ip=by.ip,
+            request_id=actor.request_id,
+            ip=actor.ip,
         )
     return eval_set
 
@@ -150,24 +152,24 @@ def _planted(eval_set: EvalSet, run: LoggedRun, at: int) -> EvalCase:
 # --- Running --------------------------------------------------------------------------------------
 
 
-def start(eval_set: EvalSet, version: PromptVersion, *, by: By) -> EvalRun:
+def start(eval_set: EvalSet, version: PromptVersion, *, actor: Actor) -> EvalRun:
     """Note that a version is to be tried; `run` does it, in a worker."""
-    by.needs("run_evalset")
+    actor.require_permission("run_evalset")
     live = eval_set.template.live_version
     eval_run = EvalRun.objects.create(
         eval_set=eval_set,
         version=version,
         version_sha=version.body_sha256,
         compared_with=live.label if live is not None else "",
-        created_by=by.actor,
+        created_by=actor.user,
     )
     audit.record(
-        actor=by.actor,
+        actor=actor.user,
         verb="evaluation.started",
         object=eval_run,
         after={"set": eval_set.pk, "version": version.label},
-        request_id=by.request_id,
-        ip=by.ip,
+        request_id=actor.request_id,
+        ip=actor.ip,
     )
     return eval_run
 

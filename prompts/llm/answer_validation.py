@@ -40,7 +40,7 @@ class Shown:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checked:
+class CheckedAnswer:
     """An answer fit for use."""
 
     data: dict[str, Any]
@@ -48,14 +48,16 @@ class Checked:
     repairs: dict[str, int]
 
 
-def check(key: str, text: str, shown: Shown, schema: Mapping[str, Any]) -> Checked:
+def check(key: str, text: str, shown: Shown, schema: Mapping[str, Any]) -> CheckedAnswer:
     """Read and repair an answer to contract `key`; raises BadAnswer."""
     if not text.strip():
         raise BadAnswer(Outcome.EMPTY)
     repairs: Counter[str] = Counter()
     answer = _conforming(_json_object(text, repairs), schema, repairs)
     data = _CHECKS.get(key, _as_it_is)(answer, shown, repairs)
-    return Checked(data=data, repairs={name: times for name, times in repairs.items() if times})
+    return CheckedAnswer(
+        data=data, repairs={name: times for name, times in repairs.items() if times}
+    )
 
 
 def _json_object(text: str, repairs: Counter[str]) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from uuid import uuid4
 from django.utils import timezone
 
 from prompts.llm import budget, model_profiles, sanitizing
-from prompts.llm.gateway import Exchange, Plan, Question, exchange_all
+from prompts.llm.exchange import CallPlan, Exchange, ModelRequest
+from prompts.llm.gateway import exchange_all
 from prompts.llm.model_profiles import Profile
 from prompts.models import ModelCall, ModelProfile, Outcome
 from prompts.models.calls import packed
@@ -106,7 +107,7 @@ def _accepts(profile: Profile, capabilities: Mapping[str, Any]) -> bool:
 
 def _ask(profile: Profile, system: str) -> Exchange:
     """One paid, recorded call; a probe spends from the same budget as everything else."""
-    question = Question(
+    request = ModelRequest(
         name="probe_v1",
         schema=SCHEMA,
         system=system,
@@ -116,8 +117,8 @@ def _ask(profile: Profile, system: str) -> Exchange:
         max_output_tokens=min(256, profile.max_output_tokens),
     )
     now = timezone.now()
-    text = f"{system}\n\n{question.user}"
-    cost = budget.full_cost(profile, question)
+    text = f"{system}\n\n{request.user}"
+    cost = budget.full_cost(profile, request)
     row = ModelCall(
         uuid=uuid4(),
         purpose="probe",
@@ -129,7 +130,7 @@ def _ask(profile: Profile, system: str) -> Exchange:
         reserved_micro_usd=cost,
         input_zlib=packed(text),
     )
-    claim = budget.Claim(
+    claim = budget.BudgetClaim(
         uuid=row.uuid,
         micro_usd=cost,
         seconds=PROBE_DEADLINE_S,
@@ -143,7 +144,7 @@ def _ask(profile: Profile, system: str) -> Exchange:
         row.reserved_micro_usd = 0
     else:
         deadline = time.monotonic() + PROBE_DEADLINE_S
-        exchange = exchange_all([Plan(profile=profile, question=question, deadline=deadline)])[0]
+        exchange = exchange_all([CallPlan(profile=profile, request=request, deadline=deadline)])[0]
     _settle(row, exchange)
     return exchange
 

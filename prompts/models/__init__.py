@@ -2,8 +2,10 @@
 
 from prompts.models.audit import AppendOnly, AuditEvent
 from prompts.models.calls import (
+    STAFF_TRIGGERS,
     Api,
     Budget,
+    CallTrigger,
     LedgerScope,
     ModelCall,
     ModelPrice,
@@ -11,27 +13,19 @@ from prompts.models.calls import (
     Outcome,
     Reservation,
 )
-from prompts.models.versions import (
-    EvalCase,
-    EvalResult,
-    EvalRun,
-    EvalSet,
-    PromptEpoch,
-    PromptTemplate,
-    PromptVersion,
-    Release,
-    ReleaseKind,
-    Rollout,
-    RolloutState,
-    State,
-    Verdict,
-)
+from prompts.models.evaluation import EvalCase, EvalResult, EvalRun, EvalSet, Verdict
+from prompts.models.releases import PromptEpoch, Release, ReleaseKind
+from prompts.models.rollouts import Rollout, RolloutState
+from prompts.models.templates import PromptTemplate
+from prompts.models.versions import PromptVersion, State
 
 __all__ = [
+    "STAFF_TRIGGERS",
     "Api",
     "AppendOnly",
     "AuditEvent",
     "Budget",
+    "CallTrigger",
     "EvalCase",
     "EvalResult",
     "EvalRun",

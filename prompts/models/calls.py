@@ -50,6 +50,28 @@ class Outcome(models.TextChoices):
     CANCELLED = "cancelled", _("취소")
 
 
+class CallTrigger(models.TextChoices):
+    """What a call was made for."""
+
+    API = "api", _("API 요청")
+    FAVORITES = "favorites", _("즐겨찾기 변경")
+    QUEUE = "queue", _("작업 큐")
+    SCHEDULE = "schedule", _("예약 작업")
+    WARM = "warm", _("미리 만들기")
+    PREVIEW = "preview", _("미리보기")
+    REPLAY = "replay", _("다시 돌리기")
+    EVAL = "eval", _("평가")
+    PROBE = "probe", _("연결 시험")
+
+
+#: Calls of staff: they count neither in a version's figures nor against a member's daily budget.
+STAFF_TRIGGERS = (
+    CallTrigger.PREVIEW,
+    CallTrigger.REPLAY,
+    CallTrigger.EVAL,
+    CallTrigger.PROBE,
+)
+
 USABLE = frozenset({Outcome.OK, Outcome.OK_REPAIRED})
 
 

@@ -1,4 +1,4 @@
-"""Decides that what members get is moved by prompts/versions/releases.py alone: a shell or a script is refused like anybody."""
+"""Refuses changes of what members get outside of prompts/versions/moves.py, from a shell or a script too."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _moving: ContextVar[bool] = ContextVar("moving", default=False)
 
 @contextmanager
 def moving() -> Iterator[None]:
-    """Allow moves in this block. For prompts/versions/releases.py, which holds the template's lock meanwhile."""
+    """Allow changes in this block. Only prompts/versions/moves.py may open it; it checks and locks first."""
     token = _moving.set(True)
     try:
         yield
@@ -28,12 +28,12 @@ def needs_moving(what: str) -> None:
     """Raises OnlyPublishingMoves."""
     if not _moving.get():
         raise OnlyPublishingMoves(
-            f"{what}: only prompts.versions.releases changes what members get."
+            f"{what}: only prompts.versions.releases and its neighbours change what members get."
         )
 
 
 class MovedQuerySet(models.QuerySet[Any]):
-    """Refuses to change `model.MOVED_FIELDS` outside of publishing, and to delete at all."""
+    """Refuses to change `model.MOVED_FIELDS` outside of a `moving()` block, and to delete at all."""
 
     def update(self, **values: Any) -> int:
         touched = self.model.MOVED_FIELDS & values.keys()
@@ -50,7 +50,7 @@ class MovedQuerySet(models.QuerySet[Any]):
 
 
 def check_move(row: models.Model, fields: frozenset[str]) -> None:
-    """Refuse to save a row whose `fields` differ from what is stored, outside of publishing."""
+    """Refuse to save a row whose `fields` differ from the stored ones, outside of a `moving()` block."""
     if _moving.get():
         return
     stored = type(row)._base_manager.filter(pk=row.pk).values(*fields).first()

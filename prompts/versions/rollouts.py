@@ -11,8 +11,8 @@ from django.utils.translation import gettext as _
 from prompts.errors import PromptError
 from prompts.evaluation.call_stats import Figures, figures_of
 from prompts.models import Rollout, RolloutState
-from prompts.versions import releases
-from prompts.versions.releases import By
+from prompts.versions import rollout_moves
+from prompts.versions.actor import Actor
 from prompts.versions.resolution import builtin
 
 #: A guardrail looks this far back at most, so that an old fault doesn't pause a mended model.
@@ -175,9 +175,9 @@ def check_guardrails() -> list[str]:
 def _pause(rollout: Rollout, broken: list[Breach], control: Figures, candidate: Figures) -> str:
     reason = _("자동으로 멈춤: %(why)s") % {"why": "; ".join(breach.message for breach in broken)}
     try:
-        releases.pause(
+        rollout_moves.pause(
             rollout,
-            by=By(reason=reason),
+            actor=Actor(reason=reason),
             evidence={
                 "breaches": [breach.name for breach in broken],
                 "control": vars(control),

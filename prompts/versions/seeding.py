@@ -9,8 +9,9 @@ from django.db import transaction
 from prompts.defaults import DefaultText, default_texts
 from prompts.errors import GuardFailed
 from prompts.models import PromptTemplate, PromptVersion, Release
-from prompts.versions import releases
-from prompts.versions.releases import Body, By
+from prompts.versions import drafts, releases, review
+from prompts.versions.actor import Actor
+from prompts.versions.drafts import Body
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def _load(text: DefaultText) -> str:
 def _publish(version: PromptVersion) -> None:
     lock = PromptTemplate.objects.values_list("lock_version", flat=True).get(pk=version.template_id)
     try:
-        releases.publish(version, seen_lock=lock, by=By(reason="저장소 기본 문구"))
+        releases.publish(version, seen_lock=lock, actor=Actor(reason="저장소 기본 문구"))
     except (
         GuardFailed
     ) as error:  # an evaluation set guards it: staff decide, and the old text stays
@@ -48,7 +49,7 @@ def _publish(version: PromptVersion) -> None:
 
 
 def _add(template: PromptTemplate, text: DefaultText) -> PromptVersion:
-    version = releases.create_draft(
+    version = drafts.create_draft(
         template,
         Body(
             system_text=text.system_text,
@@ -56,7 +57,7 @@ def _add(template: PromptTemplate, text: DefaultText) -> PromptVersion:
             params=text.params,
             note=text.note,
         ),
-        by=By(),
+        actor=Actor(),
     )
-    releases.adopt(version, by=By())
+    review.adopt(version, actor=Actor())
     return version

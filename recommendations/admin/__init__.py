@@ -1,5 +1,5 @@
-"""The admin pages of runs, jobs, schedules and the engine."""
+"""The admin pages of runs, jobs, dead letters, schedules and the engine, and tiles of the home page."""
 
-from recommendations.admin import engine, jobs, runs
+from recommendations.admin import dead_letters, engine, home, jobs, runs, schedules
 
-__all__ = ["engine", "jobs", "runs"]
+__all__ = ["dead_letters", "engine", "home", "jobs", "runs", "schedules"]

@@ -9,16 +9,14 @@ from django.contrib import admin, messages
 from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html_join
 from django.utils.translation import gettext_lazy as _
 
 from engine.settings import EngineSettings
 from engine.training.context_learning import Heard
 from engine.weights import BUCKETS
 from infrastructure import audit
-from infrastructure.admin import (
-    ReadOnlyAdmin,
-)
+from infrastructure.admin import ReadOnlyAdmin, table
 
 from ..learning import training
 from ..learning.context_multipliers import comparison
@@ -81,11 +79,11 @@ class ModelArtifactAdmin(ReadOnlyAdmin):
         rows = [
             (name, *(f"{values.get(k, 0):.4f}" for k in names)) for name, values in models.items()
         ]
-        return _table(("", *names), rows)
+        return table(("", *names), rows)
 
     @admin.display(description=_("점수기별 곡 수"))
     def coverage_table(self, artifact: ModelArtifact) -> str:
-        return _table((_("점수기"), _("곡")), [(k, f"{v:,}") for k, v in artifact.coverage.items()])
+        return table((_("점수기"), _("곡")), [(k, f"{v:,}") for k, v in artifact.coverage.items()])
 
     @admin.action(description=_("이 모델을 적용(되돌리기 포함)"), permissions=("activate",))
     def activate(self, request: HttpRequest, queryset: Any) -> None:
@@ -128,28 +126,16 @@ class LearnedSituationsAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("직원 배수 → 적용 중인 배수"))
     def moved(self, row: LearnedSituations) -> str:
-        table = EngineSettings.from_json(_latest_payload()).situations
+        situations = EngineSettings.from_json(_latest_payload()).situations
         lines = [
             (
                 SITUATIONS.get(name, name),
                 f"{events:,}",
                 ", ".join(f"{word} {before:g} → {after:g}" for word, before, after in words) or "–",
             )
-            for name, events, words in comparison(table, Heard.from_json(row.heard))
+            for name, events, words in comparison(situations, Heard.from_json(row.heard))
         ]
-        return _table((_("상황"), _("이벤트 수"), _("배수")), lines)
-
-
-def _table(head: tuple[Any, ...], rows: list[tuple[Any, ...]]) -> str:
-    if not rows:
-        return "–"
-    cells = format_html_join("", "<th>{}</th>", ((name,) for name in head))
-    lines = format_html_join(
-        "",
-        "<tr>{}</tr>",
-        ((format_html_join("", "<td>{}</td>", ((cell,) for cell in row)),) for row in rows),
-    )
-    return format_html("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>", cells, lines)
+        return table((_("상황"), _("이벤트 수"), _("배수")), lines)
 
 
 @admin.register(EngineSettingsVersion)

@@ -8,6 +8,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from engine.settings import (
@@ -217,8 +218,9 @@ def _multipliers(situation: str, line: str) -> dict[str, float]:
         try:
             words[word.strip()] = float(number)
         except ValueError as error:
+            how = gettext("잔잔=1.6 처럼 적어 주세요")
             raise InvalidSettings(
-                f"{SITUATIONS.get(situation, situation)}: {part.strip()!r} – 잔잔=1.6 처럼 적어 주세요"
+                f"{SITUATIONS.get(situation, situation)}: {part.strip()!r} – {how}"
             ) from error
         if not sign or not word.strip():
             raise InvalidSettings(f"{SITUATIONS.get(situation, situation)}: {part.strip()!r}")

@@ -95,14 +95,14 @@ def reply_for(
 
 
 # --- Before Django --------------------------------------------------------------------------------
-class CachedReads:
+class CachedReadLayer:
     """WSGI layer around Django."""
 
     def __init__(self, application: Callable[[Environ, StartResponse], Iterable[bytes]]) -> None:
         self._application = application
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        read = _plain_read(environ)
+        read = plain_read(environ)
         if read is None or authentication.refusal(environ) is not None:
             return self._application(environ, start_response)
         reply = reply_for(
@@ -114,7 +114,7 @@ class CachedReads:
         return (reply.body,)
 
 
-def _plain_read(environ: Environ) -> PlainRead | None:
+def plain_read(environ: Environ) -> PlainRead | None:
     """The cached read that is asked for; None for anything else, which the view decides."""
     path = environ["PATH_INFO"]
     if not path.startswith("/recommend/cached") or "HTTP_X_REQUEST_ID" in environ:

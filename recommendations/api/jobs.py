@@ -16,9 +16,9 @@ from rest_framework.exceptions import Throttled
 from rest_framework.request import Request as HttpRequest
 from rest_framework.response import Response
 
-from .. import tasks
 from ..errors import JobHasEnded, JobNotFound, KeyUsedOtherwise
-from ..jobs import execution, status_store
+from ..jobs import execution, queue, status_store
+from ..jobs.kinds import JobKind
 from ..locks import single_flight
 from ..models import Job, JobAnswer
 from ..models.jobs import JobSource, State
@@ -148,7 +148,9 @@ def _create(http: HttpRequest, request: Request) -> Job:
         "idempotency_key": _idempotency_key(http, member_key),
         "trace_id": http.META.get("HTTP_X_REQUEST_ID", "")[:64],
     }
-    job = tasks.enqueue("serve", row=row, request=request_to_json(request), digest=_digest(http))
+    job = queue.enqueue(
+        JobKind.SERVE, row=row, request=request_to_json(request), digest=_digest(http)
+    )
     execution.announce(job)
     return job
 

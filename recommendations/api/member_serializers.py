@@ -10,7 +10,7 @@ from rest_framework import serializers
 from catalog.keys import BIGINT_MAX, MEMBER_KEY_LENGTH
 from engine.types import Locale
 from profiles.models import BlockKind, FeedbackType
-from profiles.services import Feedback, Verdict
+from profiles.services import Feedback, FeedbackVerdict
 
 from .fields import member_key_of
 
@@ -105,7 +105,7 @@ class FeedbackInputSchema(serializers.Serializer):
 
 class VerdictOutput(serializers.Serializer):
     event_id = serializers.CharField(allow_blank=True)
-    verdict = serializers.ChoiceField(choices=[verdict.value for verdict in Verdict])
+    verdict = serializers.ChoiceField(choices=[verdict.value for verdict in FeedbackVerdict])
     detail = serializers.CharField(allow_blank=True)
 
 

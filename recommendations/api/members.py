@@ -61,7 +61,7 @@ class FeedbackView(ApiView):
         events = self.valid(FeedbackInput, http.data).validated_data["events"]
         verdicts = _record_events(events)
         counted = Counter(verdict["verdict"] for verdict in verdicts)
-        counts = {verdict.value: counted[verdict.value] for verdict in profiles.Verdict}
+        counts = {verdict.value: counted[verdict.value] for verdict in profiles.FeedbackVerdict}
         return Response({**counts, "verdicts": verdicts}, status=status.HTTP_202_ACCEPTED)
 
 
@@ -74,12 +74,14 @@ def _record_events(events: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
     return [
         _verdict(event.validated_data["event_id"], *next(judged))
         if event.is_valid()
-        else _verdict(str(raw.get("event_id", ""))[:64], profiles.Verdict.REJECTED, _errors(event))
+        else _verdict(
+            str(raw.get("event_id", ""))[:64], profiles.FeedbackVerdict.REJECTED, _errors(event)
+        )
         for raw, event in zip(events, inputs, strict=True)
     ]
 
 
-def _verdict(event_id: str, verdict: profiles.Verdict, detail: str) -> dict[str, str]:
+def _verdict(event_id: str, verdict: profiles.FeedbackVerdict, detail: str) -> dict[str, str]:
     return {"event_id": event_id, "verdict": verdict.value, "detail": detail}
 
 

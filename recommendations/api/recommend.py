@@ -12,7 +12,9 @@ from rest_framework.response import Response
 
 from infrastructure.database import DATABASE_FAULTS, guard
 
-from .. import services, tasks
+from .. import services
+from ..jobs import queue
+from ..jobs.kinds import JobKind
 from ..models.jobs import JobSource
 from . import cached_reads, openapi_examples
 from . import recommend_serializers as serializers
@@ -45,7 +47,7 @@ class RecommendView(ApiView):
 
 
 class CachedReadView(ApiView):
-    """Answers as `CachedReads` does before Django, for callers whose request it passed on."""
+    """Answers as `CachedReadLayer` does before Django, for callers whose request it passed on."""
 
     def cached(
         self, http: HttpRequest, member_key: str, *, if_none_match: str = ""
@@ -172,8 +174,11 @@ class WarmActiveView(ApiView):
         given = self.valid(serializers.WarmInput, http.query_params)
         limit = given.validated_data["limit"]
         with guard():
-            job = tasks.enqueue(
-                "warm_active", f"warm_active:{limit}", row={"source": JobSource.API}, limit=limit
+            job = queue.enqueue(
+                JobKind.WARM_ACTIVE,
+                f"warm_active:{limit}",
+                row={"source": JobSource.API},
+                limit=limit,
             )
         return Response({"task_id": str(job.pk), "status": "queued"})
 
@@ -182,8 +187,8 @@ def _queue_refresh(member_key: str) -> str | None:
     """Queue a computation that asks the model; None when its row could not be written. The answer stands anyway."""
     try:
         with guard():
-            job = tasks.enqueue(
-                "refresh_member",
+            job = queue.enqueue(
+                JobKind.REFRESH_MEMBER,
                 f"refresh_member:{member_key}",
                 row={"source": JobSource.API, "member_key": member_key},
                 member_key=member_key,

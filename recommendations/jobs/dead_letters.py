@@ -1,8 +1,10 @@
-"""What staff do with messages that nobody could serve: send again, send corrected, discard."""
+"""Dead letters: keeps messages that failed, reports them, and lets staff send again, correct or discard them."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
@@ -10,11 +12,19 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from infrastructure import audit
+from infrastructure.email import notify_operators
 
 from ..errors import SongsError
 from ..models import DeadLetter, Job
-from . import rabbitmq_consumer, rabbitmq_messages, status_store
-from .rabbitmq_consumer import Delivery
+from ..models.jobs import Failure
+from . import (
+    rabbitmq_messages,
+    rabbitmq_publisher,
+    rabbitmq_topology,
+    status_store,
+)
+from .rabbitmq_messages import Delivery
+from .rabbitmq_publisher import BrokerUnavailable
 
 #: More at once would let one click flood the backend's queue.
 MOST_AT_ONCE = 500
@@ -27,10 +37,48 @@ class LetterHandled(SongsError):
     status = 409
 
 
+# --- Keeping and reporting ------------------------------------------------------------------------
+def keep(delivery: Delivery, failure: Failure, *, job_id: str, member_key: str = "") -> DeadLetter:
+    """Keep body and reason here before the message goes to the DLQ, which songs_be empties at once."""
+    digest = hashlib.blake2b(job_id.encode() + b"|" + delivery.body, digest_size=20).hexdigest()
+    letter, _ = DeadLetter.objects.update_or_create(
+        digest=digest,
+        defaults={
+            "job_uuid": job_id[:64],
+            "member_key": member_key,
+            "code": failure.code,
+            "detail": failure.message[:500],
+            "body": delivery.body,
+            "headers": rabbitmq_messages.plain_headers(
+                rabbitmq_messages.headers_to_send(delivery.headers)
+            ),
+            "state": DeadLetter.State.OPEN,
+            "arrived_at": timezone.now(),
+            "told_at": None,
+        },
+    )
+    return letter
+
+
+def watch(*, now: datetime) -> dict[str, int]:
+    """Report new dead letters to the operators; returns how many are open and how many are new."""
+    open_ = DeadLetter.objects.filter(state=DeadLetter.State.OPEN)
+    new = list(open_.filter(told_at__isnull=True).order_by("arrived_at")[:100])
+    if new:
+        lines = [
+            f"{letter.arrived_at:%m-%d %H:%M} {letter.code} {letter.job_uuid}" for letter in new
+        ]
+        subject = _("처리하지 못한 메시지 %(count)d건") % {"count": len(new)}
+        notify_operators(subject, "\n".join(lines))
+        DeadLetter.objects.filter(pk__in=[letter.pk for letter in new]).update(told_at=now)
+    return {"open": open_.count(), "new": len(new)}
+
+
+# --- What staff do --------------------------------------------------------------------------------
 def retry(letter_id: int, *, by: Any, reason: str = "", body: bytes | None = None) -> None:
     """Send a message to the backend's queue again, byte for byte, or as corrected in `body`.
 
-    Raises LetterHandled, InvalidMessage for a body that can't be read, and BrokerAway; then nothing changed.
+    Raises LetterHandled, InvalidMessage for a body that can't be read, and BrokerUnavailable; then nothing changed.
     """
     corrected = body is not None
     if corrected:
@@ -48,11 +96,11 @@ def retry(letter_id: int, *, by: Any, reason: str = "", body: bytes | None = Non
             reason=reason,
         )
         delivery = Delivery(body=sent, headers=letter.headers, properties={}, redelivered=False)
-        rabbitmq_consumer.publish(
+        rabbitmq_publisher.publish(
             sent,
             delivery,
-            exchange=rabbitmq_messages.EXCHANGE,
-            routing_key=rabbitmq_messages.ROUTING_KEY,
+            exchange=rabbitmq_topology.EXCHANGE,
+            routing_key=rabbitmq_topology.ROUTING_KEY,
         )
 
 
@@ -103,7 +151,7 @@ def each(letter_ids: Sequence[int], step: Any) -> tuple[int, list[str]]:
             done += 1
         except (LetterHandled, rabbitmq_messages.InvalidMessage) as error:
             problems.append(f"#{letter_id}: {error}")
-        except rabbitmq_consumer.BrokerAway:
+        except BrokerUnavailable:
             problems.append(_("브로커에 연결할 수 없어 멈췄습니다. 나머지는 그대로 있습니다."))
             break
     return done, problems

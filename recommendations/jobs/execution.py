@@ -1,22 +1,18 @@
-"""Carries out one job: takes it, keeps hold of it, does the work, stores the outcome, then tells Redis."""
+"""Carries out one job: claims it, extends its lease, does the work, stores the outcome, then updates Redis."""
 
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
-import psutil
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import (
     DatabaseError,
@@ -36,7 +32,8 @@ from ..models import Job, JobAnswer
 from ..models.jobs import LEASE_S, Claim, Failure, JobSource, State
 from ..models.runs import Trigger
 from ..serving.request import Request
-from . import rabbitmq_messages, status_store
+from . import rabbitmq_messages, status_store, workers
+from .kinds import Done, JobKind, WorkOf
 from .stored_requests import read_request
 
 log = logging.getLogger(__name__)
@@ -82,36 +79,6 @@ class Outcome:
     told: bool = False
 
 
-#: (JSON of the answer or None, figures for the job's row)
-Done = tuple[bytes | None, Mapping[str, Any]]
-#: Does the work of a job.
-WorkOf = Callable[[Job], Done]
-
-
-# --- Who works ------------------------------------------------------------------------------------
-def identity() -> str:
-    """This process, told apart from an earlier one with the same number."""
-    return f"{_host()}|{os.getpid()}|{psutil.Process().create_time():.2f}"
-
-
-@cache
-def _host() -> str:
-    return socket.gethostname()[:80]
-
-
-def is_dead(worker: str) -> bool:
-    """Whether a worker is known to be gone; False for other hosts, whose leases have to run out."""
-    host, _, rest = worker.partition("|")
-    number, _, created = rest.partition("|")
-    if host != _host() or not number.isdecimal():
-        return False
-    try:
-        process = psutil.Process(int(number))
-        return f"{process.create_time():.2f}" != created or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
 # --- Taking and holding ---------------------------------------------------------------------------
 @transaction.atomic
 def claim(
@@ -126,9 +93,9 @@ def claim(
     job = Job.objects.select_for_update().get(pk=job_uuid)
     attempt = job.attempt if attempt is None else attempt
     now = timezone.now()
-    verdict = job.decide(attempt=attempt, now=now, holder_is_dead=is_dead(job.worker))
+    verdict = job.decide(attempt=attempt, now=now, holder_is_dead=workers.is_dead(job.worker))
     if verdict is Claim.TAKEN:
-        job.take(attempt=attempt, worker=identity(), now=now)
+        job.take(attempt=attempt, worker=workers.identity(), now=now)
     return verdict, job
 
 
@@ -279,7 +246,7 @@ def tell(job: Job, outcome: Outcome) -> None:
 # --- Telling Redis (contract §2) ------------------------------------------------------------------
 def announces(job: Job) -> bool:
     """Whether somebody outside follows this job under its id."""
-    return job.name == "serve"
+    return job.name == JobKind.SERVE
 
 
 def announce(job: Job, *, answer: bytes | None = None) -> None:

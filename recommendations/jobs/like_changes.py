@@ -1,4 +1,4 @@
-"""Finds whose likes and playlists changed: songs_be tells nobody, and an unlike only deletes a row."""
+"""Finds members whose likes or playlists changed; songs_be sends no event, and an unlike only deletes a row."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from django.db import transaction
 from django.db.models import Count, Max, Model, Sum
 from django.db.models.functions import Coalesce
 
 from catalog.models import PlaylistSong, SongLike
 from catalog.queries import keep_active
 
-from ..models import LikeChunk
+from ..models import Job, LikeChunk
+from . import member_refresh
+from .kinds import DEFAULT_QUEUE, NIGHTLY_QUEUE
 
 #: Rows per stretch. A whole look at 1 000 000 likes is 123 short queries over the primary key; a
 #: stretch that changed is read again, 8 192 rows of two numbers.
@@ -58,6 +61,17 @@ class Found:
                     "members": chunk.members,
                 },
             )
+
+
+def sync(job: Job) -> dict[str, Any]:
+    """Refresh the members whose likes or playlists changed since the last look."""
+    found = look()
+    many = len(found.members) > member_refresh.BATCH
+    with transaction.atomic():  # the jobs and what was seen are stored together
+        queue_name = NIGHTLY_QUEUE if many else DEFAULT_QUEUE
+        member_refresh.hand_out(job, found.members, queue_name=queue_name)
+        found.note()
+    return {"changed": len(found.members)}
 
 
 def look() -> Found:

@@ -1,4 +1,4 @@
-"""Brings many members' answers up to date: at 03:00 everybody's, after a change of likes just theirs."""
+"""Brings many members' answers up to date: all of them at 03:00, single ones after their likes changed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
-from django.db import connections
+from django.db import connections, transaction
 from django.utils import timezone
 
+from catalog import queries
+
 from .. import services
-from ..models import ScheduleRun
+from ..models import Job, ScheduleRun
 from ..models.runs import Source, Trigger
 from ..serving.request import Request
 from ..serving.stored_answers import answer_store
+from . import queue
+from .kinds import DEFAULT_QUEUE, NIGHTLY_QUEUE, JobKind
 
 log = logging.getLogger(__name__)
 #: Members per job: enough to keep the model busy, few enough that a killed worker repeats little.
@@ -38,7 +42,7 @@ class Tally:
 
 
 def refreshed(member_keys: Sequence[str]) -> Tally:
-    """Refresh members side by side; each is stored on its own, and one member's failure stops nobody.
+    """Refresh members side by side; each is stored on its own, and one member's failure does not stop the others.
 
     Up to MODEL_CALLS_IN_FLIGHT calls to the model run at a time.
     """
@@ -99,3 +103,31 @@ def note_planned(run: ScheduleRun | None, *, upto: int) -> None:
     if run is not None:
         run.summary = run.summary | {"planned_upto": upto}
         run.save(update_fields=["summary"])
+
+
+def fan_out(job: Job) -> dict[str, Any]:
+    """Hand out all active members page by page; a planner that died continues after its last page."""
+    planned, after = 0, planned_upto(job.schedule_run)
+    while members := queries.active_member_ids(after=after, limit=BATCH):
+        after = members[-1]
+        with transaction.atomic():
+            # The run's row first: its jobs lock it for sharing, and a worker that begins one waits for it.
+            note_planned(job.schedule_run, upto=after)
+            hand_out(job, [str(n) for n in members], queue_name=NIGHTLY_QUEUE)
+        planned += len(members)
+    return {"planned": planned}
+
+
+def warm_up(job: Job) -> dict[str, Any]:
+    """Hand out the members who used the app last, `limit` of them."""
+    found = queries.recently_active_member_ids(int(job.arguments.get("limit", 500)))
+    return {"members": hand_out(job, [str(n) for n in found], queue_name=DEFAULT_QUEUE)}
+
+
+def hand_out(job: Job, member_keys: list[str], *, queue_name: str) -> int:
+    """Enqueue the refresh of many members in batches, as parts of the same run of the schedule."""
+    for start in range(0, len(member_keys), BATCH):
+        batch = member_keys[start : start + BATCH]
+        row = {"queue": queue_name, "source": job.source, "schedule_run": job.schedule_run}
+        queue.enqueue(JobKind.REFRESH_MEMBERS, row=row, member_keys=batch)
+    return len(member_keys)

@@ -1,7 +1,8 @@
-"""The backend's queue as it is on the wire (contract §3): names, arguments, and what a message says."""
+"""Messages of the backend's queue (contract §3): reads them, and prepares their next delivery."""
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -16,65 +17,7 @@ from engine.types import Locale, Strategy
 
 from ..serving.request import COUNT_OF_MEMBERS
 
-EXCHANGE = "rec.exchange"
-DEAD_LETTER_EXCHANGE = "rec.dlx"
-QUEUE = "rec.recommendation.q"
-DEAD_LETTER_QUEUE = "rec.recommendation.dlq"
-ROUTING_KEY = "recommendation.generate"
-DEAD_LETTER_KEY = "recommendation.generate.dlq"
-#: Routing key of the next delivery, by the attempt that failed; after the last one the job has failed.
-RETRY_KEYS = (
-    "recommendation.generate.retry.5s",
-    "recommendation.generate.retry.30s",
-    "recommendation.generate.retry.120s",
-)
-RETRY_DELAYS_S = (5, 30, 120)
-#: We take from the queue before songs_be's own consumer does.
-CONSUMER_PRIORITY = 10
 MOST_CANDIDATES = 100
-
-
-@dataclass(frozen=True, kw_only=True)
-class QueueSpec:
-    """A queue as songs_be declares it; the broker refuses any other arguments."""
-
-    name: str
-    exchange: str
-    routing_key: str
-    arguments: Mapping[str, Any]
-
-
-def _retry_queue(seconds: int, routing_key: str) -> QueueSpec:
-    return QueueSpec(
-        name=f"rec.recommendation.retry.{seconds}s.q",
-        exchange=DEAD_LETTER_EXCHANGE,
-        routing_key=routing_key,
-        arguments={
-            "x-message-ttl": seconds * 1000,
-            "x-dead-letter-exchange": EXCHANGE,
-            "x-dead-letter-routing-key": ROUTING_KEY,
-        },
-    )
-
-
-QUEUES = (
-    QueueSpec(
-        name=QUEUE,
-        exchange=EXCHANGE,
-        routing_key=ROUTING_KEY,
-        arguments={
-            "x-dead-letter-exchange": DEAD_LETTER_EXCHANGE,
-            "x-dead-letter-routing-key": DEAD_LETTER_KEY,
-        },
-    ),
-    *(_retry_queue(s, key) for s, key in zip(RETRY_DELAYS_S, RETRY_KEYS, strict=True)),
-    QueueSpec(
-        name=DEAD_LETTER_QUEUE,
-        exchange=DEAD_LETTER_EXCHANGE,
-        routing_key=DEAD_LETTER_KEY,
-        arguments={},
-    ),
-)
 
 
 class InvalidMessage(ValueError):
@@ -83,6 +26,32 @@ class InvalidMessage(ValueError):
     def __init__(self, detail: str, *, job_id: str = "") -> None:
         super().__init__(detail)
         self.job_id = job_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """A message as the broker handed it over."""
+
+    body: bytes
+    headers: Mapping[str, Any]
+    properties: Mapping[str, Any]
+    redelivered: bool
+
+    def as_arguments(self) -> list[Any]:
+        """The arguments of the task; kombu's JSON keeps dates and decimals of the headers."""
+        body = base64.b64encode(self.body).decode()
+        return [body, dict(self.headers), dict(self.properties), self.redelivered]
+
+    @classmethod
+    def of_arguments(
+        cls, body: str, headers: dict[str, Any], properties: dict[str, Any], redelivered: bool
+    ) -> Delivery:
+        return cls(
+            body=base64.b64decode(body),
+            headers=headers,
+            properties=properties,
+            redelivered=redelivered,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,3 +263,10 @@ def properties_to_send(properties: Mapping[str, Any]) -> dict[str, Any]:
         "content_encoding": "UTF-8",
         "delivery_mode": 2,
     }
+
+
+def plain_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Headers as plain JSON, for people."""
+    written = json.dumps(dict(headers), default=str)
+    plain: dict[str, Any] = json.loads(written, parse_constant=str)  # no database keeps NaN as JSON
+    return plain

@@ -1,7 +1,8 @@
-"""Keeps the processes of one installation running: starts them, restarts those that die, stops all of them."""
+"""Keeps the processes of one installation running: starts them, restarts those that die or hang, stops all of them."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -11,13 +12,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import psutil
 from django.conf import settings
+
+from infrastructure import heartbeats
 
 #: A child that lived this long is restarted at once; one that dies sooner waits longer each time.
 HEALTHY_AFTER_S = 30.0
 LONGEST_WAIT_S = 30.0
 #: What a graceful stop may take; then the rest is killed. Jobs cut off are done again after the next start.
 GRACE_S = 4.0
+#: Seconds between two looks for processes that hang.
+HANG_CHECK_EVERY_S = 1.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -77,6 +83,51 @@ class Child:
             return
 
 
+class HangWatch:
+    """Finds descendants that are stopped, or whose heartbeat stands still, for `after_s` seconds.
+
+    Counts only the time during which this process itself ran: after a laptop's sleep everybody is
+    silent at first, and nobody hangs.
+    """
+
+    #: Longest time that one look may add, whatever the clock says.
+    MAX_STEP_S = 3 * HANG_CHECK_EVERY_S
+
+    def __init__(self, *, after_s: float = heartbeats.MISSING_AFTER_S) -> None:
+        self._after_s = after_s
+        #: By process id: its last beat, and for how many seconds it did not change.
+        self._silent: dict[int, tuple[float, float]] = {}
+
+    def look(self, *, elapsed_s: float) -> list[heartbeats.Process | psutil.Process]:
+        """Return those that hang; `elapsed_s` is the time since the last look."""
+        step_s = min(elapsed_s, self.MAX_STEP_S)
+        family = {child.pid: child for child in psutil.Process().children(recursive=True)}
+        beats = {
+            process.pid: process
+            for process in heartbeats.processes()
+            if process.host == heartbeats.HOST and process.pid in family
+        }
+        seen = {}
+        for pid, child in family.items():
+            beat_at = beats[pid].beat_at if pid in beats else 0.0
+            if pid in beats or _is_stopped(child):
+                before = self._silent.get(pid, (beat_at, 0.0))
+                seen[pid] = (beat_at, before[1] + step_s if before[0] == beat_at else 0.0)
+        self._silent = seen
+        return [
+            beats.get(pid) or family[pid]
+            for pid, (_beat_at, silent_s) in seen.items()
+            if silent_s > self._after_s
+        ]
+
+
+def _is_stopped(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_STOPPED
+    except psutil.Error:
+        return False
+
+
 class Supervisor:
     """Runs children until told to stop."""
 
@@ -87,6 +138,8 @@ class Supervisor:
         self.environment = environment
         self.say = say
         self.stopping = False
+        self._hangs = HangWatch()
+        self._checked_at = time.monotonic()
 
     def catch_signals(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -115,9 +168,24 @@ class Supervisor:
             elif time.monotonic() >= child.not_before:
                 child.start(self.environment)
 
+    def kill_hung(self) -> None:
+        """Kill what hangs: `tick` starts a child again; granian and Celery replace their own children."""
+        now = time.monotonic()
+        elapsed_s = now - self._checked_at
+        if self.stopping or elapsed_s < HANG_CHECK_EVERY_S:
+            return
+        self._checked_at = now
+        for process in self._hangs.look(elapsed_s=elapsed_s):
+            self.say(
+                f"{process} hangs: no heartbeat for {heartbeats.MISSING_AFTER_S:g} s; killing it"
+            )
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+
     def run(self) -> None:
         while not self.stopping:
             self.tick()
+            self.kill_hung()
             time.sleep(0.2)
 
     def stop(self) -> None:

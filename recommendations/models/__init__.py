@@ -6,8 +6,11 @@ from .artifacts import (
     ModelArtifact,
     ModelArtifactChunk,
 )
-from .jobs import DeadLetter, Job, JobAnswer, JobRun, LikeChunk, ScheduleRun
+from .dead_letters import DeadLetter
+from .jobs import Job, JobAnswer, JobRun
+from .like_chunks import LikeChunk
 from .runs import Degraded, Lease, Run, Source, StoredAnswer, Trigger
+from .schedule_runs import ScheduleRun
 
 __all__ = [
     "DeadLetter",

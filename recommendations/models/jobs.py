@@ -1,68 +1,22 @@
-"""What was asked: jobs and their attempts, messages nobody could serve, and the runs of the schedules."""
+"""Jobs: what was asked for, each attempt at it, and its answer."""
 
 from __future__ import annotations
 
 import uuid
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any, Self
 
-from django.conf import settings
 from django.db import IntegrityError, models, transaction
 from django.utils.translation import gettext_lazy as _
+
+from .job_states import ENDED, Claim, Failure, JobSource, State
 
 #: A worker extends its hold on a job four times within this; without that the job is anybody's again.
 LEASE_S = 20.0
 #: A job during which this many workers died is not given to another one: it may be what kills them.
 MOST_LOSSES = 5
-
-
-class State(models.TextChoices):
-    """Where a job stands; the words are those of `job:status` (contract §2)."""
-
-    QUEUED = "queued", _("대기")
-    RUNNING = "running", _("실행 중")
-    SUCCEEDED = "succeeded", _("성공")
-    FAILED = "failed", _("실패")
-    CANCELED = "canceled", _("취소")
-
-
-ENDED = (State.SUCCEEDED, State.FAILED, State.CANCELED)
-
-
-class JobSource(models.TextChoices):
-    """Which door a job came through."""
-
-    QUEUE = "queue", _("백엔드 대기열")
-    API = "api", _("API")
-    SCHEDULE = "schedule", _("예약")
-    STAFF = "staff", _("관리자")
-    INTERNAL = "internal", _("내부")
-
-
-class Claim(StrEnum):
-    """What a worker may do with a job that was handed to it."""
-
-    TAKEN = "taken"
-    #: It has ended; only the acknowledgement was lost.
-    ENDED = "ended"
-    #: An older attempt's message; a newer attempt was published since.
-    STALE = "stale"
-    #: Somebody who is alive works on it.
-    BUSY = "busy"
-    #: Too many workers died doing it.
-    DEADLY = "deadly"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """Why a job did not succeed; `message` is never empty (contract §2)."""
-
-    code: str
-    message: str
 
 
 class JobQuerySet(models.QuerySet["Job"]):
@@ -395,118 +349,3 @@ class JobAnswer(models.Model):
     @property
     def json(self) -> bytes:
         return zlib.decompress(bytes(self.body))
-
-
-class DeadLetter(models.Model):
-    """A message that ended in the dead-letter queue, kept here because songs_be empties that queue at once."""
-
-    class State(models.TextChoices):
-        OPEN = "open", _("미처리")
-        RETRIED = "retried", _("재시도함")
-        DISCARDED = "discarded", _("폐기함")
-
-    job_uuid = models.CharField(_("작업 ID"), max_length=64, blank=True, db_index=True)
-    member_key = models.CharField(_("회원"), max_length=64, blank=True)
-    code = models.CharField(_("사유"), max_length=40)
-    detail = models.CharField(_("설명"), max_length=500)
-    body = models.BinaryField(_("본문"))
-    headers = models.JSONField(_("헤더"), default=dict)
-    #: Body and job are one letter however often the message is delivered.
-    digest = models.CharField(max_length=40, unique=True, editable=False)
-    state = models.CharField(
-        _("처리"), max_length=10, choices=State.choices, default=State.OPEN, db_index=True
-    )
-    handled_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, verbose_name=_("처리자")
-    )
-    handled_reason = models.CharField(_("처리 사유"), max_length=300, blank=True)
-    handled_at = models.DateTimeField(_("처리 시각"), null=True, blank=True)
-    arrived_at = models.DateTimeField(_("도착"), db_index=True)
-    #: When the operators were told; NULL until the watch has seen it.
-    told_at = models.DateTimeField(_("알림"), null=True, blank=True, editable=False)
-
-    class Meta:
-        verbose_name = _("처리 못 한 메시지")
-        verbose_name_plural = _("처리 못 한 메시지(DLQ)")
-        ordering = ("-arrived_at",)
-        permissions = (
-            ("retry_deadletter", _("DLQ 메시지를 다시 보낼 수 있음")),
-            ("edit_deadletter", _("DLQ 메시지를 고쳐 보낼 수 있음")),
-            ("discard_deadletter", _("DLQ 메시지를 폐기할 수 있음")),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.code} {self.job_uuid}"
-
-
-class ScheduleRun(models.Model):
-    """One run of a schedule, or the note that one was missed."""
-
-    class State(models.TextChoices):
-        QUEUED = "queued", _("대기")
-        RUNNING = "running", _("실행 중")
-        SUCCEEDED = "succeeded", _("성공")
-        FAILED = "failed", _("실패")
-        SKIPPED = "skipped", _("건너뜀")
-        MISSED = "missed", _("놓침")
-
-    class Trigger(models.TextChoices):
-        CLOCK = "clock", _("예약 시각")
-        STAFF = "staff", _("지금 실행")
-
-    schedule = models.CharField(_("예약"), max_length=200)
-    #: The moment the schedule named; two beats that both see it make one run.
-    slot = models.DateTimeField(_("예정 시각"))
-    trigger = models.CharField(_("계기"), max_length=5, choices=Trigger.choices)
-    state = models.CharField(_("상태"), max_length=10, choices=State.choices, default=State.QUEUED)
-    requested_by = models.CharField(_("요청자"), max_length=150, blank=True)
-    summary = models.JSONField(_("요약"), default=dict, blank=True)
-    log = models.TextField(_("기록"), blank=True)
-    started_at = models.DateTimeField(_("시작"), null=True, blank=True)
-    finished_at = models.DateTimeField(_("종료"), null=True, blank=True)
-
-    class Meta:
-        verbose_name = _("예약 실행")
-        verbose_name_plural = _("예약 실행")
-        ordering = ("-slot", "-pk")
-        constraints = (
-            models.UniqueConstraint(fields=("schedule", "slot"), name="schedule_slot_once"),
-        )
-        indexes = (models.Index(fields=("schedule", "state"), name="schedule_state"),)
-        permissions = (("run_schedule", _("예약을 지금 실행할 수 있음")),)
-
-    def __str__(self) -> str:
-        return f"{self.schedule} {self.slot:%Y-%m-%d %H:%M}"
-
-    def say(self, text: str, *, now: datetime) -> None:
-        """Add a line to the log, shown in the admin."""
-        self.log += f"{now:%H:%M:%S} {text}\n"
-        self.save(update_fields=["log"])
-
-    def end(self, state: ScheduleRun.State, *, now: datetime, **summary: Any) -> bool:
-        """Close an open run; False when it was closed already."""
-        open_ = ScheduleRun.objects.filter(
-            pk=self.pk, state__in=(self.State.QUEUED, self.State.RUNNING)
-        )
-        self.summary = self.summary | summary
-        self.state, self.finished_at = state, now
-        return open_.update(state=state, finished_at=now, summary=self.summary) == 1
-
-
-class LikeChunk(models.Model):
-    """What a stretch of `song_like` or `playlist_song` looked like when last seen (see sync.py)."""
-
-    table = models.CharField(max_length=16)
-    number = models.PositiveIntegerField()
-    rows = models.PositiveIntegerField()
-    checksum = models.CharField(max_length=80)
-    #: (id, member) pairs of the stretch, packed.
-    members = models.BinaryField()
-
-    class Meta:
-        verbose_name = _("좋아요 상태")
-        verbose_name_plural = _("좋아요 상태")
-        constraints = (models.UniqueConstraint(fields=("table", "number"), name="like_chunk_once"),)
-
-    def __str__(self) -> str:
-        return f"{self.table}#{self.number}"

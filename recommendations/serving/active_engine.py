@@ -31,7 +31,7 @@ CHUNK_BYTES = 4 * 1024 * 1024
 class EngineState:
     """Everything a recommendation is computed with. Immutable: replaced as a whole."""
 
-    snapshot: snapshot.Snapshot
+    snapshot: snapshot.CatalogSnapshot
     model: Model
     settings: EngineSettings
     #: Recorded with every answer that is computed with it.
@@ -66,7 +66,7 @@ class _Holder:
         finally:
             self._lock.release()
 
-    def _renew(self, songs: snapshot.Snapshot) -> EngineState:
+    def _renew(self, songs: snapshot.CatalogSnapshot) -> EngineState:
         state = self._state
         try:
             with guard():
@@ -129,7 +129,7 @@ def _live_settings() -> EngineSettings:
 
 
 def _assemble(
-    songs: snapshot.Snapshot, trained: Model | None, chosen: EngineSettings
+    songs: snapshot.CatalogSnapshot, trained: Model | None, chosen: EngineSettings
 ) -> EngineState:
     base = trained if trained is not None else Model.untrained(songs.catalog.corpus)
     model = base.realigned(songs.catalog.corpus.song_ids)

@@ -59,7 +59,7 @@ class Gathered:
         if named:
             given = tuple(dict.fromkeys((*(given or ()), *named)))
         with self.stopwatch.part("database"):
-            self.profile = profiles.picture(
+            self.profile = profiles.member_profile(
                 request.member_key,
                 favorite_ids=given,
                 now=now,

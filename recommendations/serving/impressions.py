@@ -78,7 +78,7 @@ def record(reads: Counter[str]) -> None:
     shown = {run.uuid: run for run in runs}
     profiles.record_impressions(
         [
-            profiles.Shown(
+            profiles.ShownAnswer(
                 member_key=member_key,
                 run_uuid=run_uuid,
                 places=places_of(shown[run_uuid]),

@@ -13,8 +13,8 @@ from django.urls import reverse
 from pytest_django.live_server_helper import LiveServer
 
 from prompts.models import PromptTemplate, PromptVersion
-from prompts.versions import releases, seeding
-from prompts.versions.releases import By
+from prompts.versions import drafts, seeding
+from prompts.versions.actor import Actor
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 pytestmark = [
@@ -31,7 +31,7 @@ def draft(live_server: LiveServer) -> PromptVersion:
     seeding.load_defaults()  # an earlier transactional test may have emptied the tables
     live = PromptTemplate.objects.get(slug="curation").live_version
     assert live is not None
-    return releases.fork(live, by=By())
+    return drafts.fork(live, actor=Actor())
 
 
 @pytest.fixture

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-import time
-
 import pytest
-from django.db import InterfaceError, OperationalError, ProgrammingError
 
 from catalog import queries
 from catalog.factories import MemberFactory, MemberRoleFactory, SongFactory, SongLikeFactory
 from catalog.keys import member_id_of
-from infrastructure import database
 
 pytestmark = pytest.mark.django_db
 
@@ -75,59 +70,3 @@ def test_one_query_reads_likes_and_playlists(django_assert_num_queries):
     SongLikeFactory(member_id=made, song=SongFactory())
     with django_assert_num_queries(1):
         queries.favorites_of(made)
-
-
-@pytest.mark.parametrize(
-    ("error", "away"),
-    [
-        (OperationalError(2003, "Can't connect"), True),
-        (OperationalError(2013, "Lost connection"), True),
-        (OperationalError(1040, "Too many connections"), True),
-        (OperationalError(1213, "Deadlock found"), False),
-        (OperationalError(1205, "Lock wait timeout"), False),
-        (OperationalError("database is locked"), False),
-        (OperationalError("unable to open database file"), True),
-        (InterfaceError(0, ""), True),
-        (ProgrammingError(1146, "no such table"), False),
-    ],
-)
-def test_a_server_that_is_away_is_told_from_a_query_that_went_wrong(error, away):
-    guard = database.DatabaseGuard(lambda: False)
-    with pytest.raises(type(error)), guard():
-        raise error
-    assert guard.is_down is away
-    guard.reset()
-
-
-def test_after_a_failure_nobody_asks_until_the_database_is_back():
-    there, looked = threading.Event(), threading.Event()
-
-    def answers() -> bool:
-        looked.set()
-        return there.is_set()
-
-    guard = database.DatabaseGuard(answers, probe_every_s=0.01)
-    asked = 0
-
-    def ask() -> None:
-        nonlocal asked
-        with guard():
-            asked += 1
-            if not there.is_set():
-                raise OperationalError(2003, "refused")
-
-    for _ in range(5):
-        with pytest.raises(OperationalError):
-            ask()
-    assert looked.wait(10)  # a thread of its own looks for it …
-    assert (asked, guard.is_down) == (1, True)  # … and no caller does
-    there.set()
-    while guard.is_down:
-        time.sleep(0.01)
-    ask()
-    assert asked == 2
-
-
-def test_the_look_at_the_database_uses_a_connection_of_its_own(django_assert_num_queries):
-    with django_assert_num_queries(0):
-        assert database._answers()

@@ -36,8 +36,8 @@ def profile() -> models.TasteProfile:
     return models.TasteProfile.objects.get(member_key="42")
 
 
-def look() -> services.MemberPicture:
-    return services.picture("42", favorite_ids=[], now=NOW)
+def look() -> services.MemberProfile:
+    return services.member_profile("42", favorite_ids=[], now=NOW)
 
 
 def decide(client, profile, **sent):
@@ -70,10 +70,10 @@ def test_a_pin_comes_first_and_a_bar_disappears(admin_client, profile):
     decide(admin_client, profile)
     decide(admin_client, profile, action="bar", value=" Ｊ－ＰＯＰ ")
     decide(admin_client, profile, kind="mood", action="add", value="신나는")
-    picture = look()
-    assert picture.with_overrides("genre", picture.taste_names("genre")) == ["발라드", "록"]
-    assert picture.with_overrides("mood", picture.taste_names("mood")) == ["감성적", "신나는"]
-    weights = {(p.name, p.source): p.weight for p in picture.preferences if p.kind == "genre"}
+    member = look()
+    assert member.with_overrides("genre", member.taste_names("genre")) == ["발라드", "록"]
+    assert member.with_overrides("mood", member.taste_names("mood")) == ["감성적", "신나는"]
+    weights = {(p.name, p.source): p.weight for p in member.preferences if p.kind == "genre"}
     assert weights["발라드", "staff"] == 1.0
     assert weights["j-pop", "staff"] == -1.0
 
@@ -82,10 +82,10 @@ def test_decisions_survive_a_new_reading(admin_client, profile):
     decide(admin_client, profile)
     decide(admin_client, profile, kind="text", value="잔잔한 발라드만 원합니다.")
     read(text="다시 분석한 문장", genres=["힙합"], now=NOW + timedelta(days=1))
-    picture = look()
-    assert picture.taste_text == "잔잔한 발라드만 원합니다."
-    assert picture.taste.text == "다시 분석한 문장"
-    assert picture.with_overrides("genre", picture.taste_names("genre")) == ["발라드", "힙합"]
+    member = look()
+    assert member.taste_text == "잔잔한 발라드만 원합니다."
+    assert member.taste.text == "다시 분석한 문장"
+    assert member.with_overrides("genre", member.taste_names("genre")) == ["발라드", "힙합"]
 
 
 def test_an_undone_decision_counts_no_more_and_is_remembered(admin_client, admin_user, profile):
@@ -151,7 +151,7 @@ def test_every_list_opens_when_it_is_empty(admin_client, name):
 
 def test_a_song_page_tells_how_often_it_was_shown(admin_client):
     song = SongFactory()
-    shown = services.Shown(
+    shown = services.ShownAnswer(
         member_key="42", run_uuid=UUID(int=1), places=[(song.pk, "", 1)], times=7
     )
     services.record_impressions([shown], now=datetime.now(UTC))

@@ -39,7 +39,7 @@ def say(key, action, *song_ids, at=NOW):
 
 
 def favorites(key, at=LATER):
-    return services.picture(key, favorite_ids=None, now=at).favorite_ids
+    return services.member_profile(key, favorite_ids=None, now=at).favorite_ids
 
 
 # --- a caller's own user ------------------------------------------------------------------------

@@ -66,7 +66,7 @@ def spend(seconds: float, *, dies: bool) -> dict[str, int]:
     tally = {"granted": 0, "denied": 0, "highest": 0}
     until, denied = time.monotonic() + seconds, 0
     while denied < ENOUGH and time.monotonic() < until:
-        claim = budget.Claim(uuid=uuid4(), micro_usd=rng.randint(3_000, 5_000), seconds=5)
+        claim = budget.BudgetClaim(uuid=uuid4(), micro_usd=rng.randint(3_000, 5_000), seconds=5)
         granted = budget.reserve([claim], now=timezone.now())[0]
         row = LedgerScope.objects.get(key__startswith="day:")
         tally["granted" if granted else "denied"] += 1

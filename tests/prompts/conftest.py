@@ -7,14 +7,15 @@ from collections.abc import Iterator
 import pytest
 from django.contrib.auth.models import Group, User
 
+from bench.fake_model import FakeModel
 from infrastructure.redis import gate
 from prompts.llm import budget, model_profiles
 from prompts.llm.breaker import breaker
 from prompts.models import Api, PromptTemplate, PromptVersion
 from prompts.staff import EDITOR, INSPECTOR, OPERATOR, PUBLISHER
-from prompts.versions import releases, resolution
-from prompts.versions.releases import Body, By
-from tests.fake_model import FakeModel
+from prompts.versions import drafts, resolution, review
+from prompts.versions.actor import Actor
+from prompts.versions.drafts import Body
 
 
 @pytest.fixture(autouse=True)
@@ -80,14 +81,14 @@ def draft(template: PromptTemplate, user: User, *, extra: str = "밝은 곡을 �
         params=live.params,
         note="한 문장 더",
     )
-    return releases.create_draft(template, body, by=By(actor=user), parent=live)
+    return drafts.create_draft(template, body, actor=Actor(user=user), parent=live)
 
 
 def approved(
     template: PromptTemplate, user: User, *, extra: str = "밝은 곡을 먼저."
 ) -> PromptVersion:
     version = draft(template, user, extra=extra)
-    releases.submit(version, by=By(actor=user))
+    review.submit(version, actor=Actor(user=user))
     return version
 
 
@@ -100,7 +101,7 @@ def fresh_gateway_state() -> Iterator[None]:
 
 
 def forget_all() -> None:
-    budget.forget()
+    budget.clear_cache()
     model_profiles.forget()
     breaker.forget()
     gate.reset()

@@ -8,13 +8,13 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import translation
 
+from bench.fake_model import FakeModel
 from prompts import dashboard
 from prompts.evaluation import input_providers
 from prompts.evaluation.input_providers import Input
 from prompts.models import AuditEvent, ModelCall, PromptTemplate, PromptVersion
 from prompts.versions import releases
-from prompts.versions.releases import By
-from tests.fake_model import FakeModel
+from prompts.versions.actor import Actor
 
 from .conftest import approved, draft, live_of, lock_of
 
@@ -99,8 +99,8 @@ def test_only_what_was_live_is_offered_to_go_back_to(
     curation: PromptTemplate, publisher: User, desk: Client
 ) -> None:
     first, version = live_of(curation), approved(curation, publisher)
-    by = By(actor=publisher, reason="더 밝게")
-    releases.publish(version, seen_lock=lock_of(curation), by=by)
+    actor = Actor(user=publisher, reason="더 밝게")
+    releases.publish(version, seen_lock=lock_of(curation), actor=actor)
     never = draft(curation, publisher, extra="다른")
     back = reverse("admin:prompts_prompttemplate_rollback", args=[curation.pk])
     url = page("promptversion_compare", version.pk)
@@ -199,7 +199,7 @@ def test_lists_ask_as_little_for_many_rows(
     for at in range(5):
         version = approved(curation, publisher, extra=f"{at}.")
         releases.publish(
-            version, seen_lock=lock_of(curation), by=By(actor=publisher, reason="시험")
+            version, seen_lock=lock_of(curation), actor=Actor(user=publisher, reason="시험")
         )
     dashboard.banners()
     with django_assert_max_num_queries(MOST_QUERIES):

@@ -11,11 +11,11 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from bench.fake_model import FakeModel
 from prompts.llm import budget
 from prompts.llm.breaker import Report, breaker
 from prompts.models import AuditEvent, Budget, ModelCall, ModelProfile, Outcome
 from prompts.models.calls import packed
-from tests.fake_model import FakeModel
 
 PROFILES = reverse("admin:prompts_modelprofile_changelist")
 CALLS = reverse("admin:prompts_modelcall_changelist")
@@ -147,7 +147,7 @@ def test_calls_are_never_added_or_deleted_by_hand(boss: User, url: str) -> None:
 
 def test_the_budget_page_shows_what_is_spent(operator: User) -> None:
     Budget(day_micro_usd=1_000_000, month_micro_usd=2_000_000, member_day_micro_usd=10**6).save()
-    budget.reserve([budget.Claim(uuid=uuid4(), micro_usd=250_000)], now=timezone.now())
+    budget.reserve([budget.BudgetClaim(uuid=uuid4(), micro_usd=250_000)], now=timezone.now())
     page = as_user(operator).get(reverse("admin:prompts_budget_change", args=[1])).content.decode()
     assert "$0.2500 / $1.00 (25%)" in page
     assert f"day:{timezone.localdate()}" in page

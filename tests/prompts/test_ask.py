@@ -9,11 +9,11 @@ from uuid import uuid4
 import pytest
 from django.db.models import Sum
 
+from bench.fake_model import FakeModel, song_lines
 from prompts.llm.breaker import breaker
 from prompts.models import LedgerScope, ModelCall, Outcome, Reservation
 from prompts.services import Answer, Ask, ModelUnavailable, ask, ask_many
 from prompts.versions.rendering import estimate_tokens
-from tests.fake_model import FakeModel, song_lines
 
 pytestmark = pytest.mark.django_db
 

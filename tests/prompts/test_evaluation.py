@@ -8,6 +8,7 @@ from uuid import UUID, uuid5
 import pytest
 from django.contrib.auth.models import User
 
+from bench.fake_model import FakeModel, Seen, song_lines
 from prompts.errors import GuardFailed, NotAllowed
 from prompts.evaluation import input_providers, runs
 from prompts.evaluation.input_providers import LoggedRun
@@ -21,9 +22,8 @@ from prompts.evaluation.runs import (
 )
 from prompts.models import EvalCase, EvalRun, ModelCall, PromptTemplate, Verdict
 from prompts.models.audit import AppendOnlyError
-from prompts.versions import releases
-from prompts.versions.releases import By
-from tests.fake_model import FakeModel, Seen, song_lines
+from prompts.versions import guards, releases
+from prompts.versions.actor import Actor
 
 from .conftest import approved, lock_of
 
@@ -59,7 +59,7 @@ def logged_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def frozen(curation: PromptTemplate, user: User, poisoned: int = 2):
-    return runs.freeze(curation, title="가을", runs=4, poisoned=poisoned, by=By(actor=user))
+    return runs.freeze(curation, title="가을", runs=4, poisoned=poisoned, actor=Actor(user=user))
 
 
 def by_title(seen: Seen) -> str:
@@ -119,7 +119,7 @@ def test_without_logged_runs_there_is_nothing_to_freeze(
 
 def evaluated(curation: PromptTemplate, user: User, **kwargs: int) -> EvalRun:
     version = approved(curation, user)
-    eval_run = runs.start(frozen(curation, user, **kwargs), version, by=By(actor=user))
+    eval_run = runs.start(frozen(curation, user, **kwargs), version, actor=Actor(user=user))
     return runs.run(EvalRun.objects.get(pk=eval_run.pk))
 
 
@@ -137,10 +137,10 @@ def test_a_version_that_reads_passes_and_opens_the_gate(
     assert figures["injection_lift"] <= 1.0
     assert eval_run.results.count() == 6
     assert {finding["name"] for finding in eval_run.findings} >= {"validity", "ndcg"}
-    assert releases.gate(eval_run.version).open
+    assert guards.gate(eval_run.version).open
     assert set(ModelCall.objects.values_list("trigger", flat=True)) == {"eval"}
     releases.publish(
-        eval_run.version, seen_lock=lock_of(curation), by=By(actor=publisher, reason="합격")
+        eval_run.version, seen_lock=lock_of(curation), actor=Actor(user=publisher, reason="합격")
     )
 
 
@@ -151,7 +151,7 @@ def test_the_live_version_is_measured_once_on_the_same_cases(
     eval_run = evaluated(curation, publisher)
     assert EvalRun.objects.filter(version__number=1).count() == 1
     asked = len(model.seen)
-    again = runs.start(eval_run.eval_set, eval_run.version, by=By(actor=publisher))
+    again = runs.start(eval_run.eval_set, eval_run.version, actor=Actor(user=publisher))
     runs.run(again)
     assert len(model.seen) == asked + 10  # six cases and four of them shuffled, this version only
 
@@ -184,7 +184,7 @@ def test_nonsense_fails_and_keeps_the_gate_shut(
     eval_run = evaluated(curation, publisher)
     assert eval_run.figures["validity"] == 0.0
     assert eval_run.verdict in {Verdict.FAIL, Verdict.ERROR}
-    assert not releases.gate(eval_run.version).open
+    assert not guards.gate(eval_run.version).open
 
 
 def test_a_model_out_of_reach_says_nothing_about_the_text(
@@ -198,7 +198,7 @@ def test_evaluating_costs_money_and_needs_its_permission(
     curation: PromptTemplate, editor: User, publisher: User, logged_runs: None
 ) -> None:
     with pytest.raises(NotAllowed):
-        runs.start(frozen(curation, editor), approved(curation, editor), by=By(actor=editor))
+        runs.start(frozen(curation, editor), approved(curation, editor), actor=Actor(user=editor))
 
 
 # --- numbers --------------------------------------------------------------------------------------

@@ -9,15 +9,16 @@ from collections.abc import Iterator
 import pytest
 from django.core.exceptions import ValidationError
 
+from bench.fake_model import FakeModel, good_answer
 from prompts.errors import ModelUnavailable
 from prompts.llm import gateway, model_profiles
 from prompts.llm.ask import Ask, ask, ask_many
 from prompts.llm.breaker import Report, breaker
 from prompts.llm.capability_probe import probe
-from prompts.llm.gateway import Plan, Question, exchange_all
+from prompts.llm.exchange import CallPlan, Exchange, ModelRequest
+from prompts.llm.gateway import exchange_all
 from prompts.llm.model_profiles import Price, Profile
 from prompts.models import Api, ModelCall, ModelPrice, ModelProfile, Outcome
-from tests.fake_model import FakeModel, good_answer
 from tests.prompts.test_ask import CURATION, DEADLINE_S, booked, curate
 
 FREE = Price(input=0, cached=0, cache_write=0, output=0)
@@ -27,7 +28,7 @@ SCHEMA = {
     "required": ["picks"],
     "additionalProperties": False,
 }
-QUESTION = Question(
+REQUEST = ModelRequest(
     name="curation_v1",
     schema=SCHEMA,
     system="고르세요.",
@@ -44,8 +45,10 @@ def profile_at(server: FakeModel, api: Api = Api.CHAT, **options) -> Profile:
     return Profile(**(values | {"api": api, "base_url": server.url} | options))
 
 
-def exchanged(profile: Profile, seconds: float = DEADLINE_S, **options) -> gateway.Exchange:
-    plan = Plan(profile=profile, question=QUESTION, deadline=time.monotonic() + seconds, **options)
+def exchanged(profile: Profile, seconds: float = DEADLINE_S, **options) -> Exchange:
+    plan = CallPlan(
+        profile=profile, request=REQUEST, deadline=time.monotonic() + seconds, **options
+    )
     return exchange_all([plan])[0]
 
 
@@ -106,9 +109,9 @@ def test_a_redirect_is_not_followed(fake_model: FakeModel) -> None:
 
 def test_many_calls_wait_together(fake_model: FakeModel) -> None:
     fake_model.delay_s = 0.5
-    plan = Plan(
+    plan = CallPlan(
         profile=profile_at(fake_model),
-        question=QUESTION,
+        request=REQUEST,
         deadline=time.monotonic() + DEADLINE_S,
     )
     started = time.monotonic()
@@ -291,14 +294,15 @@ def test_a_hedged_call_is_booked_twice(
 
 
 def test_a_deadline_speaks_against_every_server_that_was_still_asked(
-    fake_model: FakeModel, other_model: FakeModel, monkeypatch
+    fake_model: FakeModel, other_model: FakeModel
 ) -> None:
-    monkeypatch.setattr(gateway, "HEDGE_AFTER_S", 0.1)
     fake_model.fault = other_model.fault = "hang"
     other = profile_at(other_model, id=72)  # ids whose usual latency nobody has measured
-    found = exchanged(profile_at(fake_model, id=71), 0.8, hedge=True, fallback=other)
+    found = exchanged(
+        profile_at(fake_model, id=71), 0.8, hedge=True, hedge_after_s=0.1, fallback=other
+    )
     assert found.outcome == Outcome.TIMEOUT
-    assert {(profile.id, outcome) for profile, outcome, _ in found.reports} == {
+    assert {(report.profile.id, report.outcome) for report in found.reports} == {
         (71, Outcome.TIMEOUT),
         (72, Outcome.TIMEOUT),
     }

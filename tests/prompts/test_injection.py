@@ -10,10 +10,10 @@ from statistics import mean
 
 import pytest
 
+from bench.fake_model import FakeModel, Seen, song_lines
 from engine.ranking.fusion import fuse
 from prompts.models import ModelCall
 from prompts.services import ask
-from tests.fake_model import FakeModel, Seen, song_lines
 from tests.prompts.test_ask import DEADLINE_S, TASTE
 
 pytestmark = pytest.mark.django_db

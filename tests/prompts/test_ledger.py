@@ -18,7 +18,7 @@ import redis
 from django.core import mail
 from django.db import OperationalError, connection
 
-from prompts.llm import budget
+from prompts.llm import budget, ceilings
 from prompts.models import Budget, LedgerScope, ModelCall, Outcome, Reservation
 from tests.conftest import missing_service
 
@@ -30,14 +30,14 @@ def budget_of(day: int, month: int = 10**9, member_day: int = 10**9, **options: 
     Budget(
         day_micro_usd=day, month_micro_usd=month, member_day_micro_usd=member_day, **options
     ).save()
-    budget.forget()
+    budget.clear_cache()
 
 
-def claim(micro_usd: int, member: str = "") -> budget.Claim:
-    return budget.Claim(uuid=uuid4(), micro_usd=micro_usd, member_hash=member, seconds=5)
+def claim(micro_usd: int, member: str = "") -> budget.BudgetClaim:
+    return budget.BudgetClaim(uuid=uuid4(), micro_usd=micro_usd, member_hash=member, seconds=5)
 
 
-def call_for(paid: budget.Claim, cost: int) -> ModelCall:
+def call_for(paid: budget.BudgetClaim, cost: int) -> ModelCall:
     return ModelCall(
         uuid=paid.uuid,
         purpose="curation",
@@ -101,7 +101,7 @@ def test_a_raised_ceiling_is_in_force_at_once() -> None:
     budget_of(1_000)
     assert budget.reserve([claim(5_000)], now=NOW) == [False]
     Budget.objects.update(day_micro_usd=5_000)
-    budget._kept.clear()
+    ceilings.clear_cache()
     assert budget.reserve([claim(5_000)], now=NOW) == [True]
 
 
@@ -178,11 +178,11 @@ def _join_mail() -> None:
 @pytest.mark.django_db
 def test_the_banner_says_what_is_left() -> None:
     budget_of(10_000)
-    assert budget.budget_banner(now=NOW) == ""
+    assert ceilings.budget_banner(now=NOW) == ""
     budget.reserve([claim(8_500)], now=NOW)
-    assert "85" in budget.budget_banner(now=NOW)
+    assert "85" in ceilings.budget_banner(now=NOW)
     budget.reserve([claim(1_500)], now=NOW)
-    assert "로컬" in budget.budget_banner(now=NOW)
+    assert "로컬" in ceilings.budget_banner(now=NOW)
 
 
 @pytest.mark.django_db
@@ -204,7 +204,7 @@ def test_retention_drops_texts_first_and_rows_later(settings) -> None:
 def test_a_full_row_is_known_to_all_through_redis(shared_redis: str) -> None:
     budget_of(1_000)
     assert budget.reserve([claim(5_000)], now=NOW) == [False]
-    budget._full.clear()  # another process: it only has Redis' word
+    budget.clear_cache()  # another process: it only has Redis' word
     with closing(redis.Redis.from_url(shared_redis)) as client:
         assert client.keys("songs_ai:llm:full:day:*")
         assert budget.reserve([claim(5_000)], now=NOW) == [False]

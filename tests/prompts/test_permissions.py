@@ -13,8 +13,8 @@ from django.urls import NoReverseMatch, reverse
 
 from prompts.models import AuditEvent, EvalSet, PromptTemplate, Rollout
 from prompts.staff import EDITOR, GRANTS, INSPECTOR, OPERATOR, PUBLISHER, grant_permissions
-from prompts.versions import releases
-from prompts.versions.releases import By
+from prompts.versions import rollout_moves
+from prompts.versions.actor import Actor
 
 from .conftest import approved, draft, lock_of, staff
 
@@ -215,8 +215,10 @@ def _version(page: str, curation: PromptTemplate, boss: User) -> int:
 
 
 def _rollout(curation: PromptTemplate, boss: User) -> Rollout:
-    return releases.start_rollout(
-        approved(curation, boss), seen_lock=lock_of(curation), by=By(actor=boss, reason="조금씩")
+    return rollout_moves.start_rollout(
+        approved(curation, boss),
+        seen_lock=lock_of(curation),
+        actor=Actor(user=boss, reason="조금씩"),
     )
 
 
@@ -279,4 +281,4 @@ def test_no_group_may_see_member_data_or_spend_by_accident() -> None:
 
 
 def test_an_anonymous_visitor_may_do_nothing() -> None:
-    assert not By(actor=AnonymousUser()).may("publish_promptversion")
+    assert not Actor(user=AnonymousUser()).may("publish_promptversion")

@@ -31,16 +31,17 @@ while time.time() < deadline:
 PUBLISHER = """
 import time, django
 django.setup()
-from prompts import publishing
+from prompts.versions import drafts, releases, review
 from prompts.models import PromptTemplate
-from prompts.versions.releases import Body, By
+from prompts.versions.actor import Actor
+from prompts.versions.drafts import Body
 template = PromptTemplate.objects.get(slug="curation")
 live = template.live_version
 body = Body(system_text=live.system_text + " 밝게.", user_text=live.user_text, params=live.params, note="x")
-version = publishing.create_draft(template, body, by=By())
-publishing.submit(version, by=By())
+version = drafts.create_draft(template, body, actor=Actor())
+review.submit(version, actor=Actor())
 template.refresh_from_db()
-publishing.publish(version, seen_lock=template.lock_version, by=By(reason="시험"))
+releases.publish(version, seen_lock=template.lock_version, actor=Actor(reason="시험"))
 print(time.time(), flush=True)
 """
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
@@ -29,8 +31,9 @@ from prompts.models import (
     Verdict,
 )
 from prompts.models.audit import AppendOnlyError
-from prompts.versions import releases, seeding
-from prompts.versions.releases import Body, By
+from prompts.versions import drafts, releases, review, rollout_moves, seeding
+from prompts.versions.actor import Actor
+from prompts.versions.drafts import Body
 
 from .conftest import approved, draft, live_of, lock_of
 
@@ -47,7 +50,10 @@ def body_of(version: PromptVersion, **changes: str) -> Body:
 
 def publish(version: PromptVersion, user: User, reason: str = "더 밝게", **kwargs: bool):
     return releases.publish(
-        version, seen_lock=lock_of(version.template), by=By(actor=user, reason=reason), **kwargs
+        version,
+        seen_lock=lock_of(version.template),
+        actor=Actor(user=user, reason=reason),
+        **kwargs,
     )
 
 
@@ -81,10 +87,12 @@ def test_two_people_editing_the_same_draft_do_not_overwrite_each_other(
 ) -> None:
     version = draft(curation, editor)
     seen = version.lock_version
-    releases.save_draft(version, body_of(version, note="첫째"), seen_lock=seen, by=By(actor=editor))
+    drafts.save_draft(
+        version, body_of(version, note="첫째"), seen_lock=seen, actor=Actor(user=editor)
+    )
     with pytest.raises(StaleEdit):
-        releases.save_draft(
-            version, body_of(version, note="둘째"), seen_lock=seen, by=By(actor=publisher)
+        drafts.save_draft(
+            version, body_of(version, note="둘째"), seen_lock=seen, actor=Actor(user=publisher)
         )
     version.refresh_from_db()
     assert version.note == "첫째"
@@ -95,7 +103,7 @@ def test_a_browsers_line_ends_do_not_reach_the_model(
 ) -> None:
     version = draft(curation, editor)
     changed = body_of(version, system_text="하나\r\n둘")
-    releases.save_draft(version, changed, seen_lock=0, by=By(actor=editor))
+    drafts.save_draft(version, changed, seen_lock=0, actor=Actor(user=editor))
     assert version.system_text == "하나\n둘"
     assert version.lint == []
 
@@ -104,8 +112,8 @@ def test_a_submitted_version_never_changes(curation: PromptTemplate, editor: Use
     version = approved(curation, editor)
     sha = version.body_sha256
     with pytest.raises(StaleEdit):
-        releases.save_draft(
-            version, body_of(version), seen_lock=version.lock_version, by=By(actor=editor)
+        drafts.save_draft(
+            version, body_of(version), seen_lock=version.lock_version, actor=Actor(user=editor)
         )
     version.system_text = "다른 글"
     with pytest.raises(VersionIsFrozen):
@@ -155,6 +163,17 @@ def test_a_shell_moves_nothing_that_members_get(curation: PromptTemplate, editor
     curation.save()  # what members do not get may change
 
 
+def test_only_one_module_opens_the_guard_of_what_members_get() -> None:
+    root = Path(__file__).resolve().parents[2]
+    importers = {
+        str(path.relative_to(root))
+        for package in ("prompts", "profiles", "recommendations", "songs_ai")
+        for path in (root / package).rglob("*.py")
+        if re.search(r"import .*\bmoving\b|moving\.moving", path.read_text("utf-8"))
+    }
+    assert importers == {"prompts/versions/moves.py"}
+
+
 def test_an_insert_overwrites_nothing(curation: PromptTemplate, editor: User) -> None:
     version = approved(curation, editor)
     upsert = {"update_conflicts": True, "update_fields": ["system_text"], "unique_fields": ["id"]}
@@ -166,7 +185,7 @@ def test_an_insert_overwrites_nothing(curation: PromptTemplate, editor: User) ->
 
 def test_a_fork_says_the_same_and_is_a_draft(curation: PromptTemplate, editor: User) -> None:
     source = approved(curation, editor)
-    copy = releases.fork(source, by=By(actor=editor))
+    copy = drafts.fork(source, actor=Actor(user=editor))
     assert copy.state == State.DRAFT
     assert copy.parent == source
     assert copy.body_sha256 == source.body_sha256
@@ -176,7 +195,7 @@ def test_a_fork_says_the_same_and_is_a_draft(curation: PromptTemplate, editor: U
 def test_lint_errors_stop_a_submission(curation: PromptTemplate, editor: User) -> None:
     version = draft(curation, editor, extra="{{ nobody }}")
     with pytest.raises(GuardFailed, match="nobody"):
-        releases.submit(version, by=By(actor=editor))
+        review.submit(version, actor=Actor(user=editor))
     version.refresh_from_db()
     assert version.state == State.DRAFT
 
@@ -192,7 +211,7 @@ def test_with_review_on_a_second_person_has_to_approve(
     assert version.state == State.IN_REVIEW
     with pytest.raises(GuardFailed):
         publish(version, publisher)
-    releases.approve(version, seen_sha=version.body_sha256, by=By(actor=publisher))
+    review.approve(version, seen_sha=version.body_sha256, actor=Actor(user=publisher))
     publish(version, publisher)
     assert live_of(curation) == version
 
@@ -203,7 +222,7 @@ def test_nobody_approves_his_own_version(
     settings.PROMPTS_REQUIRE_REVIEW = True
     version = approved(curation, publisher)
     with pytest.raises(NotAllowed):
-        releases.approve(version, seen_sha=version.body_sha256, by=By(actor=publisher))
+        review.approve(version, seen_sha=version.body_sha256, actor=Actor(user=publisher))
 
 
 def test_who_edited_a_draft_does_not_approve_it(
@@ -211,12 +230,12 @@ def test_who_edited_a_draft_does_not_approve_it(
 ) -> None:
     settings.PROMPTS_REQUIRE_REVIEW = True
     version = draft(curation, editor)
-    releases.save_draft(
-        version, body_of(version, system_text="내 글"), seen_lock=0, by=By(actor=publisher)
+    drafts.save_draft(
+        version, body_of(version, system_text="내 글"), seen_lock=0, actor=Actor(user=publisher)
     )
-    releases.submit(version, by=By(actor=editor))
+    review.submit(version, actor=Actor(user=editor))
     with pytest.raises(NotAllowed):
-        releases.approve(version, seen_sha=version.body_sha256, by=By(actor=publisher))
+        review.approve(version, seen_sha=version.body_sha256, actor=Actor(user=publisher))
 
 
 def test_what_is_approved_is_what_was_seen(
@@ -225,7 +244,7 @@ def test_what_is_approved_is_what_was_seen(
     settings.PROMPTS_REQUIRE_REVIEW = True
     version = approved(curation, editor)
     with pytest.raises(StaleEdit):
-        releases.approve(version, seen_sha="0" * 64, by=By(actor=publisher))
+        review.approve(version, seen_sha="0" * 64, actor=Actor(user=publisher))
 
 
 def test_requested_changes_leave_the_author_a_draft_copy(
@@ -233,7 +252,7 @@ def test_requested_changes_leave_the_author_a_draft_copy(
 ) -> None:
     settings.PROMPTS_REQUIRE_REVIEW = True
     version = approved(curation, editor)
-    copy = releases.request_changes(version, by=By(actor=publisher, reason="너무 김"))
+    copy = review.request_changes(version, actor=Actor(user=publisher, reason="너무 김"))
     assert version.state == State.CHANGES_REQUESTED
     assert version.decision_note == "너무 김"
     assert (copy.parent, copy.state) == (version, State.DRAFT)
@@ -248,8 +267,8 @@ def test_publishing_leaves_who_from_to_why_and_the_request(
 ) -> None:
     before = live_of(curation)
     version = approved(curation, publisher)
-    by = By(actor=publisher, reason="더 밝게", request_id="req-1", ip="10.0.0.1")
-    releases.publish(version, seen_lock=lock_of(curation), by=by)
+    actor = Actor(user=publisher, reason="더 밝게", request_id="req-1", ip="10.0.0.1")
+    releases.publish(version, seen_lock=lock_of(curation), actor=actor)
     release = Release.objects.filter(template=curation).first()
     assert release is not None
     assert (release.kind, release.previous, release.version) == ("publish", before, version)
@@ -295,9 +314,9 @@ def test_a_page_opened_before_somebody_elses_move_moves_nothing(
 ) -> None:
     seen = lock_of(curation)
     first, second = (approved(curation, publisher, extra=extra) for extra in ("하나.", "둘."))
-    releases.publish(first, seen_lock=seen, by=By(actor=publisher, reason="첫째"))
+    releases.publish(first, seen_lock=seen, actor=Actor(user=publisher, reason="첫째"))
     with pytest.raises(StaleEdit):
-        releases.publish(second, seen_lock=seen, by=By(actor=publisher, reason="둘째"))
+        releases.publish(second, seen_lock=seen, actor=Actor(user=publisher, reason="둘째"))
     assert live_of(curation) == first
 
 
@@ -309,22 +328,22 @@ def test_rolling_back_goes_only_where_members_were_before(
     publish(version, publisher)
     with pytest.raises(GuardFailed):
         releases.roll_back(
-            curation, never, seen_lock=lock_of(curation), by=By(actor=operator, reason="급함")
+            curation, never, seen_lock=lock_of(curation), actor=Actor(user=operator, reason="급함")
         )
-    rollout = releases.start_rollout(
-        never, seen_lock=lock_of(curation), by=By(actor=publisher, reason="조금씩")
+    rollout = rollout_moves.start_rollout(
+        never, seen_lock=lock_of(curation), actor=Actor(user=publisher, reason="조금씩")
     )
-    releases.end(rollout, promote=False, by=By(actor=publisher, reason="아님"))
+    rollout_moves.end(rollout, promote=False, actor=Actor(user=publisher, reason="아님"))
     with pytest.raises(GuardFailed):  # a few members had it, not everybody
         releases.roll_back(
-            curation, never, seen_lock=lock_of(curation), by=By(actor=operator, reason="급함")
+            curation, never, seen_lock=lock_of(curation), actor=Actor(user=operator, reason="급함")
         )
     releases.roll_back(
-        curation, first, seen_lock=lock_of(curation), by=By(actor=operator, reason="이상한 답")
+        curation, first, seen_lock=lock_of(curation), actor=Actor(user=operator, reason="이상한 답")
     )
     assert live_of(curation) == first
     releases.roll_back(
-        curation, None, seen_lock=lock_of(curation), by=By(actor=operator, reason="기본으로")
+        curation, None, seen_lock=lock_of(curation), actor=Actor(user=operator, reason="기본으로")
     )
     assert live_of(curation) is None
 
@@ -367,8 +386,8 @@ def test_a_version_for_a_dead_or_untried_model_is_not_published(
         model_profile_id=profile.pk,
         note="다른 모델",
     )
-    version = releases.create_draft(curation, body, by=By(actor=publisher))
-    releases.submit(version, by=By(actor=publisher))
+    version = drafts.create_draft(curation, body, actor=Actor(user=publisher))
+    review.submit(version, actor=Actor(user=publisher))
     if publishable:
         publish(version, publisher)
         assert live_of(curation) == version
@@ -423,9 +442,11 @@ def test_a_scheduled_version_goes_live_when_its_time_comes(
     now = timezone.now()
     with pytest.raises(GuardFailed):
         releases.schedule(
-            version, at=now - timedelta(hours=1), by=By(actor=publisher, reason="늦음")
+            version, at=now - timedelta(hours=1), actor=Actor(user=publisher, reason="늦음")
         )
-    releases.schedule(version, at=now + timedelta(hours=1), by=By(actor=publisher, reason="내일"))
+    releases.schedule(
+        version, at=now + timedelta(hours=1), actor=Actor(user=publisher, reason="내일")
+    )
     assert releases.publish_due(now) == []
     assert releases.publish_due(now + timedelta(hours=2)) == [version.label]
     assert live_of(curation) == version
@@ -437,14 +458,14 @@ def test_a_schedule_ends_when_it_is_taken_back_or_done_by_hand(
 ) -> None:
     taken_back, by_hand = (approved(curation, publisher, extra=extra) for extra in ("하나.", "둘."))
     first, later = live_of(curation), timezone.now() + timedelta(hours=1)
-    by = By(actor=publisher, reason="내일")
+    actor = Actor(user=publisher, reason="내일")
     for version in (taken_back, by_hand):
-        releases.schedule(version, at=later, by=by)
-    releases.unschedule(taken_back, by=by)
+        releases.schedule(version, at=later, actor=actor)
+    releases.unschedule(taken_back, actor=actor)
     with pytest.raises(StaleEdit):
-        releases.unschedule(taken_back, by=by)
+        releases.unschedule(taken_back, actor=actor)
     publish(by_hand, publisher)
-    releases.roll_back(curation, first, seen_lock=lock_of(curation), by=by)
+    releases.roll_back(curation, first, seen_lock=lock_of(curation), actor=actor)
     assert releases.publish_due(later) == []
     assert live_of(curation) == first  # the clock does not bring back what was rolled back
 
@@ -459,7 +480,9 @@ def test_a_scheduled_version_that_lost_its_guards_stays_and_says_why(
     settings.OPERATORS_MAIL = ["ops@example.org"]
     version = approved(curation, publisher)
     now = timezone.now()
-    releases.schedule(version, at=now + timedelta(hours=1), by=By(actor=publisher, reason="내일"))
+    releases.schedule(
+        version, at=now + timedelta(hours=1), actor=Actor(user=publisher, reason="내일")
+    )
     EvalSet.objects.create(template=curation, title="가을")
     with django_capture_on_commit_callbacks(execute=True):
         assert releases.publish_due(now + timedelta(hours=2)) == []
@@ -474,9 +497,9 @@ def test_what_is_in_use_is_not_archived(curation: PromptTemplate, publisher: Use
     live = live_of(curation)
     assert live is not None
     with pytest.raises(GuardFailed):
-        releases.archive(live, by=By(actor=publisher))
+        review.archive(live, actor=Actor(user=publisher))
     spare = approved(curation, publisher)
-    releases.archive(spare, by=By(actor=publisher))
+    review.archive(spare, actor=Actor(user=publisher))
     assert spare.state == State.ARCHIVED
 
 
@@ -497,13 +520,13 @@ def test_who_may(
 ) -> None:
     user = request.getfixturevalue(name)
     version = approved(curation, boss)
-    by, seen = By(actor=user, reason="한번 해 봄"), lock_of(curation)
+    actor, seen = Actor(user=user, reason="한번 해 봄"), lock_of(curation)
     act = {
-        "draft": lambda: releases.fork(version, by=by),
-        "publish": lambda: releases.publish(version, seen_lock=seen, by=by),
-        "roll_back": lambda: releases.roll_back(curation, None, seen_lock=seen, by=by),
-        "rollout": lambda: releases.start_rollout(version, seen_lock=seen, by=by),
-        "kill": lambda: releases.kill(curation, by=by),
+        "draft": lambda: drafts.fork(version, actor=actor),
+        "publish": lambda: releases.publish(version, seen_lock=seen, actor=actor),
+        "roll_back": lambda: releases.roll_back(curation, None, seen_lock=seen, actor=actor),
+        "rollout": lambda: rollout_moves.start_rollout(version, seen_lock=seen, actor=actor),
+        "kill": lambda: releases.kill(curation, actor=actor),
     }[verb]
     if name in MAY[verb]:
         act()

@@ -10,14 +10,16 @@ from prompts.defaults import default_texts
 from prompts.errors import TemplatePaused, UnknownContract
 from prompts.models import PromptTemplate, PromptVersion
 from prompts.versions import releases, resolution
-from prompts.versions.releases import By
+from prompts.versions.actor import Actor
 from prompts.versions.resolution import Watch
 
 from .conftest import approved, live_of, lock_of
 
 
 def publish(version: PromptVersion, user: User) -> None:
-    releases.publish(version, seen_lock=lock_of(version.template), by=By(actor=user, reason="시험"))
+    releases.publish(
+        version, seen_lock=lock_of(version.template), actor=Actor(user=user, reason="시험")
+    )
 
 
 def test_a_published_version_is_what_the_next_question_gets(
@@ -94,11 +96,11 @@ def test_a_text_for_another_contract_is_never_served(
 def test_a_killed_prompt_asks_nobody_until_it_is_lifted(
     curation: PromptTemplate, operator: User
 ) -> None:
-    releases.kill(curation, by=By(actor=operator, reason="이상한 답"))
+    releases.kill(curation, actor=Actor(user=operator, reason="이상한 답"))
     with pytest.raises(TemplatePaused):
         resolution.resolve("curation", "42")
     assert resolution.resolve("taste_and_taglines", "42").label == "taste_and_taglines@1"
-    releases.lift(curation, by=By(actor=operator, reason="고침"))
+    releases.lift(curation, actor=Actor(user=operator, reason="고침"))
     assert resolution.resolve("curation", "42").label == "curation@1"
 
 
@@ -112,7 +114,7 @@ def test_rolling_back_to_the_repositorys_text_serves_it(
     curation: PromptTemplate, publisher: User
 ) -> None:
     releases.roll_back(
-        curation, None, seen_lock=lock_of(curation), by=By(actor=publisher, reason="기본으로")
+        curation, None, seen_lock=lock_of(curation), actor=Actor(user=publisher, reason="기본으로")
     )
     assert live_of(curation) is None
     assert resolution.resolve("curation", "42").builtin

@@ -21,8 +21,8 @@ from prompts.models import (
     RolloutState,
 )
 from prompts.models.versions import default_guardrails
-from prompts.versions import releases, resolution, rollouts
-from prompts.versions.releases import By
+from prompts.versions import releases, resolution, rollout_moves, rollouts
+from prompts.versions.actor import Actor
 from prompts.versions.resolution import bucket_of, resolve
 from prompts.versions.rollouts import breaches, judge
 
@@ -32,16 +32,16 @@ MEMBERS = [str(number) for number in range(2_000)]
 
 
 def start(version: PromptVersion, user: User, **options: object) -> Rollout:
-    return releases.start_rollout(
+    return rollout_moves.start_rollout(
         version,
         seen_lock=lock_of(version.template),
-        by=By(actor=user, reason="조금씩"),
+        actor=Actor(user=user, reason="조금씩"),
         **options,  # type: ignore[arg-type]
     )
 
 
-def by(user: User) -> By:
-    return By(actor=user, reason="다음")
+def actor_of(user: User) -> Actor:
+    return Actor(user=user, reason="다음")
 
 
 @pytest.fixture(autouse=True)
@@ -70,11 +70,11 @@ def test_the_share_is_kept_and_a_member_stays_in_his_arm(
     five = with_candidate()
     assert 0.03 < len(five) / len(MEMBERS) < 0.07
     assert with_candidate() == five
-    rollout = releases.advance(rollout, by=by(publisher))
+    rollout = rollout_moves.advance(rollout, actor=actor_of(publisher))
     quarter = with_candidate()
     assert 0.21 < len(quarter) / len(MEMBERS) < 0.29
     assert five < quarter  # nobody loses the candidate while it grows
-    releases.advance(rollout, by=by(publisher))
+    rollout_moves.advance(rollout, actor=actor_of(publisher))
     assert with_candidate() == set(MEMBERS)
 
 
@@ -101,9 +101,9 @@ def test_pausing_gives_everybody_the_control_and_resuming_the_same_members_the_c
 ) -> None:
     rollout = start(approved(curation, publisher), publisher, steps=[25, 100])
     before = with_candidate()
-    releases.pause(rollout, by=by(publisher))
+    rollout_moves.pause(rollout, actor=actor_of(publisher))
     assert with_candidate() == set()
-    releases.resume(rollout, by=by(publisher))
+    rollout_moves.resume(rollout, actor=actor_of(publisher))
     assert with_candidate() == before
 
 
@@ -113,13 +113,15 @@ def test_ending_gives_everybody_the_same(
 ) -> None:
     before = live_of(curation)
     candidate = approved(curation, publisher)
-    rollout = releases.end(start(candidate, publisher), promote=promote, by=by(publisher))
+    rollout = rollout_moves.end(
+        start(candidate, publisher), promote=promote, actor=actor_of(publisher)
+    )
     assert live_of(curation) == (candidate if promote else before)
     assert rollout.state == (RolloutState.PROMOTED if promote else RolloutState.ABANDONED)
     look()
     assert {resolve("curation", member).arm for member in MEMBERS[:50]} == {"live"}
     with pytest.raises(StaleEdit):
-        releases.advance(rollout, by=by(publisher))
+        rollout_moves.advance(rollout, actor=actor_of(publisher))
 
 
 def test_only_one_rollout_at_a_time_and_no_publishing_beside_it(
@@ -130,7 +132,7 @@ def test_only_one_rollout_at_a_time_and_no_publishing_beside_it(
     with pytest.raises(GuardFailed):
         start(second, publisher)
     with pytest.raises(GuardFailed):
-        releases.publish(second, seen_lock=lock_of(curation), by=by(publisher))
+        releases.publish(second, seen_lock=lock_of(curation), actor=actor_of(publisher))
 
 
 def test_a_rollback_ends_the_rollout(
@@ -141,7 +143,7 @@ def test_a_rollback_ends_the_rollout(
         curation,
         live_of(curation),
         seen_lock=lock_of(curation),
-        by=By(actor=operator, reason="급함"),
+        actor=Actor(user=operator, reason="급함"),
     )
     rollout.refresh_from_db()
     assert rollout.state == RolloutState.ABANDONED

@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
+from django.test import Client
 from django.utils import timezone
 
+from bench.fake_model import FakeModel
 from catalog.factories import MemberFactory, MemberRoleFactory, SongFactory
 from catalog.models import Member, SongLike
 from infrastructure.redis import gate
@@ -20,7 +24,6 @@ from prompts.llm.breaker import breaker
 from recommendations import services
 from recommendations.serving import active_engine, impressions
 from recommendations.serving.stored_answers import memory_cache
-from tests.fake_model import FakeModel
 
 KINDS = (("록", "강렬"), ("발라드", "잔잔"), ("J-pop 댄스팝", "에너지"))
 ARTISTS_PER_KIND, SONGS_PER_ARTIST = 6, 5
@@ -89,8 +92,9 @@ def _forget() -> None:
     impressions.reset()
     memory_cache.answers.clear()
     cache.clear()
-    for part in (budget, model_profiles, breaker):
-        part.forget()
+    budget.clear_cache()
+    model_profiles.forget()
+    breaker.forget()
     gate.reset()
 
 
@@ -113,3 +117,18 @@ def model(settings) -> Iterator[FakeModel]:
         model_profiles.forget()
         prompts.warm_up()  # importing the client takes a good part of a deadline
         yield server
+
+
+@pytest.fixture
+def staff(client: Client) -> Any:
+    """Logs in a member of staff with just these permissions: `staff("view_job", "retry_job")`."""
+
+    def log_in(*codenames: str) -> Client:
+        user = User.objects.create_user(f"u{User.objects.count()}", is_staff=True)
+        found = Permission.objects.filter(codename__in=codenames)
+        assert found.count() == len(codenames)
+        user.user_permissions.set(found)
+        client.force_login(user)
+        return client
+
+    return log_in

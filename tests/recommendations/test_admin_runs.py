@@ -8,13 +8,13 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import translation
 
+from bench.fake_model import FakeModel
 from engine.types import GroupKind
 from prompts.models import PromptVersion
 from recommendations import services
 from recommendations.admin import run_page
 from recommendations.models import Run
 from recommendations.serving.request import Request
-from tests.fake_model import FakeModel
 
 from .conftest import World
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from bench.fake_model import FakeModel
 from catalog.factories import SongFactory
 from infrastructure.database import (
     DatabaseUnavailable,
 )
-from recommendations import tasks
+from recommendations.jobs import queue
 from recommendations.models import Job
-from tests.fake_model import FakeModel
 
 from .conftest import World
 
@@ -134,7 +134,7 @@ def test_a_database_that_went_away_costs_the_note_not_the_answer(
     def away(*args: Any, **kwargs: Any) -> Any:
         raise DatabaseUnavailable
 
-    monkeypatch.setattr(tasks, "enqueue", away)
+    monkeypatch.setattr(queue, "enqueue", away)
     told = updated(client, memberId=world.alice, favorite_song_ids=[world.rock[0]])
     assert told["task_id"] is None
     assert post(client, "/warm/active", {}).status_code == 503

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from django.utils import timezone
 
-from recommendations import tasks
+from recommendations.jobs import queue
 from recommendations.models import Job
 from recommendations.models.jobs import State
 
@@ -29,7 +29,7 @@ def test_a_job_is_accepted_done_and_read(client, world):
     address = accepted["Location"]
     told = client.get(address).json()
     assert (told["status"], told["progress"], told["result"]) == ("queued", 0, None)
-    tasks.run_job(Job.objects.get().pk)
+    queue.run(Job.objects.get().pk)
     told = client.get(address + "/").json()
     assert (told["status"], told["progress"], told["error"]) == ("succeeded", 100, None)
     assert told["finished_at"].endswith("Z")
@@ -40,7 +40,7 @@ def test_a_job_is_accepted_done_and_read(client, world):
 def test_a_user_of_the_callers_own_and_songs_by_name_work_as_in_recommend(client, world):
     body = {"user_id": "user123", "favorite_songs": [{"title": "no such song at all"}]}
     job_id = ask(client, body).json()["job_id"]
-    tasks.run_job(Job.objects.get().pk)
+    queue.run(Job.objects.get().pk)
     result = client.get(f"/recommend/jobs/{job_id}").json()["result"]
     assert result["unresolved"][0]["title"] == "no such song at all"
     assert len(result["candidates"]) == 20
@@ -101,7 +101,7 @@ def test_a_waiting_job_can_be_cancelled_once(client, world):
     assert (cancelled.status_code, cancelled.json()["status"]) == (200, "canceled")
     again = client.delete(address)
     assert (again.status_code, again.json()["code"]) == (409, "JOB_ENDED")
-    assert tasks.run_job(Job.objects.get().pk) == {"job": "ended"}
+    assert queue.run(Job.objects.get().pk) == {"job": "ended"}
 
 
 def test_a_running_job_is_cancelled_at_its_next_step(client, world):

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from bench.fake_model import FakeModel
 from catalog.factories import SongFactory
 from catalog.models import Song
 from prompts.models import ModelCall
 from recommendations import services
 from recommendations.models import Job, Run
-from tests.fake_model import FakeModel
 
 from .conftest import World
 

@@ -11,7 +11,7 @@ import pytest
 from django.core.handlers.wsgi import WSGIHandler
 
 from recommendations import metrics, services
-from recommendations.api.cached_reads import CachedReads
+from recommendations.api.cached_reads import CachedReadLayer
 from recommendations.serving.request import Request
 from recommendations.serving.stored_answers import answer_store, memory_cache
 
@@ -116,7 +116,7 @@ def test_cached_reads_before_django_answer_as_the_view_does(
     environ = {name: value.replace("@etag", etag) for name, value in environ.items()}
     if not warm:
         memory_cache.answers.clear()
-    early = Answered(CachedReads(_pass_on), asked(method, path, body, **environ))
+    early = Answered(CachedReadLayer(_pass_on), asked(method, path, body, **environ))
     if not warm:
         memory_cache.answers.clear()
     view = Answered(WSGIHandler(), asked(method, path, body, **environ))
@@ -125,7 +125,7 @@ def test_cached_reads_before_django_answer_as_the_view_does(
 
 def test_the_answer_is_the_stored_bytes_with_the_flag_behind(cached: World) -> None:
     answer = Answered(
-        CachedReads(_pass_on), asked("POST", "/recommend/cached", b'{"memberId":"1"}')
+        CachedReadLayer(_pass_on), asked("POST", "/recommend/cached", b'{"memberId":"1"}')
     )
     stored = answer_store.read(cached.alice)
     assert answer.body == stored.body[:-1] + b',"cached":true}'
@@ -135,9 +135,9 @@ def test_the_answer_is_the_stored_bytes_with_the_flag_behind(cached: World) -> N
 
 
 def test_compressed_bytes_are_the_same_answer(cached: World) -> None:
-    plain = Answered(CachedReads(_pass_on), asked("GET", "/recommend/cached/1"))
+    plain = Answered(CachedReadLayer(_pass_on), asked("GET", "/recommend/cached/1"))
     packed = Answered(
-        CachedReads(_pass_on), asked("GET", "/recommend/cached/1", HTTP_ACCEPT_ENCODING="gzip")
+        CachedReadLayer(_pass_on), asked("GET", "/recommend/cached/1", HTTP_ACCEPT_ENCODING="gzip")
     )
     assert gzip.decompress(packed.body) == plain.body
     assert len(packed.body) < len(plain.body) / 3
@@ -175,18 +175,18 @@ UNUSUAL = {
 @pytest.mark.parametrize("what", UNUSUAL)
 def test_anything_unusual_goes_to_the_view(what: str) -> None:
     with pytest.raises(Refused):
-        CachedReads(_pass_on)(dict(UNUSUAL[what]), lambda *_: None)
+        CachedReadLayer(_pass_on)(dict(UNUSUAL[what]), lambda *_: None)
 
 
 def test_the_view_still_finds_a_body_that_was_read_before_django(cached: World) -> None:
     body = b'{"memberId":"1","favorite_song_ids":null}'
-    answer = Answered(CachedReads(WSGIHandler()), asked("POST", "/recommend/cached", body))
+    answer = Answered(CachedReadLayer(WSGIHandler()), asked("POST", "/recommend/cached", body))
     assert answer.status == "200 OK"
 
 
 def test_a_refused_caller_gets_the_views_refusal(cached: World) -> None:
     environ = asked("POST", "/recommend/cached", b'{"memberId":"1"}', REMOTE_ADDR="203.0.113.9")
-    answer = Answered(CachedReads(WSGIHandler()), environ)
+    answer = Answered(CachedReadLayer(WSGIHandler()), environ)
     assert answer.status.startswith("403")
     assert set(orjson.loads(answer.body)) == {"code", "detail", "errors"}
 
@@ -200,7 +200,7 @@ def test_reads_are_counted_on_both_ways(cached: World) -> None:
         )
 
     hits, misses = counts()
-    for way in (CachedReads(_pass_on), WSGIHandler()):
+    for way in (CachedReadLayer(_pass_on), WSGIHandler()):
         Answered(way, asked("POST", "/recommend/cached", b'{"memberId":"1"}'))
         Answered(way, asked("GET", "/recommend/cached/nobody"))
     assert counts() == (hits + 2, misses + 2)
@@ -209,4 +209,4 @@ def test_reads_are_counted_on_both_ways(cached: World) -> None:
 def test_an_l1_hit_costs_no_query(cached: World, django_assert_num_queries) -> None:
     answer_store.read_cached(cached.alice)
     with django_assert_num_queries(0):
-        Answered(CachedReads(_pass_on), asked("POST", "/recommend/cached", b'{"memberId":"1"}'))
+        Answered(CachedReadLayer(_pass_on), asked("POST", "/recommend/cached", b'{"memberId":"1"}'))

@@ -15,12 +15,21 @@ from django.db import OperationalError
 from django.utils import timezone
 from kombu.utils.json import loads
 
-from recommendations import tasks
-from recommendations.jobs import execution, rabbitmq_consumer
-from recommendations.jobs.rabbitmq_consumer import Delivery, Verdict, attend
+from bench.installation import spring_body
+from recommendations.jobs import (
+    bootstep,
+    dead_letters,
+    execution,
+    queue,
+    rabbitmq_consumer,
+    rabbitmq_messages,
+    rabbitmq_publisher,
+    rabbitmq_topology,
+)
+from recommendations.jobs.rabbitmq_consumer import Verdict, attend
+from recommendations.jobs.rabbitmq_messages import Delivery
 from recommendations.models import DeadLetter, Job, JobAnswer, StoredAnswer
 from recommendations.models.jobs import Failure, State
-from tests.services.installation import spring_body
 
 pytestmark = pytest.mark.django_db
 TYPE_ID = "com.utabox.recommendation.RecommendationMessage"
@@ -39,16 +48,16 @@ def delivered(body: bytes, *, redelivered: bool = False, **headers: Any) -> Deli
 def broker() -> Iterator[Any]:
     """Celery's in-memory broker with the backend's queues declared; yields a channel."""
     with current_app.connection_for_write() as connection:
-        assert rabbitmq_consumer.declare(connection) == {}
+        assert rabbitmq_topology.declare(connection) == {}
         channel = connection.default_channel
         yield channel
-        for queue in rabbitmq_consumer.queues():
-            channel.queue_purge(queue.name)
+        for declared in rabbitmq_topology.queues():
+            channel.queue_purge(declared.name)
 
 
-def waiting(channel: Any, queue: str) -> Any:
+def waiting(channel: Any, name: str) -> Any:
     """The next message of a queue, or None."""
-    return channel.basic_get(queue, no_ack=True)
+    return channel.basic_get(name, no_ack=True)
 
 
 def too_slow(job: Job) -> Any:
@@ -224,9 +233,9 @@ def test_a_worker_killed_between_publishing_and_noting_it_does_no_harm(world, br
 
 def test_without_the_broker_the_delivery_goes_back_untouched(world, monkeypatch):
     def refused(*_: Any, **__: Any) -> None:
-        raise rabbitmq_consumer.BrokerAway("refused")
+        raise rabbitmq_publisher.BrokerUnavailable("refused")
 
-    monkeypatch.setattr(rabbitmq_consumer, "publish", refused)
+    monkeypatch.setattr(rabbitmq_publisher, "publish", refused)
     job_id, body = spring_body(world.alice)
     assert attend(delivered(body), work=too_slow) is Verdict.REQUEUE
     job = Job.objects.get(pk=job_id)
@@ -251,7 +260,7 @@ def test_a_second_delivery_waits_for_the_outcome_of_the_first(world, monkeypatch
     _, job = execution.claim(
         UUID(job_id),
         attempt=0,
-        first_seen=rabbitmq_consumer._row(rabbitmq_consumer.rabbitmq_messages.parse(body), delivered(body)),
+        first_seen=rabbitmq_consumer._row(rabbitmq_messages.parse(body), delivered(body)),
     )
     looks: list[float] = []
 
@@ -267,7 +276,7 @@ def test_a_second_delivery_waits_for_the_outcome_of_the_first(world, monkeypatch
 
 def test_a_job_that_kills_workers_is_not_given_to_another(world):
     job_id, body = spring_body(world.alice)
-    row = rabbitmq_consumer._row(rabbitmq_consumer.rabbitmq_messages.parse(body), delivered(body))
+    row = rabbitmq_consumer._row(rabbitmq_messages.parse(body), delivered(body))
     Job.objects.create(
         uuid=job_id,
         **row
@@ -299,7 +308,7 @@ def test_a_message_becomes_a_task_that_carries_every_byte_and_header():
     job_id, body = spring_body(42)
     message = RawMessage(body)
     headers = dict(message.headers)
-    task = rabbitmq_consumer.as_task(message)  # type: ignore[arg-type]
+    task = bootstep.as_task(message)  # type: ignore[arg-type]
     assert task.headers["id"] == f"{job_id}:0"
     assert task.headers["task"] == "recommendations.consumer.take"
     # What Celery itself sends for this task must not land in the backend's exchange.
@@ -335,7 +344,7 @@ def test_a_job_that_the_backend_served_is_not_served_again(world, broker, redis_
     attend(delivered(body), work=too_slow)
     assert redis_server.hget(f"job:status:{job_id}", "status") == b"queued"
     ended_by_the_backend(redis_server, job_id, "succeeded")  # it took the retry before we could
-    tasks.run_job(UUID(job_id))  # the sweep's own delivery, ten minutes later
+    queue.run(UUID(job_id))  # the sweep's own delivery, ten minutes later
     job = Job.objects.get(pk=job_id)
     assert (job.state, job.result) == (State.SUCCEEDED, {"served_by": "backend"})
     assert JobAnswer.objects.get(pk=job_id).json == b'{"groups":[],"by":"songs_be"}'
@@ -355,7 +364,7 @@ def test_a_retry_that_failed_at_the_backend_has_failed(world, broker, redis_serv
     job_id, body = spring_body(world.alice)
     attend(delivered(body), work=too_slow)
     ended_by_the_backend(redis_server, job_id, "failed", **{"error.code": "DLQ_ARRIVED"})
-    tasks.run_job(UUID(job_id))
+    queue.run(UUID(job_id))
     job = Job.objects.get(pk=job_id)
     assert (job.state, job.error_code) == (State.FAILED, "DLQ_ARRIVED")
 
@@ -373,7 +382,7 @@ def test_redis_hears_of_an_outcome_only_when_it_is_committed(world, redis_server
         raise OperationalError("gone away at the commit")
 
     monkeypatch.setattr(execution, "PATIENCE_S", 0.1)
-    monkeypatch.setattr(rabbitmq_consumer, "keep_letter", roll_back)
+    monkeypatch.setattr(dead_letters, "keep", roll_back)
     job_id, body = spring_body(99_999_999)
     assert attend(delivered(body)) is Verdict.REQUEUE
     assert redis_server.hget(f"job:status:{job_id}", "status") == b"running"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from typing import Any
@@ -11,6 +12,7 @@ import redis
 from django.db import OperationalError
 
 from catalog import snapshot
+from infrastructure import heartbeats
 from songs_ai import health
 
 from .conftest import World
@@ -22,7 +24,7 @@ pytestmark = pytest.mark.django_db
 def probes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What each store answers, by name; the probes are new for every test."""
     answers: dict[str, Any] = {
-        name: lambda: "ok" for name in ("database", "cache", "broker", "catalog")
+        name: lambda: "ok" for name in ("database", "cache", "broker", "catalog", "processes")
     }
     made = tuple(health.Probe(name, lambda name=name: answers[name]()) for name in answers)
     monkeypatch.setattr(health, "PROBES", made)
@@ -52,6 +54,7 @@ def test_all_is_well(client, probes) -> None:
         "cache": "unused",
         "broker": "ok",
         "catalog": "ok",
+        "processes": "ok",
     }
     assert all(check["ms"] >= 0 for check in told["checks"].values())
 
@@ -115,4 +118,21 @@ def test_the_probes_of_an_embedded_installation(world: World, settings) -> None:
     """The database's own runs against the real server, in tests/contract: it ends its connection."""
     (settings.BROKER_DIR / "queue").mkdir(parents=True, exist_ok=True)
     found = {probe.name: probe._ask() for probe in health.PROBES if probe.name != "database"}
-    assert found == {"cache": "unused", "broker": "ok", "catalog": "ok"}
+    assert found == {"cache": "unused", "broker": "ok", "catalog": "ok", "processes": "ok"}
+
+
+def test_a_silent_process_degrades_and_is_named(client, probes, tmp_path, settings) -> None:
+    settings.DATA_DIR = tmp_path
+    beat = tmp_path / "heartbeats" / f"{heartbeats.HOST}~worker~{os.getpid()}"
+    beat.parent.mkdir()
+    beat.write_text('{"started_at": 4102444800, "version": "1"}', "utf-8")
+    probes["processes"] = health._processes
+    assert client.get("/health/ready").json()["status"] == "ok"
+    os.utime(beat, (time.time() - 45, time.time() - 45))
+    health.PROBES[-1]._last_at = float("-inf")  # as if a second had passed
+    told = client.get("/health/ready").json()
+    assert told["status"] == "degraded"
+    assert (
+        told["checks"]["processes"]["detail"]
+        == f"worker (pid {os.getpid()}): no heartbeat for 45 s"
+    )

@@ -10,13 +10,14 @@ from uuid import uuid4
 
 import psutil
 import pytest
+from celery.app.task import Task
 from django.db import OperationalError, transaction
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerAway
 
-from recommendations import tasks
-from recommendations.jobs import execution
+from recommendations.jobs import execution, queue, schedule_progress, sweep, workers
 from recommendations.jobs.execution import JobCanceled, JobFailed
+from recommendations.jobs.kinds import KINDS
 from recommendations.models import Job, JobAnswer, JobRun
 from recommendations.models.jobs import MOST_LOSSES, Claim, Failure, State
 
@@ -26,16 +27,16 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def kind() -> Iterator[Callable[..., str]]:
     """Declares a kind of job for one test: `kind(work)` gives the name to enqueue."""
-    before = dict(tasks.KINDS)
+    before = dict(KINDS)
 
     def declare(work: Callable[[Job], Any], **options: Any) -> str:
-        work.__name__ = f"test_{uuid4().hex}"
-        tasks.job_task(limit_s=60, **options)(work)
-        return work.__name__
+        name = f"test_{uuid4().hex}"
+        queue.job_task(name, limit_s=60, **options)(work)
+        return name
 
     yield declare
-    tasks.KINDS.clear()
-    tasks.KINDS.update(before)
+    KINDS.clear()
+    KINDS.update(before)
 
 
 def done(job: Job) -> tuple[None, dict[str, Any]]:
@@ -54,22 +55,22 @@ def claimed(job: Job, worker: str = "elsewhere|1|2.00", **changes: Any) -> Job:
 # --- Asking ---------------------------------------------------------------------------------------
 def test_asking_twice_while_it_waits_makes_one_job(kind):
     name = kind(done)
-    first = tasks.enqueue(name, "member:1")
-    assert tasks.enqueue(name, "member:1").pk == first.pk
-    assert tasks.enqueue(name, "member:2").pk != first.pk
+    first = queue.enqueue(name, "member:1")
+    assert queue.enqueue(name, "member:1").pk == first.pk
+    assert queue.enqueue(name, "member:2").pk != first.pk
 
 
 def test_asking_while_it_runs_makes_a_second_job(kind):
     # What was liked after the first one read the likes must not be missed.
     name = kind(done)
-    first = claimed(tasks.enqueue(name, "member:1"))
-    assert tasks.enqueue(name, "member:1").pk != first.pk
+    first = claimed(queue.enqueue(name, "member:1"))
+    assert queue.enqueue(name, "member:1").pk != first.pk
 
 
 def test_a_job_is_sent_when_the_transaction_commits(kind, django_capture_on_commit_callbacks):
     name = kind(done)
     with django_capture_on_commit_callbacks(execute=True), transaction.atomic():
-        job = tasks.enqueue(name)
+        job = queue.enqueue(name)
         assert Job.objects.get(pk=job.pk).published_at is None
     assert Job.objects.get(pk=job.pk).published_at is not None
 
@@ -83,7 +84,7 @@ def broken_broker(monkeypatch) -> Iterator[Any]:
         away = True
 
     switch = Switch()
-    send = tasks.Task.apply_async
+    send = Task.apply_async
 
     def apply_async(self: Any, *args: Any, **options: Any) -> Any:
         switch.calls += 1
@@ -91,8 +92,8 @@ def broken_broker(monkeypatch) -> Iterator[Any]:
             raise BrokerAway("refused")
         return send(self, *args, **options)
 
-    monkeypatch.setattr(tasks.Task, "apply_async", apply_async)
-    monkeypatch.setattr(tasks, "broker", tasks._Broker())
+    monkeypatch.setattr(Task, "apply_async", apply_async)
+    monkeypatch.setattr(queue, "broker", queue._Broker())
     return switch
 
 
@@ -101,15 +102,15 @@ def test_a_broker_that_is_away_keeps_the_job_and_spares_the_next_caller(
 ):
     name = kind(done)
     with django_capture_on_commit_callbacks(execute=True):
-        job, other = tasks.enqueue(name), tasks.enqueue(name)
+        job, other = queue.enqueue(name), queue.enqueue(name)
     assert broken_broker.calls == 1  # the second caller did not wait
     assert Job.objects.filter(published_at__isnull=True).count() == 2
 
     broken_broker.away = False
-    tasks.broker = tasks._Broker()
-    assert tasks.sweep(now=timezone.now()) == 2
+    queue.broker = queue._Broker()
+    assert sweep.sweep(now=timezone.now()) == 2
     assert Job.objects.filter(published_at__isnull=True).count() == 0
-    assert tasks.sweep(now=timezone.now()) == 0  # sent once
+    assert sweep.sweep(now=timezone.now()) == 0  # sent once
     assert {job.pk, other.pk} == set(Job.objects.values_list("pk", flat=True))
 
 
@@ -121,9 +122,9 @@ def test_a_job_runs_once_however_often_it_is_delivered(kind):
         runs.append(job.pk)
         return None, {"worked": 1}
 
-    job = tasks.enqueue(kind(work))
-    assert tasks.run_job(job.pk) == {"job": "succeeded", "worked": 1}
-    assert tasks.run_job(job.pk) == {"job": "ended"}
+    job = queue.enqueue(kind(work))
+    assert queue.run(job.pk) == {"job": "succeeded", "worked": 1}
+    assert queue.run(job.pk) == {"job": "ended"}
     assert runs == [job.pk]
     job.refresh_from_db()
     assert (job.state, job.progress, job.result) == (State.SUCCEEDED, 100, {"worked": 1})
@@ -132,29 +133,29 @@ def test_a_job_runs_once_however_often_it_is_delivered(kind):
 
 
 def test_a_job_that_somebody_alive_works_on_is_left_to_him(kind):
-    job = claimed(tasks.enqueue(kind(done)))
-    assert tasks.run_job(job.pk) == {"job": "busy"}
+    job = claimed(queue.enqueue(kind(done)))
+    assert queue.run(job.pk) == {"job": "busy"}
     job.refresh_from_db()
     assert job.state == State.RUNNING
 
 
 def test_a_job_of_a_dead_worker_of_this_host_is_taken_at_once(kind):
     dead = f"{socket.gethostname()}|999999|1.00"
-    job = claimed(tasks.enqueue(kind(done)), worker=dead)
-    assert tasks.run_job(job.pk)["job"] == "succeeded"
+    job = claimed(queue.enqueue(kind(done)), worker=dead)
+    assert queue.run(job.pk)["job"] == "succeeded"
     assert Job.objects.get(pk=job.pk).losses == 1
 
 
 def test_a_process_with_a_dead_ones_number_is_not_the_dead_one():
     me = psutil.Process()
-    assert not execution.is_dead(execution.identity())
-    assert execution.is_dead(f"{socket.gethostname()}|{me.pid}|1.00")
-    assert not execution.is_dead("another-host|1|1.00")
-    assert not execution.is_dead("")
+    assert not workers.is_dead(workers.identity())
+    assert workers.is_dead(f"{socket.gethostname()}|{me.pid}|1.00")
+    assert not workers.is_dead("another-host|1|1.00")
+    assert not workers.is_dead("")
 
 
 def test_a_worker_that_lost_its_job_cannot_end_it(kind):
-    job = claimed(tasks.enqueue(kind(done)))
+    job = claimed(queue.enqueue(kind(done)))
     late = Job.objects.get(pk=job.pk)
     Job.objects.filter(pk=job.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
     verdict, taken_over = execution.claim(job.pk)
@@ -175,8 +176,8 @@ def test_a_permanent_failure_ends_the_job_with_a_code_and_a_message(kind, error,
     def work(job: Job) -> Any:
         raise error
 
-    job = tasks.enqueue(kind(work))
-    tasks.run_job(job.pk)
+    job = queue.enqueue(kind(work))
+    queue.run(job.pk)
     job.refresh_from_db()
     assert (job.state, job.error_code) == (State.FAILED, code)
     assert job.error_message
@@ -187,15 +188,15 @@ def test_a_transient_failure_is_tried_again_with_growing_pauses_and_then_fails(k
     def work(job: Job) -> Any:
         raise TimeoutError("model")
 
-    job = tasks.enqueue(kind(work))
-    for attempt, pause_s in enumerate(tasks.RETRY_DELAYS_S):
-        assert tasks.run_job(job.pk) == {"job": "retry"}
+    job = queue.enqueue(kind(work))
+    for attempt, pause_s in enumerate(queue.RETRY_DELAYS_S):
+        assert queue.run(job.pk) == {"job": "retry"}
         job.refresh_from_db()
         assert (job.state, job.attempt) == (State.QUEUED, attempt + 1)
         waits_s = (job.not_before - timezone.now()).total_seconds()
         assert pause_s * 0.75 < waits_s < pause_s * 1.25
-        assert tasks.sweep(now=timezone.now()) == 0  # not yet
-    tasks.run_job(job.pk)
+        assert sweep.sweep(now=timezone.now()) == 0  # not yet
+    queue.run(job.pk)
     job.refresh_from_db()
     assert (job.state, job.error_code) == (State.FAILED, "GENERATION_TIMEOUT")
     assert [run.outcome for run in job.runs.order_by("attempt")] == ["retried"] * 3 + ["failed"]
@@ -205,36 +206,36 @@ def test_the_sweep_sends_a_retry_when_its_pause_is_over(kind):
     def work(job: Job) -> Any:
         raise ConnectionError
 
-    job = tasks.enqueue(kind(work))
-    tasks.run_job(job.pk)
-    assert tasks.sweep(now=timezone.now() + timedelta(seconds=7)) == 1
+    job = queue.enqueue(kind(work))
+    queue.run(job.pk)
+    assert sweep.sweep(now=timezone.now() + timedelta(seconds=7)) == 1
 
 
 def test_a_job_whose_worker_died_elsewhere_is_free_when_the_lease_ran_out(kind):
-    job = claimed(tasks.enqueue(kind(done)), lease_until=timezone.now() - timedelta(seconds=1))
-    tasks.sweep(now=timezone.now())
+    job = claimed(queue.enqueue(kind(done)), lease_until=timezone.now() - timedelta(seconds=1))
+    sweep.sweep(now=timezone.now())
     job.refresh_from_db()
     assert (job.state, job.losses) == (State.QUEUED, 1)
     assert job.published_at is not None
-    assert tasks.run_job(job.pk)["job"] == "succeeded"
+    assert queue.run(job.pk)["job"] == "succeeded"
 
 
 def test_a_job_that_kills_its_workers_is_buried(kind):
     job = claimed(
-        tasks.enqueue(kind(done)),
+        queue.enqueue(kind(done)),
         losses=MOST_LOSSES,
         lease_until=timezone.now() - timedelta(seconds=1),
     )
-    tasks.sweep(now=timezone.now())
+    sweep.sweep(now=timezone.now())
     job.refresh_from_db()
     assert (job.state, job.error_code) == (State.FAILED, "WORKER_LOST")
 
 
 def test_a_lost_message_is_sent_again(kind):
-    job = tasks.enqueue(kind(done))
-    sent_at = timezone.now() - tasks.LOST_AFTER - timedelta(seconds=1)
+    job = queue.enqueue(kind(done))
+    sent_at = timezone.now() - sweep.LOST_AFTER - timedelta(seconds=1)
     Job.objects.filter(pk=job.pk).update(published_at=sent_at)
-    assert tasks.sweep(now=timezone.now()) == 1
+    assert sweep.sweep(now=timezone.now()) == 1
 
 
 def test_a_waiting_job_is_cancelled_at_once_and_a_running_one_at_its_next_step(kind):
@@ -244,11 +245,11 @@ def test_a_waiting_job_is_cancelled_at_once_and_a_running_one_at_its_next_step(k
         raise AssertionError("a cancelled job went on")
 
     name = kind(work)
-    waiting = tasks.enqueue(name)
+    waiting = queue.enqueue(name)
     assert waiting.cancel(now=timezone.now())
-    assert tasks.run_job(waiting.pk) == {"job": "ended"}
-    running = tasks.enqueue(name)
-    assert tasks.run_job(running.pk) == {"job": "canceled"}
+    assert queue.run(waiting.pk) == {"job": "ended"}
+    running = queue.enqueue(name)
+    assert queue.run(running.pk) == {"job": "canceled"}
     assert {job.state for job in Job.objects.all()} == {State.CANCELED}
     assert not running.cancel(now=timezone.now())
     assert issubclass(JobCanceled, Exception)
@@ -262,14 +263,14 @@ def test_a_job_that_ended_can_be_asked_for_again(kind):
             raise error
         return None, {}
 
-    job = tasks.enqueue(kind(work))
+    job = queue.enqueue(kind(work))
     for _ in range(4):
-        tasks.run_job(job.pk)
+        queue.run(job.pk)
     job.refresh_from_db()
     assert job.state == State.FAILED
     assert job.reopen(now=timezone.now())
     assert not job.reopen(now=timezone.now())  # it waits already
-    assert tasks.run_job(job.pk)["job"] == "succeeded"
+    assert queue.run(job.pk)["job"] == "succeeded"
     assert JobRun.objects.filter(job=job, round=1).count() == 1
 
 
@@ -320,9 +321,9 @@ def test_a_deadlock_at_the_start_of_a_job_is_tried_again(kind, monkeypatch):
         if len(told) == 1:
             raise OperationalError(1213, "Deadlock found when trying to get lock")
 
-    monkeypatch.setattr(tasks.schedules, "job_started", deadlocked_once)
-    job = tasks.enqueue(kind(done))
-    assert tasks.run_job(job.pk)["job"] == State.SUCCEEDED
+    monkeypatch.setattr(schedule_progress, "job_started", deadlocked_once)
+    job = queue.enqueue(kind(done))
+    assert queue.run(job.pk)["job"] == State.SUCCEEDED
     assert len(told) == 2
 
 
@@ -331,7 +332,7 @@ def test_a_job_that_the_database_interrupts_is_given_back_at_once(kind, monkeypa
         raise OperationalError(1213, "Deadlock found when trying to get lock")
 
     monkeypatch.setattr(execution, "carried_out", interrupted)
-    job = tasks.enqueue(kind(done))
-    assert tasks.run_job(job.pk) == {"job": "unfinished"}
+    job = queue.enqueue(kind(done))
+    assert queue.run(job.pk) == {"job": "unfinished"}
     job.refresh_from_db()
     assert (job.state, job.published_at, job.lease_until) == (State.QUEUED, None, None)

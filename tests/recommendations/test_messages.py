@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from engine.types import Locale, Strategy
-from recommendations.jobs import rabbitmq_messages
+from recommendations.jobs import rabbitmq_messages, rabbitmq_topology
 
 JOB = "8f14e45f-ceea-467f-a9a8-7d8f0c1d2e3f"
 
@@ -179,7 +179,7 @@ def test_properties_name_a_charset_that_java_knows():
 def test_the_queues_are_declared_as_the_backend_declares_them():
     declared = {
         spec.name: (spec.exchange, spec.routing_key, dict(spec.arguments))
-        for spec in rabbitmq_messages.QUEUES
+        for spec in rabbitmq_topology.QUEUES
     }
     retry = {
         "x-dead-letter-exchange": "rec.exchange",

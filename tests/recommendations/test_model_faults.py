@@ -8,10 +8,10 @@ import pytest
 from django.db.models import Sum
 from django.test import Client
 
+from bench.fake_model import FakeModel
 from prompts.llm import model_profiles
 from prompts.models import Api, LedgerScope, ModelCall, Outcome, Reservation
 from recommendations.models import Run
-from tests.fake_model import FakeModel
 
 from .conftest import World
 from .test_api_recommend import recommended

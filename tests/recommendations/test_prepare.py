@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 
 from catalog.models import Song
-from infrastructure import heartbeat
 
 
 def prepare() -> str:
@@ -38,19 +36,3 @@ def test_an_owned_catalog_is_refused_where_the_backends_tables_already_are() -> 
     with pytest.raises(CommandError, match="Set CATALOG_OWNED=0"):
         prepare()
     assert not Song.objects.exists()
-
-
-def test_a_turning_loop_touches_the_heartbeat_file(tmp_path: Path, settings: Any) -> None:
-    settings.HEARTBEAT_FILE = str(tmp_path / "alive")
-    heartbeat.PAUSE_S, pause = 0.0, heartbeat.PAUSE_S
-    try:
-        heartbeat.note_alive()
-    finally:
-        heartbeat.PAUSE_S = pause
-    assert (tmp_path / "alive").exists()
-
-
-def test_without_a_heartbeat_file_nothing_is_written(tmp_path: Path, settings: Any) -> None:
-    settings.HEARTBEAT_FILE = ""
-    heartbeat.note_alive()
-    assert list(tmp_path.iterdir()) == []

@@ -10,6 +10,7 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
+from bench.fake_model import FakeModel
 from catalog.factories import SongFactory
 from catalog.models import SongLike
 from engine.types import Context, Strategy, TimeOfDay
@@ -25,7 +26,6 @@ from recommendations.serving.freshness import MODEL_COOL_DOWN_S
 from recommendations.serving.request import Answer, NamedSong, Request
 from recommendations.serving.stored_answers import answer_store
 from recommendations.serving.stored_answers.answer_payload import encode_answer
-from tests.fake_model import FakeModel
 
 from .conftest import World
 
@@ -166,7 +166,7 @@ def test_what_was_shown_is_counted_in_batches(world: World) -> None:
     recommend(world.alice)
     services.cached(world.alice)
     impressions.flush()
-    shown = profiles.picture(world.alice, favorite_ids=None, now=timezone.now()).impressions
+    shown = profiles.member_profile(world.alice, favorite_ids=None, now=timezone.now()).impressions
     assert shown
     assert {item.times for item in shown} == {2}
 

@@ -13,12 +13,13 @@ from django.utils import timezone
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 
 from catalog.models import Member
-from recommendations import tasks
-from recommendations.jobs import member_refresh, upkeep
-from recommendations.jobs.rabbitmq_consumer import Delivery, attend
+from recommendations.jobs import dead_letters, member_refresh, queue, retention, schedule_progress
+from recommendations.jobs.kinds import KINDS, TASK_PREFIX
+from recommendations.jobs.rabbitmq_consumer import attend
+from recommendations.jobs.rabbitmq_messages import Delivery
 from recommendations.models import Job, ScheduleRun, StoredAnswer
 from recommendations.models.jobs import State
-from recommendations.schedules import runs, scheduler
+from recommendations.schedules import defaults, runs, timing
 
 pytestmark = pytest.mark.django_db
 SEOUL = ZoneInfo("Asia/Seoul")
@@ -37,7 +38,7 @@ def _one_at_a_time(settings) -> None:
 
 @pytest.fixture
 def nightly_task() -> PeriodicTask:
-    runs.install()
+    defaults.install()
     return PeriodicTask.objects.get(task="recommendations.tasks.nightly_regeneration")
 
 
@@ -56,15 +57,15 @@ def cron(text: str, zone: str = "Asia/Seoul") -> PeriodicTask:
 
 # --- Installing -----------------------------------------------------------------------------------
 def test_every_schedule_names_a_task_that_exists(nightly_task):
-    installed = PeriodicTask.objects.filter(task__startswith=runs.TASK_PREFIX)
-    names = {task.task.removeprefix(runs.TASK_PREFIX) for task in installed}
-    assert names <= set(tasks.KINDS)
-    assert len(names) == len(runs.SCHEDULES)
+    installed = PeriodicTask.objects.filter(task__startswith=TASK_PREFIX)
+    names = {task.task.removeprefix(TASK_PREFIX) for task in installed}
+    assert names <= set(KINDS)
+    assert len(names) == len(defaults.SCHEDULES)
 
 
 def test_the_nightly_run_is_at_three_in_seoul(nightly_task):
     now = at("2026-11-24T12:00")
-    assert runs.next_due(nightly_task, now) == at("2026-11-25T03:00")
+    assert timing.next_due(nightly_task, now) == at("2026-11-25T03:00")
 
 
 def test_installing_again_changes_nothing_that_staff_changed(nightly_task):
@@ -72,7 +73,7 @@ def test_installing_again_changes_nothing_that_staff_changed(nightly_task):
     PeriodicTask.objects.filter(pk=nightly_task.pk).update(
         name="새벽 작업", enabled=False, crontab=crontab, kwargs='{"x": 1}'
     )
-    assert runs.install() == []
+    assert defaults.install() == []
     nightly_task.refresh_from_db()
     assert (nightly_task.name, nightly_task.enabled) == ("새벽 작업", False)
     assert (nightly_task.crontab_id, nightly_task.kwargs) == (crontab.pk, '{"x": 1}')
@@ -93,12 +94,12 @@ def test_installing_again_changes_nothing_that_staff_changed(nightly_task):
 )
 def test_a_rule_names_its_last_and_its_next_moment(rule, now, last, following):
     task = cron(rule)
-    assert runs.last_due(task, at(now)) == at(last)
-    assert runs.next_due(task, at(now)) == at(following)
+    assert timing.last_due(task, at(now)) == at(last)
+    assert timing.next_due(task, at(now)) == at(following)
 
 
 def test_a_rule_in_another_time_zone_is_kept():
-    assert runs.next_due(cron("0 3 * * *", "UTC"), at("2026-11-24T11:00")) == datetime(
+    assert timing.next_due(cron("0 3 * * *", "UTC"), at("2026-11-24T11:00")) == datetime(
         2026, 11, 24, 3, tzinfo=UTC
     )
 
@@ -106,28 +107,28 @@ def test_a_rule_in_another_time_zone_is_kept():
 def test_an_interval_has_moments_that_all_schedulers_agree_on():
     every = IntervalSchedule.objects.create(every=60, period=IntervalSchedule.SECONDS)
     task = PeriodicTask(name="x", task="recommendations.tasks.sync_likes", interval=every)
-    first = runs.last_due(task, at("2026-11-24T10:30:01"))
-    assert first == runs.last_due(task, at("2026-11-24T10:30:59"))
-    assert first != runs.last_due(task, at("2026-11-24T10:31:00"))
+    first = timing.last_due(task, at("2026-11-24T10:30:01"))
+    assert first == timing.last_due(task, at("2026-11-24T10:30:59"))
+    assert first != timing.last_due(task, at("2026-11-24T10:31:00"))
 
 
 def test_a_disabled_schedule_has_no_next_moment(nightly_task):
     nightly_task.enabled = False
-    assert runs.next_due(nightly_task, timezone.now()) is None
+    assert timing.next_due(nightly_task, timezone.now()) is None
 
 
 # --- One run per moment ---------------------------------------------------------------------------
 def test_two_schedulers_start_one_run(nightly_task):
     now = at("2026-11-24T03:00:01")
-    first = scheduler.start_on_time(nightly_task, now=now)
+    first = runs.start_on_time(nightly_task, now=now)
     assert first is not None
-    assert scheduler.start_on_time(nightly_task, now=now + timedelta(seconds=3)) is None
+    assert runs.start_on_time(nightly_task, now=now + timedelta(seconds=3)) is None
     assert Job.objects.filter(name="nightly_regeneration").count() == 1
 
 
 def test_a_run_in_the_way_makes_the_next_one_skip(nightly_task):
-    scheduler.start_on_time(nightly_task, now=at("2026-11-24T03:00"))
-    by_hand = scheduler.start(
+    runs.start_on_time(nightly_task, now=at("2026-11-24T03:00"))
+    by_hand = runs.start(
         nightly_task, slot=at("2026-11-24T09:00"), now=at("2026-11-24T09:00"), trigger=HAND
     )
     assert by_hand.state == ScheduleRun.State.SKIPPED
@@ -136,19 +137,19 @@ def test_a_run_in_the_way_makes_the_next_one_skip(nightly_task):
 
 
 def test_the_lock_of_a_run_expires(nightly_task):
-    scheduler.start_on_time(nightly_task, now=at("2026-11-23T03:00"))
-    run = scheduler.start_on_time(nightly_task, now=at("2026-11-24T03:00"))
+    runs.start_on_time(nightly_task, now=at("2026-11-23T03:00"))
+    run = runs.start_on_time(nightly_task, now=at("2026-11-24T03:00"))
     assert run.state == ScheduleRun.State.QUEUED
 
 
 def test_a_run_ends_with_its_last_job_and_adds_their_figures_up(nightly_task, world):
-    run = scheduler.start_on_time(nightly_task, now=timezone.now())
+    run = runs.start_on_time(nightly_task, now=timezone.now())
     planner = Job.objects.get()
-    tasks.run_job(planner.pk)
+    queue.run(planner.pk)
     run.refresh_from_db()
     assert run.state == ScheduleRun.State.RUNNING
     for job in Job.objects.filter(name="refresh_members"):
-        tasks.run_job(job.pk)
+        queue.run(job.pk)
     run.refresh_from_db()
     assert run.state == ScheduleRun.State.SUCCEEDED
     assert run.summary["planned"] == 15  # the world's members, all active
@@ -166,18 +167,18 @@ def installed_before(task: PeriodicTask, moment: datetime) -> PeriodicTask:
 
 def test_a_run_nobody_started_is_made_up_for_the_same_morning(nightly_task):
     installed_before(nightly_task, at("2026-11-20T12:00"))
-    scheduler.make_up_for_missed(now=at("2026-11-24T05:00"))
+    runs.make_up_for_missed(now=at("2026-11-24T05:00"))
     run = ScheduleRun.objects.get()
     assert (run.state, run.slot) == (ScheduleRun.State.QUEUED, at("2026-11-24T03:00"))
     assert "120분 늦게" in run.log
-    scheduler.make_up_for_missed(now=at("2026-11-24T05:01"))
+    runs.make_up_for_missed(now=at("2026-11-24T05:01"))
     assert ScheduleRun.objects.count() == 1
 
 
 def test_a_run_missed_for_long_is_noted_and_told(nightly_task, settings):
     settings.OPERATORS_MAIL = ["ops@example.com"]
     installed_before(nightly_task, at("2026-11-20T12:00"))
-    scheduler.make_up_for_missed(now=at("2026-11-24T15:00"))
+    runs.make_up_for_missed(now=at("2026-11-24T15:00"))
     assert ScheduleRun.objects.get().state == ScheduleRun.State.MISSED
     assert len(mail.outbox) == 1
     assert not Job.objects.exists()
@@ -185,23 +186,23 @@ def test_a_run_missed_for_long_is_noted_and_told(nightly_task, settings):
 
 def test_a_schedule_installed_after_its_moment_has_missed_nothing(nightly_task):
     installed_before(nightly_task, at("2026-11-24T04:00"))
-    scheduler.make_up_for_missed(now=at("2026-11-24T05:00"))
+    runs.make_up_for_missed(now=at("2026-11-24T05:00"))
     assert not ScheduleRun.objects.exists()
 
 
 # --- The nightly run ------------------------------------------------------------------------------
 def run_all_jobs() -> None:
     while (job := Job.objects.open().order_by("submitted_at").first()) is not None:
-        tasks.run_job(job.pk)
+        queue.run(job.pk)
 
 
 def test_unchanged_members_cost_no_call_and_keep_a_full_life(nightly_task, world, model):
-    scheduler.start(nightly_task, slot=at("2026-11-23T03:00"), now=timezone.now(), trigger=TICK)
+    runs.start(nightly_task, slot=at("2026-11-23T03:00"), now=timezone.now(), trigger=TICK)
     run_all_jobs()
     calls = len(model.seen)
     assert calls >= 15
     StoredAnswer.objects.update(expires_at=timezone.now() + timedelta(hours=1))
-    scheduler.start(nightly_task, slot=at("2026-11-24T03:00"), now=timezone.now(), trigger=TICK)
+    runs.start(nightly_task, slot=at("2026-11-24T03:00"), now=timezone.now(), trigger=TICK)
     run_all_jobs()
     assert len(model.seen) == calls
     run = ScheduleRun.objects.latest("slot")
@@ -226,9 +227,9 @@ def test_one_members_failure_stops_nobody(world, monkeypatch):
 
 def test_more_than_five_percent_failures_are_told(nightly_task, settings):
     settings.OPERATORS_MAIL = ["ops@example.com"]
-    run = scheduler.start_on_time(nightly_task, now=timezone.now())
+    run = runs.start_on_time(nightly_task, now=timezone.now())
     Job.objects.update(state=State.SUCCEEDED, result={"model": 94, "failed": 6})
-    runs.close_finished(now=timezone.now())
+    schedule_progress.close_finished(now=timezone.now())
     run.refresh_from_db()
     assert run.state == ScheduleRun.State.FAILED
     assert len(mail.outbox) == 1
@@ -237,9 +238,9 @@ def test_more_than_five_percent_failures_are_told(nightly_task, settings):
 
 def test_five_percent_are_tolerated(nightly_task, settings):
     settings.OPERATORS_MAIL = ["ops@example.com"]
-    run = scheduler.start_on_time(nightly_task, now=timezone.now())
+    run = runs.start_on_time(nightly_task, now=timezone.now())
     Job.objects.update(state=State.SUCCEEDED, result={"model": 95, "failed": 5})
-    runs.close_finished(now=timezone.now())
+    schedule_progress.close_finished(now=timezone.now())
     run.refresh_from_db()
     assert run.state == ScheduleRun.State.SUCCEEDED
     assert mail.outbox == []
@@ -247,12 +248,12 @@ def test_five_percent_are_tolerated(nightly_task, settings):
 
 def test_a_planner_that_died_goes_on_behind_its_last_page(nightly_task, world, monkeypatch):
     monkeypatch.setattr(member_refresh, "BATCH", 4)
-    run = scheduler.start_on_time(nightly_task, now=timezone.now())
+    run = runs.start_on_time(nightly_task, now=timezone.now())
     planner = Job.objects.get()
     members = sorted(Member.objects.values_list("pk", flat=True))
     member_refresh.note_planned(run, upto=members[7])
     planner.refresh_from_db()
-    tasks.run_job(planner.pk)
+    queue.run(planner.pk)
     asked = [
         key
         for job in Job.objects.filter(name="refresh_members")
@@ -262,10 +263,10 @@ def test_a_planner_that_died_goes_on_behind_its_last_page(nightly_task, world, m
 
 
 def test_arguments_of_a_schedule_reach_its_job():
-    runs.install()
+    defaults.install()
     warm = PeriodicTask.objects.get(task="recommendations.tasks.warm_active")
     assert orjson.loads(warm.kwargs) == {"limit": 500}
-    scheduler.start_on_time(warm, now=timezone.now())
+    runs.start_on_time(warm, now=timezone.now())
     assert Job.objects.get().arguments == {"limit": 500}
 
 
@@ -274,10 +275,10 @@ def test_what_runs_every_minute_is_kept_for_a_day_and_the_rest_longer(nightly_ta
     now = timezone.now()
     sync = PeriodicTask.objects.get(task="recommendations.tasks.sync_likes")
     for task in (sync, nightly_task):
-        scheduler.start_on_time(task, now=now - timedelta(days=2))
+        runs.start_on_time(task, now=now - timedelta(days=2))
     Job.objects.update(state=State.SUCCEEDED, finished_at=now - timedelta(days=2))
-    runs.close_finished(now=now)
-    upkeep.purge(now=now)
+    schedule_progress.close_finished(now=now)
+    retention.purge(now=now)
     assert [job.name for job in Job.objects.all()] == ["nightly_regeneration"]
     assert [run.schedule for run in ScheduleRun.objects.all()] == ["야간 재생성"]
 
@@ -287,14 +288,14 @@ def test_an_old_job_goes_with_its_answer_and_an_open_one_stays(settings):
     old = now - timedelta(days=settings.RETENTION_JOBS_DAYS + 1)
     for state in (State.SUCCEEDED, State.QUEUED):
         Job.objects.create(name="serve", queue="q", state=state, submitted_at=old, finished_at=old)
-    assert upkeep.purge(now=now)["jobs"] == 1
+    assert retention.purge(now=now)["jobs"] == 1
     assert Job.objects.get().state == State.QUEUED
 
 
 def test_new_dead_letters_are_told_once(settings):
     settings.OPERATORS_MAIL = ["ops@example.com"]
     attend(Delivery(body=b"{", headers={}, properties={}, redelivered=False))
-    assert upkeep.watch_dead_letters(now=timezone.now()) == {"open": 1, "new": 1}
-    assert upkeep.watch_dead_letters(now=timezone.now()) == {"open": 1, "new": 0}
+    assert dead_letters.watch(now=timezone.now()) == {"open": 1, "new": 1}
+    assert dead_letters.watch(now=timezone.now()) == {"open": 1, "new": 0}
     assert len(mail.outbox) == 1
     assert "INVALID_MESSAGE" in mail.outbox[0].body

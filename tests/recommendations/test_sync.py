@@ -8,8 +8,7 @@ from django.test.utils import CaptureQueriesContext
 
 from catalog.factories import MemberFactory, MemberRoleFactory, SongFactory
 from catalog.models import Member, Playlist, PlaylistSong, SongLike
-from recommendations import tasks
-from recommendations.jobs import like_changes
+from recommendations.jobs import like_changes, queue
 from recommendations.models import Job, LikeChunk
 
 pytestmark = pytest.mark.django_db
@@ -114,10 +113,10 @@ def test_rows_survive_packing():
 
 
 def test_the_job_asks_for_the_changed_members_and_notes_them_together(members):
-    tasks.run_job(tasks.enqueue("sync_likes").pk)
+    queue.run(queue.enqueue("sync_likes").pk)
     SongLike.objects.create(member=members[1], song=SongFactory())
-    job = tasks.enqueue("sync_likes")
-    assert tasks.run_job(job.pk) == {"job": "succeeded", "changed": 1}
+    job = queue.enqueue("sync_likes")
+    assert queue.run(job.pk) == {"job": "succeeded", "changed": 1}
     asked = Job.objects.get(name="refresh_members")
     assert asked.arguments == {"member_keys": keys(members[1])}
 

@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 
+from bench.installation import Installation, available, listens, wait_until
 from tests.conftest import missing_service
-
-from .installation import Installation, available, listens, wait_until
 
 pytestmark = [pytest.mark.services, pytest.mark.django_db(databases=[])]
 WEEK_S, HOUR_S = 7 * 86_400, 3_600

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from bench.installation import Installation, available, installation, listens, wait_until
 from tests.conftest import missing_service
-from tests.services.installation import Installation, available, installation, listens, wait_until
 
 pytestmark = [pytest.mark.services, pytest.mark.django_db(databases=[])]
 

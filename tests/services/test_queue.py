@@ -11,9 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import missing_service
-
-from .installation import (
+from bench.installation import (
     Installation,
     available,
     declare_as_spring,
@@ -22,6 +20,7 @@ from .installation import (
     spring_body,
     wait_until,
 )
+from tests.conftest import missing_service
 
 pytestmark = [pytest.mark.services, pytest.mark.slow]
 QUEUE, DEAD = "rec.recommendation.q", "rec.recommendation.dlq"

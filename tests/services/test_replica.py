@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
+from bench.installation import Installation, available, listens, wait_until
 from tests.conftest import missing_service
-
-from .installation import Installation, available, listens, wait_until
 
 pytestmark = [pytest.mark.services, pytest.mark.django_db(databases=[])]
 MEMBER = 7

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from .installation import ROOT, Process, free_port, wait_until
+from bench.installation import ROOT, Process, free_port, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -142,3 +142,27 @@ def test_killing_the_supervisor_leaves_nothing_behind(started: Process) -> None:
     assert started.popen is not None
     os.kill(started.popen.pid, signal.SIGKILL)
     wait_until(lambda: gone(children), "the children's end", seconds=40)
+
+
+def test_a_second_start_in_one_folder_is_refused(started: Process, tmp_path: Path) -> None:
+    """Also on another port, also while the first is still starting; its counters stay."""
+    started.start()
+    wait_until(lambda: (tmp_path / "data" / "make-run.lock").exists(), "the lock", seconds=60)
+    assert started.popen is not None
+    other = environment(tmp_path / "data", free_port())
+    wait_until(lambda: "port" in (tmp_path / "data" / "make-run.lock").read_text(), "its owner")
+    said_ = refused(**other)
+    assert f"pid {started.popen.pid}, port {started.environment['PORT']}" in said_
+    assert len(said_.splitlines()) == 1
+
+
+def test_what_hangs_is_started_again(started: Process) -> None:
+    started.start()
+    wait_until(lambda: "Songs AI is running" in said(started), "the start", seconds=180)
+    frozen = [p for p in family(started) if "celery" in " ".join(p.cmdline())]
+    assert len(frozen) >= 2
+    for process in frozen:
+        process.suspend()
+    wait_until(lambda: said(started).count("hangs") >= 2, "notice", seconds=120)
+    wait_until(lambda: said(started).count("starting it again") >= 2, "the restart", seconds=60)
+    wait_until(lambda: gone(frozen), "the frozen ones' end")

@@ -19,7 +19,7 @@ from tests.conftest import missing_service
 
 pytestmark = pytest.mark.services
 ROOT = Path(__file__).resolve().parents[2]
-SCHEMA = Path(__file__).with_name("shared_schema.sql")
+SCHEMA = ROOT / "bench/shared_schema.sql"
 THEIRS = {"anime", "member", "member_role_list", "playlist", "playlist_song", "song", "song_like"}
 #: An account that may create databases and logins.
 ADMIN = {
@@ -126,7 +126,7 @@ services.record_feedback([services.Feedback(event_id="😀1", member_key="1", so
 services.block("1", kind="artist", name="髙橋🌸", now=now)
 services.record_favorites_update("1", action="add", song_ids=[4], now=now)
 services.store_taste("1", text="𠮷野🌸", genres=["록"], moods=[], artists=[], favorites_sha="", source="model", now=now)
-picture = services.picture("1", favorite_ids=None, now=now)
+profile = services.member_profile("1", favorite_ids=None, now=now)
 refused = 0
 for statement in ("UPDATE song SET title_jp = 'x'", "DELETE FROM song_like", "ALTER TABLE song ADD x int", "DROP TABLE anime"):
     try:
@@ -140,8 +140,8 @@ print(json.dumps({
     "numbers": [[catalog.view(row).tj_number, catalog.view(row).ky_number] for row in range(catalog.n)],
     "active": queries.active_member_ids(),
     "liked_at": [signal.at.isoformat() for signal in queries.signals_of(1) if signal.type == "like"],
-    "favorites": picture.favorite_ids, "taste": picture.taste_text, "blocked": sorted(picture.exclude.artists),
-    "database_ok": picture.database_ok, "refused": refused,
+    "favorites": profile.favorite_ids, "taste": profile.taste_text, "blocked": sorted(profile.exclude.artists),
+    "database_ok": profile.database_ok, "refused": refused,
 }))
 """
 
@@ -227,7 +227,7 @@ def test_the_tests_themselves_leave_their_rows_alone(admin, shared, tmp_path, py
         "pytest",
         "-q",
         "tests/profiles/test_favorites.py",
-        "tests/profiles/test_picture.py",
+        "tests/profiles/test_member_profile.py",
     ]
     run(*suite, "-p", "no:cacheprovider", tmp=tmp_path, CATALOG_OWNED="1", USE_PYMYSQL=pymysql_only)
     assert checksums(admin) == before

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from catalog.importing import (
     FileRefused,
-    Plan,
+    ImportPlan,
     RowError,
     check_rows,
     plan_changes,
@@ -64,7 +64,7 @@ class Command(BaseCommand):
         self._write(plan)
         self.stdout.write(self.style.SUCCESS(f"Loaded {file.name}: {counts}."))
 
-    def _plan(self, file: Path) -> Plan:
+    def _plan(self, file: Path) -> ImportPlan:
         self.stdout.write(f"Checking {file.name} …")
         try:
             rows, errors = check_rows(read_rows(file), say=self.stdout.write)
@@ -85,7 +85,7 @@ class Command(BaseCommand):
         if len(errors) > ERRORS_SHOWN:
             self.stderr.write(f"… and {len(errors) - ERRORS_SHOWN:,} more")
 
-    def _write(self, plan: Plan) -> None:
+    def _write(self, plan: ImportPlan) -> None:
         try:
             write(plan, say=self.stdout.write)
         except DatabaseError as error:

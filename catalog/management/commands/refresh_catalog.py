@@ -1,4 +1,4 @@
-"""Reads the catalog anew if anything changed; large ones are built here, apart from serving processes."""
+"""Rebuilds the catalog if anything changed; a large one is built in this process, not in one that serves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand
 
 from catalog import snapshot
 
-#: Requests come first.
+#: Lower CPU priority than the processes that serve requests.
 NICENESS = 5
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import json
 import os
@@ -11,13 +12,14 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from django.conf import settings
 from django.core.management import BaseCommand, CommandError, call_command
 from django.db import DatabaseError
 
 from catalog.models import Member, SongLike
+from infrastructure import heartbeats
 from recommendations.management.supervisor import Child, Supervisor
 
 #: A cold start on a slow machine imports SciPy and builds the first snapshot.
@@ -36,7 +38,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         began = time.monotonic()
+        lock = self._claim_folder()
         self._refuse_busy_port()
+        heartbeats.remove_dead()
         call_command("prepare", stdout=self.stdout)
         children = _children()
         self._say(f"Starting {', '.join(child.name for child in children)} …")
@@ -50,9 +54,33 @@ class Command(BaseCommand):
         finally:
             self._say("\nStopping …")
             supervisor.stop()
+            lock.close()
             self._say("Stopped.")
 
     # --- before the start -------------------------------------------------------------------------
+    def _claim_folder(self) -> IO[str]:
+        """Take the lock of DATA_DIR, which the kernel frees when this process ends, however it ends.
+
+        Containers share one DATA_DIR and do not run this command.
+        """
+        path = settings.DATA_DIR / "make-run.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            owner = lock.read().strip() or "another process"
+            lock.close()
+            raise CommandError(
+                f"Songs AI already runs in {settings.DATA_DIR} ({owner}). Stop it first, or choose "
+                f"another folder and port: DATA_DIR=… PORT={settings.PORT + 1} make run"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"pid {os.getpid()}, port {settings.PORT}")
+        lock.flush()
+        return lock
+
     def _refuse_busy_port(self) -> None:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -101,7 +129,10 @@ class Command(BaseCommand):
 
 # --- What is started ------------------------------------------------------------------------------
 def _children() -> list[Child]:
-    children = [Child(name="web", command=_web()), Child(name="scheduler", command=_celery("beat"))]
+    children = [
+        Child(name="web", command=web_command()),
+        Child(name="scheduler", command=_celery("beat")),
+    ]
     if not settings.RABBITMQ_URL:
         # One process with threads: small, and files need no heartbeats between workers.
         quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
@@ -116,13 +147,12 @@ def _children() -> list[Child]:
     return children
 
 
-def _web() -> tuple[str, ...]:
+def web_command() -> tuple[str, ...]:
     workers = "1" if settings.EMBEDDED else str(max(2, os.cpu_count() or 2))
     return (
-        *(sys.executable, "-m", "granian", "--interface", "wsgi", "songs_ai.wsgi:application"),
+        *(sys.executable, "-m", "granian", "--interface", "rsgi", "songs_ai.rsgi:application"),
         *("--host", settings.HOST, "--port", str(settings.PORT), "--workers", workers),
-        # Requests that wait for the model hold a thread each, at most half of them.
-        *("--blocking-threads", str(settings.WEB_THREADS), "--no-ws", "--respawn-failed-workers"),
+        *("--no-ws", "--respawn-failed-workers"),
         *("--workers-kill-timeout", "3", "--log-level", "error"),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import zlib
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -178,8 +179,11 @@ def read_cached(member_key: str) -> CachedAnswer | None:
         return hit
     generation = memory_cache.answers.generation
     stored = _stored_bytes(member_key)
-    if stored is None:
-        return None
+    return None if stored is None else _remember(member_key, stored, generation=generation)
+
+
+def _remember(member_key: str, stored: bytes, *, generation: int) -> CachedAnswer | None:
+    """Stored bytes as they are sent, kept in memory; None when they are no recommendation."""
     try:
         answer = CachedAnswer.of(stored)
     except ValueError:
@@ -187,6 +191,21 @@ def read_cached(member_key: str) -> CachedAnswer | None:
         return None
     memory_cache.answers.put(member_key, answer, generation=generation)
     return answer
+
+
+def read_cached_in_redis(member_keys: Sequence[str]) -> dict[str, CachedAnswer | None]:
+    """What `read_cached` gives for each key, in one round trip to Redis; keys left out need the database."""
+    memory_cache.listener.start()
+    generation = memory_cache.answers.generation
+    found = gate.values(*(f"recommend:{key}" for key in member_keys), SENTINEL)
+    if found is None:
+        return {}
+    *bodies, holds_everything = found
+    return {
+        key: None if body is None else _remember(key, body, generation=generation)
+        for key, body in zip(member_keys, bodies, strict=True)
+        if body is not None or holds_everything
+    }
 
 
 def last_known_favorites(member_key: str) -> list[int]:

@@ -41,6 +41,11 @@ class CachedAnswer:
         # Two checksums: an eighth of a digest's time, and a tag guards against change, not against malice.
         return cls(body=body, etag=f'"{zlib.crc32(body):08x}{zlib.adler32(body):08x}"')
 
+    @property
+    def is_gzipped(self) -> bool:
+        """Whether a caller wanted it compressed already."""
+        return "gzipped" in self.__dict__
+
     @cached_property
     def gzipped(self) -> bytes:
         """Compressed for the first caller who wants it, then kept beside the body."""

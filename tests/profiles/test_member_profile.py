@@ -31,7 +31,7 @@ def yuna() -> Member:
 
 
 def look(member_key: object, **kwargs):
-    return services.picture(str(member_key), **{"favorite_ids": None, "now": NOW, **kwargs})
+    return services.member_profile(str(member_key), **{"favorite_ids": None, "now": NOW, **kwargs})
 
 
 def test_likes_come_newest_first_then_playlist_songs_each_once(yuna):
@@ -65,17 +65,17 @@ def test_four_queries_tell_everything(yuna, django_assert_num_queries):
         [services.Feedback(event_id="e1", member_key=str(yuna.pk), song_id=4, type="skip")], now=NOW
     )
     with django_assert_num_queries(4):
-        picture = look(yuna.pk)
-    assert picture.exclude.artists == {"yoasobi"}
-    assert picture.taste_text == "밝은 곡"
-    assert picture.signals[-1].type is SignalType.SKIP
-    assert [(p.kind, p.name, p.source) for p in picture.preferences] == [("genre", "팝", "model")]
+        profile = look(yuna.pk)
+    assert profile.exclude.artists == {"yoasobi"}
+    assert profile.taste_text == "밝은 곡"
+    assert profile.signals[-1].type is SignalType.SKIP
+    assert [(p.kind, p.name, p.source) for p in profile.preferences] == [("genre", "팝", "model")]
 
 
 def test_ids_that_were_sent_are_used_exactly(yuna):
-    picture = look(yuna.pk, favorite_ids=[5, 2, 5])
-    assert picture.favorite_ids == (5, 2)
-    assert {s.song_id for s in picture.signals} == {2}
+    profile = look(yuna.pk, favorite_ids=[5, 2, 5])
+    assert profile.favorite_ids == (5, 2)
+    assert {s.song_id for s in profile.signals} == {2}
     assert not models.FavoriteOverlay.objects.exists()
 
 
@@ -84,8 +84,8 @@ def test_an_explicit_empty_list_means_no_favourites(yuna):
 
 
 def test_an_unknown_member_has_nothing(yuna):
-    picture = look(999_999)
-    assert (picture.favorite_ids, picture.signals, picture.database_ok) == ((), (), True)
+    profile = look(999_999)
+    assert (profile.favorite_ids, profile.signals, profile.database_ok) == ((), (), True)
 
 
 def test_the_order_of_favourites_leaves_the_fingerprint_alone(yuna):
@@ -111,12 +111,12 @@ def test_feedback_a_block_and_an_override_each_change_their_fingerprint(yuna, ad
 
 def test_impressions_are_summed_by_song_over_the_last_month(yuna):
     first, second = UUID(int=1), UUID(int=2)
-    shown = services.Shown(
+    shown = services.ShownAnswer(
         member_key=str(yuna.pk), run_uuid=first, places=[(4, "록", 1), (5, "", 2)], times=3
     )
     services.record_impressions([shown], now=NOW - timedelta(days=1))
     services.record_impressions([shown], now=NOW - timedelta(hours=1))
-    again = services.Shown(member_key=str(yuna.pk), run_uuid=second, places=[(4, "", 1)])
+    again = services.ShownAnswer(member_key=str(yuna.pk), run_uuid=second, places=[(4, "", 1)])
     services.record_impressions([again], now=NOW - timedelta(days=40))
     seen = {i.song_id: (i.times, i.last_at) for i in look(yuna.pk).impressions}
     assert seen == {4: (6, NOW - timedelta(hours=1)), 5: (6, NOW - timedelta(hours=1))}
@@ -142,20 +142,20 @@ def database_away():
 def test_without_the_database_the_last_known_favourites_serve(yuna, database_away):
     look(yuna.pk)
     with database_away():
-        picture = look(yuna.pk)
-    assert (picture.favorite_ids, picture.database_ok) == ((2, 1, 3), False)
+        profile = look(yuna.pk)
+    assert (profile.favorite_ids, profile.database_ok) == ((2, 1, 3), False)
 
 
 def test_without_the_database_an_unseen_member_is_asked_of_the_store(yuna, database_away):
     with database_away():
-        picture = look(yuna.pk, last_known=lambda: [9, 8])
-    assert (picture.favorite_ids, picture.database_ok) == ((9, 8), False)
+        profile = look(yuna.pk, last_known=lambda: [9, 8])
+    assert (profile.favorite_ids, profile.database_ok) == ((9, 8), False)
 
 
 def test_without_the_database_ids_that_were_sent_serve(yuna, database_away):
     with database_away():
-        picture = look(yuna.pk, favorite_ids=[4])
-    assert (picture.favorite_ids, picture.database_ok) == ((4,), False)
+        profile = look(yuna.pk, favorite_ids=[4])
+    assert (profile.favorite_ids, profile.database_ok) == ((4,), False)
 
 
 def test_after_a_failure_the_database_is_left_alone_for_a_moment(yuna, database_away):

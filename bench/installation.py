@@ -21,7 +21,7 @@ import amqp
 import pymysql
 import redis
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 LOOPBACK = "127.0.0.1"
 
@@ -237,6 +237,19 @@ class Installation:
         except (OSError, amqp.AMQPError):
             return False
 
+    def rabbitmqctl(self, *arguments: str, seconds: float = 60.0) -> None:
+        """Run a command of the own broker's control program."""
+        subprocess.run(
+            [
+                str(RABBITMQ.with_name("rabbitmqctl")),
+                *("-n", f"songs{self.amqp_port}@localhost", *arguments),
+            ],
+            env=dict(os.environ) | {"HOME": str(self.folder / "rabbitmq")},
+            capture_output=True,
+            check=True,
+            timeout=seconds,
+        )
+
     def _start(
         self, name: str, command: Sequence[str], *, environment: Mapping[str, str] | None = None
     ) -> Process:
@@ -304,9 +317,9 @@ class Installation:
     def start_web(self, *, workers: int = 2) -> Process:
         web = self.start(
             "web",
-            *(sys.executable, "-m", "granian", "--interface", "wsgi"),
-            *("songs_ai.wsgi:application", "--host", "127.0.0.1", "--port", str(self.web_port)),
-            *("--workers", str(workers), "--blocking-threads", "64", "--no-ws"),
+            *(sys.executable, "-m", "granian", "--interface", "rsgi"),
+            *("songs_ai.rsgi:application", "--host", "127.0.0.1", "--port", str(self.web_port)),
+            *("--workers", str(workers), "--no-ws"),
         )
         wait_until(lambda: listens(self.web_port), "the web server")
         return web
@@ -316,7 +329,7 @@ class Installation:
         port = free_port(self.address)
         named = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
         here = (f"--host={self.address}", f"--port={port}")
-        self.start("model", sys.executable, "-m", "tests.fake_model", *here, *named)
+        self.start("model", sys.executable, "-m", "bench.fake_model", *here, *named)
         wait_until(lambda: listens(port, self.address), "the model")
         return f"http://{self.address}:{port}/v1"
 
@@ -486,13 +499,27 @@ def spring_body(
     return job_id, text.encode()
 
 
-def publish_as_spring(channel: amqp.Channel, body: bytes) -> None:
+def publish_as_spring(
+    channel: amqp.Channel,
+    body: bytes,
+    *,
+    headers: Mapping[str, Any] | None = None,
+    confirm_timeout_s: float | None = None,
+) -> None:
     message = amqp.Message(
         body,
         content_type="application/json",
         content_encoding="UTF-8",
         delivery_mode=2,
         priority=0,
-        application_headers={"__TypeId__": "com.utabox.recommendation.RecommendationMessage"},
+        application_headers={
+            "__TypeId__": "com.utabox.recommendation.RecommendationMessage",
+            **(headers or {}),
+        },
     )
-    channel.basic_publish(message, "rec.exchange", "recommendation.generate")
+    channel.basic_publish(
+        message,
+        "rec.exchange",
+        "recommendation.generate",
+        confirm_timeout=confirm_timeout_s,
+    )

@@ -1,6 +1,6 @@
 """A small OpenAI-compatible server on a free loopback port, with faults that a test switches on.
 
-`python -m tests.fake_model --port 18900` serves it by itself, as slow as a hosted model, for benchmarks.
+`python -m bench.fake_model --port 18900` serves it by itself, as slow as a hosted model, for benchmarks.
 """
 
 from __future__ import annotations

@@ -1,0 +1,71 @@
+"""Deletes rows that have outlived their retention, in small batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Q, QuerySet
+from django_celery_beat.models import PeriodicTask
+
+from profiles import services as profiles
+from prompts import services as prompts
+from prompts.llm import budget
+
+from ..models import DeadLetter, Job, Run, ScheduleRun
+from ..models.jobs import ENDED, JobSource, State
+from .kinds import TASK_PREFIX
+
+DELETE_BATCH = 500
+
+
+def purge(*, now: datetime) -> dict[str, int]:
+    """Delete in small batches what is older than its setting says; returns how many rows of what."""
+    jobs_until = now - timedelta(days=settings.RETENTION_JOBS_DAYS)
+    runs_until = now - timedelta(days=settings.RETENTION_RUNS_DAYS)
+    handled = DeadLetter.objects.exclude(state=DeadLetter.State.OPEN)
+    return {
+        "jobs": _delete(Job.objects.filter(state__in=ENDED, finished_at__lt=jobs_until))
+        + _delete(_frequent_jobs(now)),
+        "runs": _delete(Run.objects.older_than(runs_until)),
+        "schedule_runs": _delete(_old_schedule_runs(now)),
+        "dead_letters": _delete(handled.filter(arrived_at__lt=jobs_until)),
+        **prompts.purge(now=now),
+        **budget.purge(now=now),
+        **profiles.purge(
+            now=now,
+            feedback_days=settings.RETENTION_FEEDBACK_DAYS,
+            impression_days=settings.RETENTION_FEEDBACK_DAYS,
+        ),
+    }
+
+
+def _frequent() -> QuerySet[PeriodicTask]:
+    """Schedules that run every few minutes; one day of their runs is kept."""
+    return PeriodicTask.objects.filter(interval__isnull=False)
+
+
+def _frequent_jobs(now: datetime) -> QuerySet[Job]:
+    names = [task.removeprefix(TASK_PREFIX) for task in _frequent().values_list("task", flat=True)]
+    succeeded = Job.objects.filter(state=State.SUCCEEDED, finished_at__lt=now - timedelta(days=1))
+    return succeeded.filter(name__in=names, source=JobSource.SCHEDULE)
+
+
+def _old_schedule_runs(now: datetime) -> QuerySet[ScheduleRun]:
+    """Runs older than a month; of schedules that run every few minutes all but a day's."""
+    ended = ScheduleRun.objects.exclude(state__in=("queued", "running"))
+    frequent = list(_frequent().values_list("name", flat=True))
+    old_frequent = Q(schedule__in=frequent, slot__lt=now - timedelta(days=1))
+    return ended.filter(Q(slot__lt=now - timedelta(days=30)) | old_frequent)
+
+
+def _delete(rows: QuerySet[Any]) -> int:
+    return sum(_batches(rows))
+
+
+def _batches(rows: QuerySet[Any]) -> Iterator[int]:
+    while keys := list(rows.order_by().values_list("pk", flat=True)[:DELETE_BATCH]):
+        rows.model._default_manager.filter(pk__in=keys).delete()
+        yield len(keys)
