@@ -33,7 +33,7 @@ from .serving.compute_slots import close_surplus_connections, compute_slot
 from .serving.freshness import Freshness, freshness
 from .serving.gather import Gathered, resolve_songs
 from .serving.generate import generate, model_deadline_s, wants_model
-from .serving.request import Answer, NamedSong, Request
+from .serving.request import NamedSong, Recommendation, Request
 from .serving.stored_answers import answer_store, answer_variants, memory_cache
 from .serving.stored_answers.answer_store import SavedAnswer
 from .serving.stored_answers.memory_cache import CachedAnswer
@@ -44,7 +44,7 @@ GRACE_S = 1.0
 Action = Literal["add", "remove", "list"]
 
 
-def recommend(request: Request) -> Answer:
+def recommend(request: Request) -> Recommendation:
     """Answer with the stored recommendation where it is fresh, else compute one.
 
     Raises CatalogUnavailable only when this installation never read a catalog. Whatever happens to
@@ -64,7 +64,7 @@ def recommend(request: Request) -> Answer:
     return answer
 
 
-def _fresh_stored_answer(gathered: Gathered) -> Answer | None:
+def _fresh_stored_answer(gathered: Gathered) -> Recommendation | None:
     saved = None if gathered.request.refresh else _saved(gathered.request)
     if saved is None or freshness(saved, gathered) is not Freshness.FRESH:
         return None
@@ -78,9 +78,9 @@ def _saved(request: Request) -> SavedAnswer | None:
     return answer_variants.read(request.member_key, request.variant)
 
 
-def _answer_from(saved: SavedAnswer, gathered: Gathered) -> Answer:
+def _answer_from(saved: SavedAnswer, gathered: Gathered) -> Recommendation:
     body, meta, request = orjson.loads(saved.body), saved.meta, gathered.request
-    return Answer(
+    return Recommendation(
         run_id=meta.run_id,
         source=Source.CACHE,
         degraded=gathered.choose_degraded(meta.degraded),
@@ -124,7 +124,7 @@ class ModelWaiters:
 model_waiters = ModelWaiters()
 
 
-def _compute_once(gathered: Gathered) -> Answer:
+def _compute_once(gathered: Gathered) -> Recommendation:
     """One computation per key at a time; callers who waited take its result when it is fresh."""
     metrics.count_lookup(hit=False)
     request = gathered.request
@@ -143,7 +143,7 @@ def _compute_once(gathered: Gathered) -> Answer:
             return generate(gathered)
 
 
-def _busy_answer(gathered: Gathered) -> Answer:
+def _busy_answer(gathered: Gathered) -> Recommendation:
     """The stored answer, else the local engine's; the edge queues a refresh that asks the model."""
     saved = _saved(gathered.request)
     if saved is not None and saved.meta.fingerprint == gathered.fingerprint:
@@ -160,7 +160,7 @@ def favorites_updated(
     action: Action,
     song_ids: Sequence[int] = (),
     songs: Sequence[NamedSong] = (),
-) -> Answer:
+) -> Recommendation:
     """Record a change of favourites and store the local answer before returning.
 
     Songs named by text are resolved first; what is not found stands in the answer's `unresolved`.

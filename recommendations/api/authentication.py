@@ -33,7 +33,7 @@ MAX_HOPS = 10
 MAX_KEY_LENGTH = 512
 
 
-class Refusal(Enum):
+class AccessRefusal(Enum):
     """Why a caller is refused."""
 
     KEY_MISSING = "KEY_MISSING"
@@ -75,17 +75,17 @@ def _forget(*, setting: str, **_: Any) -> None:
 setting_changed.connect(_forget)  # sent by tests only; a running process never changes its settings
 
 
-def refusal(environ: Mapping[str, Any]) -> Refusal | None:
+def refusal(environ: Mapping[str, Any]) -> AccessRefusal | None:
     """Why the caller may not use the API; None when it may."""
     if _trusted_by_address(environ):
         return None
     digests = rules().key_digests
     if not digests:
-        return Refusal.NETWORK
+        return AccessRefusal.NETWORK
     key = _presented_key(environ)
     if not key:
-        return Refusal.KEY_MISSING
-    return None if _is_known(key, digests) else Refusal.KEY_WRONG
+        return AccessRefusal.KEY_MISSING
+    return None if _is_known(key, digests) else AccessRefusal.KEY_WRONG
 
 
 def may_read_metrics(environ: Mapping[str, Any]) -> bool:
@@ -180,14 +180,14 @@ class NetworkRefused(exceptions.APIException):
 
 
 _DETAILS = {
-    Refusal.KEY_MISSING: "An API key is needed: send it as X-API-Key or Authorization: Bearer.",
-    Refusal.KEY_WRONG: "The API key is not known.",
-    Refusal.NETWORK: "Calls from this network are not let in. Ask the operator for access.",
+    AccessRefusal.KEY_MISSING: "An API key is needed: send it as X-API-Key or Authorization: Bearer.",
+    AccessRefusal.KEY_WRONG: "The API key is not known.",
+    AccessRefusal.NETWORK: "Calls from this network are not let in. Ask the operator for access.",
 }
 
 
-def refused(why: Refusal) -> exceptions.APIException:
-    kind = NetworkRefused if why is Refusal.NETWORK else KeyNeeded
+def refused(why: AccessRefusal) -> exceptions.APIException:
+    kind = NetworkRefused if why is AccessRefusal.NETWORK else KeyNeeded
     return kind(_DETAILS[why], code=why.value)
 
 

@@ -11,10 +11,9 @@ Input = TypeVar("Input", bound=Serializer)
 
 
 class ApiView(APIView):
-    """A view parses its input, calls a service and answers.
-
-    Inputs and outputs stand in `*_serializers.py`, examples for the documentation in `openapi_examples.py`.
-    """
+    # No docstring: views without one would inherit it as their description in the API's documentation.
+    # A view parses its input, calls a service and answers. Inputs and outputs stand in
+    # `*_serializers.py`, examples in `openapi_examples.py`.
 
     def valid(self, kind: type[Input], data: Any) -> Input:
         """The input, checked. Raises ValidationError."""

@@ -18,7 +18,7 @@ from .compute_slots import compute_slot
 from .gather import Gathered
 from .generated_answer import GeneratedAnswer
 from .llm_curation import Curated
-from .request import Answer, Request
+from .request import Recommendation, Request
 from .stored_answers import preferences
 from .stored_answers.answer_store import AnswerMeta
 
@@ -40,7 +40,7 @@ def _allows_model(request: Request) -> bool:
 
 def generate(
     gathered: Gathered, *, reuse: AnswerMeta | None = None, without_model: str = ""
-) -> Answer:
+) -> Recommendation:
     """Compute an answer, store it and record the run.
 
     reuse: an earlier answer whose picks and taglines still hold; the model is not asked then.

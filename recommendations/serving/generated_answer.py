@@ -13,7 +13,7 @@ from infrastructure.time import SEOUL
 from ..models import Source
 from .gather import Gathered
 from .llm_curation import Curated, arrange, final_order
-from .request import Answer
+from .request import Recommendation
 from .stored_answers.answer_store import AnswerMeta
 
 
@@ -84,9 +84,9 @@ class GeneratedAnswer:
     def song_ids(self, indices: Sequence[int]) -> list[int]:
         return [self.slate.shortlist[index].song.song_id for index in indices]
 
-    def to_answer(self) -> Answer:
+    def to_answer(self) -> Recommendation:
         request = self.gathered.request
-        return Answer(
+        return Recommendation(
             run_id=self.gathered.run_id,
             source=self.source,
             degraded=self.degraded,

@@ -124,7 +124,7 @@ _PLAIN = Request(member_key="")._dials()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class Recommendation:
     """The recommendation as every edge sends it."""
 
     run_id: str

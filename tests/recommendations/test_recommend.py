@@ -23,7 +23,7 @@ from recommendations.jobs import member_refresh
 from recommendations.models import EngineSettingsVersion, Run, StoredAnswer
 from recommendations.serving import active_engine, impressions
 from recommendations.serving.freshness import MODEL_COOL_DOWN_S
-from recommendations.serving.request import Answer, NamedSong, Request
+from recommendations.serving.request import NamedSong, Recommendation, Request
 from recommendations.serving.stored_answers import answer_store
 from recommendations.serving.stored_answers.answer_payload import encode_answer
 
@@ -32,11 +32,11 @@ from .conftest import World
 pytestmark = pytest.mark.django_db
 
 
-def recommend(member_key: str, **options: object) -> Answer:
+def recommend(member_key: str, **options: object) -> Recommendation:
     return services.recommend(Request(member_key=member_key, **options))
 
 
-def ids_of(answer: Answer) -> set[int]:
+def ids_of(answer: Recommendation) -> set[int]:
     grouped = {song["song_id"] for group in answer.groups for song in group["songs"]}
     return grouped | {song["song_id"] for song in answer.candidates}
 
@@ -286,7 +286,7 @@ def test_the_analysis_steers_the_candidates_of_the_next_run(world: World, model:
     )
     steered = recommend(world.alice, strategy=Strategy.FAST, refresh=True)
 
-    def ballads(answer: Answer) -> int:
+    def ballads(answer: Recommendation) -> int:
         return sum(song["genre"] == "발라드" for song in answer.candidates[:20])
 
     assert ballads(steered) > ballads(plain)
