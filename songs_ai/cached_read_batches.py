@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from infrastructure.redis import gate
 from recommendations import services
 from recommendations.api import authentication, cached_reads
-from recommendations.api.cached_reads import Environ, Reply
-from recommendations.serving.memory_cache import CachedAnswer
+from recommendations.api.cached_reads import CachedReply, Environ
+from recommendations.serving.stored_answers.memory_cache import CachedAnswer
 
 #: 32 answers of 50 KB are read in a few milliseconds.
 MOST_KEYS = 32
@@ -30,11 +30,12 @@ class CachedReads:
         self._keys: list[str] = []
         self._batch: asyncio.Task[Found] | None = None
 
-    async def __call__(self, environ: Environ) -> Reply | None:
+    async def __call__(self, environ: Environ) -> CachedReply | None:
         """The answer; None when the threads have to give it."""
-        member_key, if_none_match = cached_reads.asked(environ)
-        if not member_key or authentication.refusal(environ) is not None:
+        read = cached_reads.plain_read(environ)
+        if read is None or authentication.refusal(environ) is not None:
             return None
+        member_key = read.member_key
         served = services.cached_in_memory(member_key)
         if served is None:
             found = await self._found_with(member_key) if gate.up else {}
@@ -46,7 +47,7 @@ class CachedReads:
             return None
         services.count_cached_read(member_key, served)
         return cached_reads.reply_for(
-            served, accept_encoding=accept_encoding, if_none_match=if_none_match
+            served, accept_encoding=accept_encoding, if_none_match=read.if_none_match
         )
 
     async def _found_with(self, member_key: str) -> Found:

@@ -10,7 +10,7 @@ from typing import Any
 
 from granian.rsgi import HTTPProtocol, ProtocolClosed
 
-from recommendations.api.json_content import MOST_BODY_BYTES, BodyTooLarge
+from recommendations.api.json_content import MAX_BODY_BYTES, BodyTooLarge
 
 Environ = dict[str, Any]
 
@@ -46,7 +46,7 @@ def incomplete() -> BodyRefused:
 def may_be_large(environ: Environ) -> bool:
     """Whether the body may be one of those that only staff send."""
     return environ["PATH_INFO"].startswith(STAFF_PREFIX) and (
-        _is_chunked(environ) or _length(environ) > MOST_BODY_BYTES
+        _is_chunked(environ) or _length(environ) > MAX_BODY_BYTES
     )
 
 
@@ -67,9 +67,7 @@ class WholeBodies:
         length, chunked = _length(environ), _is_chunked(environ)
         if not (length or chunked) and _has_none(environ):
             return b""
-        most = (
-            MOST_STAFF_BYTES if environ["PATH_INFO"].startswith(STAFF_PREFIX) else MOST_BODY_BYTES
-        )
+        most = MOST_STAFF_BYTES if environ["PATH_INFO"].startswith(STAFF_PREFIX) else MAX_BODY_BYTES
         task = asyncio.current_task()
         assert task is not None
         self._watch(task)

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import orjson
 from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope
 
-from recommendations.api.cached_reads import COMMON_HEADERS, Environ, Headers, Reply
+from recommendations.api.cached_reads import COMMON_HEADERS, CachedReply, Environ, Headers
 from recommendations.errors import problem
 from songs_ai.request_bodies import BodyRefused, WholeBodies, may_be_large
 
@@ -29,7 +29,7 @@ Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 class AsyncReads(Protocol):
     """Answers what needs no thread; None for everything else."""
 
-    def __call__(self, environ: Environ) -> Awaitable[Reply | None]: ...
+    def __call__(self, environ: Environ) -> Awaitable[CachedReply | None]: ...
 
 
 class Edge:

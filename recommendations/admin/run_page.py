@@ -13,23 +13,12 @@ from catalog.models import Song
 from engine.ranking.notes import Note
 from prompts.evaluation.call_stats import STAFF_TRIGGERS
 from prompts.models import ModelCall, PromptVersion
-from prompts.models.calls import CallOutcome
 
-from ..models import Run
+from ..models import Degraded, Run
+from ..models.runs import STRATEGY_LABELS
 from . import legacy_notes, trace_labels
 
-#: What the answer says in `degraded`, and the parts of `timings`, in staff's words.
-DEGRADED = {
-    "no_model": _("언어 모델 없음"),
-    "deadline": _("모델이 제시간에 답하지 않음"),
-    "busy": _("모델 자리가 모두 참"),
-    "budget": _("예산 초과"),
-    "database": _("데이터베이스 응답 없음"),
-    "redis": _("Redis 응답 없음"),
-    "model_error": _("모델 오류"),
-    "invalid_answer": _("모델 답의 형식이 틀림"),
-    **{str(outcome): outcome.label for outcome in CallOutcome},
-}
+#: The parts of `timings` in staff's words.
 TIMINGS = {
     "resolve": _("곡 찾기"),
     "database": _("데이터베이스"),
@@ -58,7 +47,8 @@ def context(run: Run, user: AbstractBaseUser | AnonymousUser) -> dict[str, Any]:
     may_see_member = user.has_perm("recommendations.view_member_data")  # type: ignore[union-attr]
     return {
         "run": run,
-        "degraded": DEGRADED.get(run.degraded, run.degraded),
+        "strategy": STRATEGY_LABELS.get(run.strategy, run.strategy),
+        "degraded": Degraded.label_of(run.degraded),
         "funnel": _funnel(run.trace),
         "timings": _timings(run.timings),
         "candidates": _candidates(snapshot, songs),

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from engine.types import Strategy
 from infrastructure.admin import ReadOnlyAdmin, known_values_filter
 
-from ..models import Run, Source
+from ..models import Degraded, Run, Source
 from . import run_page
 from .member_data import may_see_member_data
 
@@ -87,7 +87,7 @@ class RunAdmin(ReadOnlyAdmin):
     def source_badge(self, run: Run) -> str:
         if not run.degraded:
             return str(Source(run.source).label)
-        why = run_page.DEGRADED.get(run.degraded, run.degraded)
+        why = Degraded.label_of(run.degraded)
         return format_html("{} <small>({})</small>", Source(run.source).label, why)
 
     @admin.display(description=_("소요(ms)"))

@@ -9,22 +9,23 @@ import pytest
 import redis
 
 from recommendations import metrics, services
-from recommendations.api.cached_reads import COMMON_HEADERS, HotPath, Reply
-from recommendations.serving import answer_store, impressions, memory_cache
+from recommendations.api.cached_reads import COMMON_HEADERS, CachedReadLayer, CachedReply
+from recommendations.serving import impressions
 from recommendations.serving.request import Request
+from recommendations.serving.stored_answers import answer_store, memory_cache
 from songs_ai.cached_read_batches import MOST_KEYS, CachedReads
 from tests.recommendations.conftest import World
-from tests.recommendations.test_hotpath import FORMS, UNUSUAL, Answered, _pass_on, asked
+from tests.recommendations.test_cached_reads import FORMS, UNUSUAL, Answered, _pass_on, asked
 
 pytestmark = pytest.mark.django_db
 
 BODY = b'{"favorite_song_ids":[1],"groups":[],"candidates":[],"generated_date":"2026-07-01"}'
 
 
-def on_the_loop(*environs: dict[str, Any]) -> list[Reply | None]:
+def on_the_loop(*environs: dict[str, Any]) -> list[CachedReply | None]:
     """The answers to requests that come at the same moment."""
 
-    async def gathered() -> list[Reply | None]:
+    async def gathered() -> list[CachedReply | None]:
         reads = CachedReads()
         return await asyncio.gather(*(reads(environ) for environ in environs))
 
@@ -47,7 +48,7 @@ def test_an_answer_on_the_loop_is_the_hot_paths(stored: redis.Redis, form: str, 
     served = answer_store.read_cached("1")
     assert served is not None
     named = {name: value.replace("@etag", served.etag) for name, value in named.items()}
-    hot = Answered(HotPath(_pass_on), asked(method, path, body, **named))
+    hot = Answered(CachedReadLayer(_pass_on), asked(method, path, body, **named))
     if not warm:
         memory_cache.answers.clear()
     [reply] = on_the_loop(asked(method, path, body, **named))
@@ -62,7 +63,7 @@ def test_an_answer_on_the_loop_is_the_hot_paths(stored: redis.Redis, form: str, 
 def test_what_is_compressed_already_is_answered_on_the_loop(stored: redis.Redis) -> None:
     environ = asked("GET", "/recommend/cached/1", HTTP_ACCEPT_ENCODING="gzip")
     assert on_the_loop(dict(environ)) == [None]
-    hot = Answered(HotPath(_pass_on), dict(environ))
+    hot = Answered(CachedReadLayer(_pass_on), dict(environ))
     [reply] = on_the_loop(environ)
     assert reply is not None
     assert reply[2] == hot.body
@@ -119,7 +120,7 @@ def test_a_value_that_is_no_recommendation_is_nothing_cached(stored: redis.Redis
 
 def test_reads_on_the_loop_are_counted(stored: redis.Redis) -> None:
     metrics.flush()
-    impressions.forget()
+    impressions.reset()
     hits = metrics.LOOKUPS.labels("hit")._value.get()
     misses = metrics.LOOKUPS.labels("miss")._value.get()
     on_the_loop(asked("GET", "/recommend/cached/1"), asked("GET", "/recommend/cached/404"))

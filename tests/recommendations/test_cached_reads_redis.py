@@ -12,7 +12,7 @@ import redis
 from django.utils import timezone
 
 from infrastructure.redis import gate
-from recommendations.serving import answer_store
+from recommendations.serving.stored_answers import answer_store
 
 pytestmark = pytest.mark.django_db
 

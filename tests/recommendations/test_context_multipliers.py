@@ -11,7 +11,7 @@ from engine.catalog.catalog import Catalog
 from engine.settings import SituationTable
 from engine.training.context_learning import MIN_EVENTS, heard, with_learned
 from profiles.models import FeedbackEvent
-from recommendations.learning.context_multipliers import KEPT, learn, situations_of
+from recommendations.learning.context_multipliers import MAX_ROWS, learn, situations_of
 from recommendations.models import LearnedSituations
 from recommendations.serving import active_engine
 from tests.engine.conftest import NOW, song
@@ -97,9 +97,9 @@ def test_skips_teach_nothing_and_old_countings_are_dropped(world):
     )
     assert learn(now=now) is None
     taken_up(active_engine.current(), count=3)
-    for _ in range(KEPT + 2):
+    for _ in range(MAX_ROWS + 2):
         learn(now=now)
-    assert LearnedSituations.objects.count() == KEPT
+    assert LearnedSituations.objects.count() == MAX_ROWS
 
 
 def taken_up(state: active_engine.EngineState, *, count: int) -> tuple[str, list[int]]:

@@ -25,7 +25,7 @@ from infrastructure.database import (
 )
 from infrastructure.redis import gate
 
-from ..models import StoredAnswer
+from ...models import StoredAnswer
 from . import memory_cache
 from .memory_cache import CachedAnswer
 

@@ -1,4 +1,4 @@
-"""Reads what callers post, in both generations of bodies and mixtures of them, and describes what they get.
+"""Defines what callers post and read about recommendations, in both generations of bodies and mixtures of them.
 
 Strict where a caller would want to know of a mistake, lenient where contract.md says callers differ:
 ids may be text, `null` and absent mean the same, and unknown fields are ignored.
@@ -6,152 +6,39 @@ ids may be text, `null` and absent mean the same, and unknown fields are ignored
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from engine.types import Exclude, Locale, Only, Strategy
+from engine.types import Locale, Strategy
 
-from ..serving.request import COUNT_OF_CALLERS, COUNT_OF_MEMBERS, NamedSong, Request
-from .context_words import context_of, unknown_names
+from ..services import Action
+from ..serving.parsing.request_parsing import (
+    LARGEST_SONG_ID,
+    SongIds,
+    named_song,
+    request_from_values,
+)
+from ..serving.request import NamedSong, Request, Unresolved
+from .fields import (
+    Choice,
+    Dial,
+    LocaleChoice,
+    MemberIdField,
+    NamesField,
+    SongIdField,
+    SongIdsField,
+    Text,
+)
 
-MOST_FAVORITES = 10_000
 MOST_NAMED_SONGS = 200
 MOST_COUNT = 100
-MOST_FILTER_VALUES = 1_000
-LONGEST_TEXT = 300
-LONGEST_MEMBER_KEY = 64
-#: Song ids leave the house as 32-bit integers (contract §1): no song can have a larger one.
-LARGEST_SONG_ID = 2**31 - 1
-_WHOLE = re.compile(r"\s*-?[0-9]{1,19}\s*")
-_ID_SCHEMA: dict[str, Any] = {
-    "oneOf": [{"type": "integer"}, {"type": "string", "pattern": r"^-?[0-9]{1,19}$"}]
-}
-
-Reported = list[dict[str, Any]]
 
 
-# --- Members --------------------------------------------------------------------------------------
-def member_key_of(value: Any) -> str:
-    """The key a member is kept under. Digits name a row of `member`, however they are written.
-
-    Raises ValidationError for what is no id.
-    """
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str):
-        raise serializers.ValidationError("Must be text of 1 to 64 characters.")
-    key = value.strip()
-    if not 1 <= len(key) <= LONGEST_MEMBER_KEY or not key.isprintable():
-        raise serializers.ValidationError("Must be text of 1 to 64 printable characters.")
-    return str(int(key)) if key.isascii() and key.isdigit() else key
-
-
-@extend_schema_field(
-    {
-        "oneOf": [
-            {"type": "string", "minLength": 1, "maxLength": LONGEST_MEMBER_KEY},
-            {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
-        ],
-        "nullable": True,
-    }
-)
-class MemberKeyField(serializers.Field):
-    def to_internal_value(self, data: Any) -> str:
-        return member_key_of(data)
-
-    def to_representation(self, value: str) -> str:
-        return value
-
-
-# --- Songs ----------------------------------------------------------------------------------------
-@dataclass(frozen=True, kw_only=True)
-class SongIds:
-    """Ids as a caller sent them: those that can be songs, and those that can't."""
-
-    ids: tuple[int, ...]
-    impossible: tuple[int, ...] = ()
-
-    @classmethod
-    def of(cls, values: Iterable[int]) -> SongIds:
-        distinct = dict.fromkeys(values)
-        return cls(
-            ids=tuple(n for n in distinct if _can_be_song(n)),
-            impossible=tuple(n for n in distinct if not _can_be_song(n)),
-        )
-
-    def reported(self) -> Reported:
-        # Beyond 32 bits as text: the backend's reader would fail on the number.
-        return [{"song_id": n if abs(n) <= LARGEST_SONG_ID else str(n)} for n in self.impossible]
-
-
-def _can_be_song(number: int) -> bool:
-    return 0 < number <= LARGEST_SONG_ID
-
-
-def song_id_of(value: Any) -> int:
-    """An id that is a number or the text of one. Raises ValueError."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, str) and _WHOLE.fullmatch(value):
-        return int(value)
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    raise ValueError(value)
-
-
-@extend_schema_field(
-    {"type": "array", "items": _ID_SCHEMA, "maxItems": MOST_FAVORITES, "nullable": True}
-)
-class SongIdsField(serializers.Field):
-    """Up to 10 000 ids, read in one go: a serializer field per id would take longer than the answer."""
-
-    def __init__(self, *, most: int = MOST_FAVORITES, **kwargs: Any) -> None:
-        self.most = most
-        super().__init__(**kwargs)
-
-    def to_internal_value(self, data: Any) -> SongIds:
-        if not isinstance(data, list):
-            raise serializers.ValidationError("Must be a list of song ids.")
-        if len(data) > self.most:
-            raise serializers.ValidationError(f"Must hold at most {self.most:,} ids.")
-        numbers: list[int] = []
-        wrong: dict[Any, Any] = {}
-        for place, value in enumerate(data):
-            if value is None:
-                continue
-            try:
-                numbers.append(song_id_of(value))
-            except ValueError:
-                wrong[place] = ["Must be a number."]
-        if wrong:
-            raise serializers.ValidationError(wrong)
-        return SongIds.of(numbers)
-
-    def to_representation(self, value: SongIds) -> list[int]:
-        return list(value.ids)
-
-
-class Text(serializers.CharField):
-    """Text that may be null or absent; both are ""."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        defaults = {"required": False, "allow_null": True, "allow_blank": True}
-        super().__init__(**defaults | {"max_length": LONGEST_TEXT} | kwargs)
-
-    def to_internal_value(self, data: Any) -> str:
-        # NUL can't be stored everywhere; it means nothing in a title.
-        return str(super().to_internal_value(_without_nul(data)))
-
-
-def _without_nul(value: Any) -> Any:
-    return value.replace("\x00", "") if isinstance(value, str) else value
-
-
+# --- Songs named by text --------------------------------------------------------------------------
 class NamedSongInput(serializers.Serializer):
     """A song named by text."""
 
@@ -161,7 +48,7 @@ class NamedSongInput(serializers.Serializer):
 
 
 class NamedSongs(serializers.ListSerializer):
-    """Up to 200 songs named by text; a null among them names nothing, as among ids."""
+    """Up to 200 songs named by text; null entries are skipped, as among ids."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(child=NamedSongInput(), max_length=MOST_NAMED_SONGS, **kwargs)
@@ -170,15 +57,6 @@ class NamedSongs(serializers.ListSerializer):
         if isinstance(data, list) and len(data) <= MOST_NAMED_SONGS:
             data = [song for song in data if song is not None]
         return super().to_internal_value(data)
-
-
-@extend_schema_field({"oneOf": _ID_SCHEMA["oneOf"], "nullable": True})
-class SongIdField(serializers.Field):
-    def to_internal_value(self, data: Any) -> SongIds:
-        try:
-            return SongIds.of([song_id_of(data)])
-        except ValueError:
-            raise serializers.ValidationError("Must be a number.") from None
 
 
 class SongDataInput(serializers.Serializer):
@@ -195,14 +73,6 @@ class SongDataInput(serializers.Serializer):
         return attrs
 
 
-def named_song(values: Mapping[str, Any]) -> NamedSong:
-    return NamedSong(
-        title=values["title"],
-        artist=values.get("artist") or "",
-        genre=values.get("genre") or "",
-    )
-
-
 # --- The situation and the dials ------------------------------------------------------------------
 class ContextInput(serializers.Serializer):
     """The situation a list is for. Words may be Korean, Japanese or English; unknown ones are reported back."""
@@ -217,24 +87,7 @@ class ContextInput(serializers.Serializer):
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         if not isinstance(data, Mapping):
             raise serializers.ValidationError("Must be an object.")
-        return dict(data)  # understood by `situations.context_of`, which reports what it can't read
-
-
-class NamesField(serializers.ListField):
-    """Names for a filter; one text counts as a list of one."""
-
-    child = serializers.CharField(max_length=LONGEST_TEXT)
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(
-            **{"required": False, "allow_null": True, "max_length": MOST_FILTER_VALUES} | kwargs
-        )
-
-    def to_internal_value(self, data: Any) -> list[str]:
-        return [
-            str(name)
-            for name in super().to_internal_value([data] if isinstance(data, str) else data)
-        ]
+        return dict(data)  # read by `parse_context`, which reports what it can't understand
 
 
 class OnlyInput(serializers.Serializer):
@@ -263,47 +116,14 @@ class ExcludeInput(serializers.Serializer):
     anime = NamesField()
 
 
-def _sets(values: Mapping[str, Any] | None) -> dict[str, frozenset[Any]]:
-    given = {name: value for name, value in (values or {}).items() if value}
-    return {
-        name: frozenset(value.ids if isinstance(value, SongIds) else value)
-        for name, value in given.items()
-    }
-
-
-class Choice(serializers.ChoiceField):
-    """One of a closed set, in any case; null and "" mean the default."""
-
-    def __init__(self, choices: Iterable[str], **kwargs: Any) -> None:
-        defaults = {"required": False, "allow_null": True, "allow_blank": True}
-        super().__init__(choices=[str(choice) for choice in choices], **defaults | kwargs)
-
-    def to_internal_value(self, data: Any) -> Any:
-        return super().to_internal_value(data.strip().lower() if isinstance(data, str) else data)
-
-
-class LocaleChoice(Choice):
-    """`ko`, `ko-KR` and `ko_KR` are the same language."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        return super().to_internal_value(
-            data[:2] if isinstance(data, str) and data[2:3] in {"-", "_"} else data
-        )
-
-
-class Dial(serializers.FloatField):
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(min_value=0, max_value=1, required=False, allow_null=True, **kwargs)
-
-
 # --- Bodies ---------------------------------------------------------------------------------------
 class MemberInput(serializers.Serializer):
     """Who the call is about: `memberId` or `user_id`."""
 
-    memberId = MemberKeyField(
+    memberId = MemberIdField(
         required=False, allow_null=True, help_text="Digits name a member of the database."
     )
-    user_id = MemberKeyField(
+    user_id = MemberIdField(
         required=False, allow_null=True, help_text="The same, in the documented body."
     )
 
@@ -344,48 +164,34 @@ class RecommendInput(MemberInput):
         required=False, help_text="Favourites may be recommended again."
     )
 
-    def request(self) -> tuple[Request, Reported]:
-        """The values of a valid body, and what of it was not understood."""
-        values = self.validated_data
-        ids: SongIds | None = values.get("favorite_song_ids")
-        context, reported = context_of(values.get("context") or {})
-        only, exclude = Only(**_sets(values.get("only"))), Exclude(**_sets(values.get("exclude")))
-        usual = COUNT_OF_MEMBERS if values.get("memberId") is not None else COUNT_OF_CALLERS
-        request = Request(
-            member_key=values["member_key"],
-            favorite_ids=None if ids is None else ids.ids,
-            favorite_songs=tuple(named_song(song) for song in values.get("favorite_songs") or ()),
-            count=values.get("count") or usual,
-            strategy=Strategy(values.get("strategy") or Strategy.DEFAULT),
-            locale=Locale(values.get("locale") or Locale.KO),
-            context=context,
-            adventure=values.get("adventure"),
-            diversity=values.get("diversity"),
-            only=only,
-            exclude=exclude,
-            allow_known=values.get("allow_known", False),
-        )
-        impossible = ids.reported() if ids else []
-        return request, [
-            *impossible,
-            *reported,
-            *unknown_names(only, "only"),
-            *unknown_names(exclude, "exclude"),
-        ]
+    def request(self) -> Request:
+        """The valid body as a value."""
+        return request_from_values(self.validated_data)
 
 
 class CachedInput(MemberInput):
     """The member whose stored recommendation is wanted."""
 
 
-ADD, REMOVE, LIST = "add", "remove", "list"
-_ACTIONS = {
-    "add_favorite": ADD,
-    "add": ADD,
-    "remove_favorite": REMOVE,
-    "remove": REMOVE,
-    "list": LIST,
+_ACTIONS: dict[str, Action] = {
+    "add_favorite": "add",
+    "add": "add",
+    "remove_favorite": "remove",
+    "remove": "remove",
+    "list": "list",
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class FavoritesChange:
+    """A change of a member's favourites."""
+
+    member_key: str
+    action: Action
+    song_ids: tuple[int, ...]
+    songs: tuple[NamedSong, ...]
+    #: Ids that can't be songs.
+    unresolved: tuple[Unresolved, ...]
 
 
 class FavoritesUpdatedInput(MemberInput):
@@ -410,25 +216,28 @@ class FavoritesUpdatedInput(MemberInput):
             )
         return attrs
 
-    def change(self) -> tuple[Any, tuple[int, ...], tuple[NamedSong, ...], Reported]:
-        """(action, song ids, songs named by text, what can't be a song).
+    def change(self) -> FavoritesChange:
+        """The valid body as a value.
 
-        Without an action and without a list nothing is changed: "add" of no song looks anew.
+        Without an action and without a list nothing is changed: "add" of no song recomputes the answer.
         """
         values = self.validated_data
         ids: SongIds | None = values.get("favorite_song_ids")
         songs = [named_song(song) for song in values.get("favorite_songs") or ()]
         listed = ids is not None or values.get("favorite_songs") is not None
-        action = _ACTIONS.get(values.get("action") or "", LIST if listed else ADD)
         ids = ids or SongIds(ids=())
         if data := values.get("song_data"):
             if data.get("song_id") is not None:
-                ids = SongIds.of(
-                    (*ids.ids, *ids.impossible, *data["song_id"].ids, *data["song_id"].impossible)
-                )
+                ids = ids.joined(data["song_id"])
             else:
                 songs.append(named_song(data))
-        return action, ids.ids, tuple(songs), ids.reported()
+        return FavoritesChange(
+            member_key=values["member_key"],
+            action=_ACTIONS.get(values.get("action") or "", "list" if listed else "add"),
+            song_ids=ids.ids,
+            songs=tuple(songs),
+            unresolved=ids.unresolved(),
+        )
 
 
 class WarmInput(serializers.Serializer):
@@ -518,16 +327,3 @@ class FavoritesUpdatedOutput(AnswerParts):
 class WarmOutput(serializers.Serializer):
     task_id = serializers.UUIDField()
     status = serializers.ChoiceField(choices=("queued",))
-
-
-class FieldErrorOutput(serializers.Serializer):
-    field = serializers.CharField(allow_blank=True)
-    message = serializers.CharField()
-
-
-class ProblemOutput(serializers.Serializer):
-    """What every error looks like."""
-
-    code = serializers.CharField()
-    detail = serializers.CharField()
-    errors = FieldErrorOutput(many=True)  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""Who is let in: by address, by key, through proxies; the same in the hot path and in the views."""
+"""Who may call: by address, by key, through proxies; the same before Django and in the views."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from recommendations.api import authentication
-from recommendations.api.authentication import Refusal
+from recommendations.api.authentication import AccessRefusal
 
 from .conftest import World
 
@@ -34,19 +34,19 @@ def test_this_machine_is_let_in_without_a_key(address: str) -> None:
     "address", [OUTSIDE, "10.0.0.1", "::ffff:10.0.0.1", "", "localhost", "unix:"]
 )
 def test_nobody_else_is_by_default(address: str) -> None:
-    assert authentication.refusal(asked_from(address)) is Refusal.NETWORK
+    assert authentication.refusal(asked_from(address)) is AccessRefusal.NETWORK
 
 
 def test_a_call_inside_this_process_is_let_in_and_a_unix_sockets_caller_is_not() -> None:
     assert authentication.refusal({}) is None
-    assert authentication.refusal(asked_from("")) is Refusal.NETWORK
+    assert authentication.refusal(asked_from("")) is AccessRefusal.NETWORK
 
 
 def test_a_trusted_network_is_let_in(settings) -> None:
     settings.SONGS_AI_TRUSTED_NETWORKS = networks("10.1.0.0/16", "2001:db8::/32")
     assert authentication.refusal(asked_from(INSIDE)) is None
     assert authentication.refusal(asked_from("2001:db8::7")) is None
-    assert authentication.refusal(asked_from("10.2.0.1")) is Refusal.NETWORK
+    assert authentication.refusal(asked_from("10.2.0.1")) is AccessRefusal.NETWORK
 
 
 # --- By key ---------------------------------------------------------------------------------------
@@ -59,11 +59,12 @@ def test_each_of_several_keys_opens_and_nothing_else_does(settings) -> None:
         )
     for wrong in ("old-key", "old-key-12", "OLD-KEY-1", "x" * 100_000, "\udcff"):
         assert (
-            authentication.refusal(asked_from(OUTSIDE, HTTP_X_API_KEY=wrong)) is Refusal.KEY_WRONG
+            authentication.refusal(asked_from(OUTSIDE, HTTP_X_API_KEY=wrong))
+            is AccessRefusal.KEY_WRONG
         )
-    assert authentication.refusal(asked_from(OUTSIDE)) is Refusal.KEY_MISSING
+    assert authentication.refusal(asked_from(OUTSIDE)) is AccessRefusal.KEY_MISSING
     basic = asked_from(OUTSIDE, HTTP_AUTHORIZATION="Basic old-key-1")
-    assert authentication.refusal(basic) is Refusal.KEY_MISSING
+    assert authentication.refusal(basic) is AccessRefusal.KEY_MISSING
 
 
 def test_this_machine_needs_no_key_even_where_keys_are_configured(settings) -> None:
@@ -79,7 +80,7 @@ def test_keys_are_kept_as_digests_only(settings) -> None:
 # --- Through proxies ------------------------------------------------------------------------------
 def test_a_forwarded_address_counts_for_nothing_without_a_configured_proxy() -> None:
     pretended = asked_from(OUTSIDE, HTTP_X_FORWARDED_FOR="127.0.0.1")
-    assert authentication.refusal(pretended) is Refusal.NETWORK
+    assert authentication.refusal(pretended) is AccessRefusal.NETWORK
     assert authentication.refusal(asked_from(LOOPBACK, HTTP_X_FORWARDED_FOR=OUTSIDE)) is None
 
 
@@ -107,7 +108,7 @@ def test_behind_a_proxy_the_last_foreign_address_counts(settings, chain: str, le
 def test_a_proxy_on_this_machine_does_not_lend_its_trust(settings) -> None:
     settings.SONGS_AI_TRUSTED_PROXIES = networks("127.0.0.1/32")
     environ = asked_from(LOOPBACK, HTTP_X_FORWARDED_FOR=OUTSIDE)
-    assert authentication.refusal(environ) is Refusal.NETWORK
+    assert authentication.refusal(environ) is AccessRefusal.NETWORK
 
 
 # --- At the doors ---------------------------------------------------------------------------------

@@ -31,13 +31,9 @@ def test_an_expired_lease_may_be_taken_and_its_old_holder_cannot_end_the_new_one
     assert not extend("train", old, ttl_s=60)
 
 
-@pytest.mark.django_db
-def test_the_first_of_many_is_told_so_and_the_others_wait(monkeypatch) -> None:
+def test_the_first_of_many_goes_ahead_and_the_others_wait(shared_redis: str) -> None:
     order: list[str] = []
     begun = threading.Event()
-    # The row lease belongs to the test's transaction; threads of one process meet in the local lock.
-    monkeypatch.setattr("recommendations.locks.claim", lambda key, ttl_s: "d")
-    monkeypatch.setattr("recommendations.locks.release", lambda key, token: None)
 
     def first() -> None:
         with single_flight("member", wait_s=5, ttl_s=5) as mine:

@@ -11,9 +11,9 @@ import pytest
 from django.core.handlers.wsgi import WSGIHandler
 
 from recommendations import metrics, services
-from recommendations.api.cached_reads import HotPath
-from recommendations.serving import answer_store, memory_cache
+from recommendations.api.cached_reads import CachedReadLayer
 from recommendations.serving.request import Request
+from recommendations.serving.stored_answers import answer_store, memory_cache
 
 from .conftest import World
 
@@ -54,7 +54,7 @@ def asked(method: str, path: str, body: bytes = b"", **environ: str) -> dict[str
 
 
 class Refused(Exception):
-    """The hot path passed the request on."""
+    """The request was passed on to Django."""
 
 
 def _pass_on(environ: Any, start_response: Any) -> Any:
@@ -108,21 +108,25 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("warm", [True, False], ids=["L1", "L2"])
-def test_the_hot_path_answers_as_the_view_does(cached: World, form: str, warm: bool) -> None:
+def test_cached_reads_before_django_answer_as_the_view_does(
+    cached: World, form: str, warm: bool
+) -> None:
     method, path, body, environ = FORMS[form]
     etag = answer_store.read_cached(cached.alice).etag
     environ = {name: value.replace("@etag", etag) for name, value in environ.items()}
     if not warm:
         memory_cache.answers.clear()
-    hot = Answered(HotPath(_pass_on), asked(method, path, body, **environ))
+    early = Answered(CachedReadLayer(_pass_on), asked(method, path, body, **environ))
     if not warm:
         memory_cache.answers.clear()
     view = Answered(WSGIHandler(), asked(method, path, body, **environ))
-    assert (hot.status, hot.headers, hot.body) == (view.status, view.headers, view.body)
+    assert (early.status, early.headers, early.body) == (view.status, view.headers, view.body)
 
 
 def test_the_answer_is_the_stored_bytes_with_the_flag_behind(cached: World) -> None:
-    answer = Answered(HotPath(_pass_on), asked("POST", "/recommend/cached", b'{"memberId":"1"}'))
+    answer = Answered(
+        CachedReadLayer(_pass_on), asked("POST", "/recommend/cached", b'{"memberId":"1"}')
+    )
     stored = answer_store.read(cached.alice)
     assert answer.body == stored.body[:-1] + b',"cached":true}'
     told = orjson.loads(answer.body)
@@ -131,9 +135,9 @@ def test_the_answer_is_the_stored_bytes_with_the_flag_behind(cached: World) -> N
 
 
 def test_compressed_bytes_are_the_same_answer(cached: World) -> None:
-    plain = Answered(HotPath(_pass_on), asked("GET", "/recommend/cached/1"))
+    plain = Answered(CachedReadLayer(_pass_on), asked("GET", "/recommend/cached/1"))
     packed = Answered(
-        HotPath(_pass_on), asked("GET", "/recommend/cached/1", HTTP_ACCEPT_ENCODING="gzip")
+        CachedReadLayer(_pass_on), asked("GET", "/recommend/cached/1", HTTP_ACCEPT_ENCODING="gzip")
     )
     assert gzip.decompress(packed.body) == plain.body
     assert len(packed.body) < len(plain.body) / 3
@@ -171,18 +175,18 @@ UNUSUAL = {
 @pytest.mark.parametrize("what", UNUSUAL)
 def test_anything_unusual_goes_to_the_view(what: str) -> None:
     with pytest.raises(Refused):
-        HotPath(_pass_on)(dict(UNUSUAL[what]), lambda *_: None)
+        CachedReadLayer(_pass_on)(dict(UNUSUAL[what]), lambda *_: None)
 
 
-def test_the_view_still_finds_the_body_the_hot_path_looked_at(cached: World) -> None:
+def test_the_view_still_finds_a_body_that_was_read_before_django(cached: World) -> None:
     body = b'{"memberId":"1","favorite_song_ids":null}'
-    answer = Answered(HotPath(WSGIHandler()), asked("POST", "/recommend/cached", body))
+    answer = Answered(CachedReadLayer(WSGIHandler()), asked("POST", "/recommend/cached", body))
     assert answer.status == "200 OK"
 
 
 def test_a_refused_caller_gets_the_views_refusal(cached: World) -> None:
     environ = asked("POST", "/recommend/cached", b'{"memberId":"1"}', REMOTE_ADDR="203.0.113.9")
-    answer = Answered(HotPath(WSGIHandler()), environ)
+    answer = Answered(CachedReadLayer(WSGIHandler()), environ)
     assert answer.status.startswith("403")
     assert set(orjson.loads(answer.body)) == {"code", "detail", "errors"}
 
@@ -196,7 +200,7 @@ def test_reads_are_counted_on_both_ways(cached: World) -> None:
         )
 
     hits, misses = counts()
-    for way in (HotPath(_pass_on), WSGIHandler()):
+    for way in (CachedReadLayer(_pass_on), WSGIHandler()):
         Answered(way, asked("POST", "/recommend/cached", b'{"memberId":"1"}'))
         Answered(way, asked("GET", "/recommend/cached/nobody"))
     assert counts() == (hits + 2, misses + 2)
@@ -205,4 +209,4 @@ def test_reads_are_counted_on_both_ways(cached: World) -> None:
 def test_an_l1_hit_costs_no_query(cached: World, django_assert_num_queries) -> None:
     answer_store.read_cached(cached.alice)
     with django_assert_num_queries(0):
-        Answered(HotPath(_pass_on), asked("POST", "/recommend/cached", b'{"memberId":"1"}'))
+        Answered(CachedReadLayer(_pass_on), asked("POST", "/recommend/cached", b'{"memberId":"1"}'))
