@@ -377,7 +377,7 @@ def main() -> None:
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="songs-ai-0.2.0-"))
     tree = unpacked(folder / "tree")
-    from tests.fake_model import FakeModel  # noqa: PLC0415 - of version 0.2.0
+    from bench.fake_model import FakeModel  # noqa: PLC0415 - of version 0.2.0
 
     try:
         for name in ("sqlite", "mariadb") if given.only is None else (given.only,):

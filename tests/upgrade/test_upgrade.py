@@ -24,8 +24,8 @@ from typing import Any
 
 import pytest
 
+from bench.installation import Installation, listens, wait_until
 from tests.conftest import missing_service
-from tests.services.installation import Installation, listens, wait_until
 
 from .dumps import read_dump, write_dump
 
