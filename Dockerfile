@@ -31,4 +31,4 @@ USER songs-ai
 VOLUME /var/lib/songs-ai
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-CMD ["python", "-m", "granian", "--interface", "wsgi", "songs_ai.wsgi:application", "--host", "0.0.0.0", "--port", "8000", "--workers", "2", "--blocking-threads", "64", "--no-ws", "--respawn-failed-workers", "--workers-kill-timeout", "20"]
+CMD ["python", "-m", "granian", "--interface", "rsgi", "songs_ai.rsgi:application", "--host", "0.0.0.0", "--port", "8000", "--workers", "2", "--no-ws", "--respawn-failed-workers", "--workers-kill-timeout", "20"]

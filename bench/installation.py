@@ -317,9 +317,9 @@ class Installation:
     def start_web(self, *, workers: int = 2) -> Process:
         web = self.start(
             "web",
-            *(sys.executable, "-m", "granian", "--interface", "wsgi"),
-            *("songs_ai.wsgi:application", "--host", "127.0.0.1", "--port", str(self.web_port)),
-            *("--workers", str(workers), "--blocking-threads", "64", "--no-ws"),
+            *(sys.executable, "-m", "granian", "--interface", "rsgi"),
+            *("songs_ai.rsgi:application", "--host", "127.0.0.1", "--port", str(self.web_port)),
+            *("--workers", str(workers), "--no-ws"),
         )
         wait_until(lambda: listens(self.web_port), "the web server")
         return web

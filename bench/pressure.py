@@ -87,7 +87,7 @@ def while_the_model_hangs(made: Installation) -> dict[str, Any]:
     port = serve(
         made,
         "documented",
-        "songs_ai.wsgi:application",
+        "songs_ai.rsgi:application",
         workers=2,
         LLM_DEADLINE_S=str(DEADLINE_S),
         LLM_CONCURRENCY="200",  # only the server's own threads bound who may wait
@@ -131,7 +131,7 @@ def while_the_model_hangs(made: Installation) -> dict[str, Any]:
 # --- The model at its usual pace ------------------------------------------------------------------
 def cold_with_model(made: Installation) -> dict[str, Any]:
     model = fake_model(made, "model")
-    port = serve(made, "with-model", "songs_ai.wsgi:application", **model)
+    port = serve(made, "with-model", "songs_ai.rsgi:application", **model)
     post(port, "/recommend", {"memberId": "1", "strategy": "fast"})
     times, sources = [], []
     for member in range(10, 10 + REPEATS + 2):
@@ -193,7 +193,7 @@ def per_cpu_s(
 def processes(made: Installation) -> dict[str, Any]:
     found: dict[str, Any] = {}
     runs: dict[str, list[dict[str, float]]] = {"1": [], "2": [], "mix": []}
-    ports = {n: serve(made, f"of-{n}", "songs_ai.wsgi:application", workers=n) for n in (1, 2)}
+    ports = {n: serve(made, f"of-{n}", "songs_ai.rsgi:application", workers=n) for n in (1, 2)}
     post(ports[1], "/recommend", {"memberId": "1", "count": 100})
     fill(made)
     for n, port in ports.items():

@@ -126,18 +126,13 @@ def _flush(cursor: Any, head: str, batch: list[tuple[Any, ...]]) -> None:
 def serve(made: Installation, name: str, target: str, *, workers: int = 1, **settings: str) -> int:
     """Our server's command line with one worker, on a free port; returns the port."""
     port = free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "granian",
-        "--interface",
-        "wsgi",
-        target,
-        "--host",
-        "127.0.0.1",
-    ]
-    made.start(name, *command, "--port", str(port), "--workers", str(workers),
-               "--blocking-threads", "64", "--no-ws", **settings)  # fmt: skip
+    interface = ("rsgi",) if ".rsgi:" in target else ("wsgi", "--blocking-threads", "64")
+    made.start(
+        name,
+        *(sys.executable, "-m", "granian", target, "--interface", *interface),
+        *("--host", "127.0.0.1", "--port", str(port), "--workers", str(workers), "--no-ws"),
+        **settings,
+    )
     wait_until(lambda: listens(port), name)
     return port
 
@@ -284,8 +279,8 @@ def cached_reads(
     other: str | None = None,
 ) -> dict[str, Any]:
     """Rates and latencies of cached reads by case and connections. other: address of a service to compare with."""
-    ours = serve(made, "ours", "songs_ai.wsgi:application")
-    no_l1 = serve(made, "ours-l2", "songs_ai.wsgi:application", L1_TTL_S="0")
+    ours = serve(made, "ours", "songs_ai.rsgi:application")
+    no_l1 = serve(made, "ours-l2", "songs_ai.rsgi:application", L1_TTL_S="0")
     post(ours, "/recommend", {"memberId": "1", "count": 100, "strategy": "default"})
     stored = redis.Redis(port=made.redis_port).get("recommend:1")
     assert isinstance(stored, bytes)
@@ -362,7 +357,7 @@ def near(measured: float, expected: float) -> bool:
 
 def cold(made: Installation, n_songs: int, *, members: int, slowness: float) -> dict[str, Any]:
     """Seconds of one recommendation nobody asked for before, ours without the model and the stand-in's."""
-    ours = serve(made, "ours-cold", "songs_ai.wsgi:application")
+    ours = serve(made, "ours-cold", "songs_ai.rsgi:application")
     stand_in = serve_stand_in(made)
     first = time.perf_counter()
     post(ours, "/recommend", {"memberId": "1", "strategy": "fast"})

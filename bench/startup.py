@@ -96,7 +96,7 @@ def recommended(port: int, number: int) -> None:
 
 # --- Imports --------------------------------------------------------------------------------------
 def imports(made: Installation) -> dict[str, Any]:
-    """Seconds to import songs_ai.wsgi, and the packages that take most of them themselves."""
+    """Seconds to import songs_ai.rsgi, and the packages that take most of them themselves."""
     runs = [imported(made) for _ in range(IMPORTS)]
     middle = sorted(runs, key=lambda run: run[0])[len(runs) // 2]
     heaviest = {name: round(us / 1e6, 3) for name, us in middle[1].most_common(HEAVIEST)}
@@ -106,7 +106,7 @@ def imports(made: Installation) -> dict[str, Any]:
 def imported(made: Installation) -> tuple[float, Counter[str], int]:
     """Seconds in all, microseconds by package, number of modules."""
     # Without the threads that load the rest behind: what they import would be counted here and there.
-    code = "import threading; threading.Thread.start = lambda thread: None; import songs_ai.wsgi"
+    code = "import threading; threading.Thread.start = lambda thread: None; import songs_ai.rsgi"
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", code],
         cwd=ROOT,
@@ -119,7 +119,7 @@ def imported(made: Installation) -> tuple[float, Counter[str], int]:
     lines = [found for found in map(_IMPORT_LINE.match, done.stderr.splitlines()) if found]
     for line in lines:
         packages[line[4].partition(".")[0]] += int(line[1])
-    whole = next(int(line[2]) for line in lines if line[4] == "songs_ai.wsgi")
+    whole = next(int(line[2]) for line in lines if line[4] == "songs_ai.rsgi")
     return whole / 1e6, packages, len(lines)
 
 

@@ -1,4 +1,4 @@
-"""Names what can go wrong in serving, by what the caller will do about it, and what every error looks like on the wire."""
+"""Names the errors of serving, by what a caller will do about them, and the shape of every error on the wire."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Sequence
 from typing import TypedDict
 
-#: Errors named in one answer; a list of 10 000 wrong ids is not repeated to its sender.
-ERRORS_SHOWN = 20
+#: Most errors listed in one answer; 10 000 wrong ids are not all repeated to the caller.
+MAX_ERRORS_SHOWN = 20
 
 
 class SongsError(Exception):
@@ -71,4 +71,4 @@ class Problem(TypedDict):
 
 
 def problem(code: str, detail: str, errors: Sequence[FieldError] = ()) -> Problem:
-    return Problem(code=code, detail=detail, errors=list(errors)[:ERRORS_SHOWN])
+    return Problem(code=code, detail=detail, errors=list(errors)[:MAX_ERRORS_SHOWN])

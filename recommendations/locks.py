@@ -1,4 +1,4 @@
-"""Decides who does a piece of work when several processes want to: one holder per key, for a limited time."""
+"""Locks shared by all processes: one holder per key, for a limited time; in Redis, else in the database."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from infrastructure.redis import gate
 
 from .models import Lease
 
-#: Only its holder may end a lease.
+#: Only its holder may release a lock.
 _RELEASE = """
 if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end
 return 0
 """
 
 
-#: How a token begins says where its lease stands.
+#: First letter of a token: where its lock is held.
 IN_REDIS, IN_ROW = "m", "d"
 
 
 def claim(key: str, *, ttl_s: float) -> str | None:
-    """Take the lease; its token, or None when somebody else holds it.
+    """Acquire the lock; returns its token, or None when another process holds it.
 
-    In Redis where that answers, else as a row. With neither reachable everybody may work: doing the
-    work twice is better than not at all.
+    In Redis where that answers, else as a row. With neither reachable every caller gets a token:
+    doing the work twice is better than not at all.
     """
     token = f"{IN_REDIS}{secrets.token_hex(15)}"
     name = f"songs_ai:lease:{key}"
@@ -68,7 +68,7 @@ def _claim_row(key: str, token: str, *, ttl_s: float) -> bool:
 
 
 def extend(key: str, token: str, *, ttl_s: float) -> bool:
-    """Hold on to a lease; False when it is no longer ours."""
+    """Extend a lock; False when it is no longer ours."""
     name = f"songs_ai:lease:{key}"
 
     def prolong(client: redis.Redis) -> bool:
@@ -81,7 +81,7 @@ def extend(key: str, token: str, *, ttl_s: float) -> bool:
 
 
 def release(key: str, token: str) -> None:
-    """End a lease of ours. Never fails: a lease that could not be ended expires."""
+    """Release a lock of ours. Never fails: a lock that could not be released expires."""
     if token.startswith(IN_REDIS):
         gate.attempt(lambda client: client.eval(_RELEASE, 1, f"songs_ai:lease:{key}", token))
         return
@@ -90,36 +90,36 @@ def release(key: str, token: str) -> None:
 
 
 class _LocalLocks:
-    """One lock per key in this process, forgotten when nobody wants it."""
+    """One lock per key in this process, deleted when no thread wants it."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._locks: dict[str, tuple[threading.Lock, int]] = {}
 
-    def take(self, key: str, *, wait_s: float) -> bool:
+    def acquire(self, key: str, *, wait_s: float) -> bool:
         with self._guard:
-            lock, wanted = self._locks.get(key, (threading.Lock(), 0))
-            self._locks[key] = (lock, wanted + 1)
-        taken = lock.acquire(timeout=max(0.0, wait_s))
-        if not taken:
+            lock, users = self._locks.get(key, (threading.Lock(), 0))
+            self._locks[key] = (lock, users + 1)
+        acquired = lock.acquire(timeout=max(0.0, wait_s))
+        if not acquired:
             self._leave(key)
-        return taken
+        return acquired
 
-    def give(self, key: str) -> None:
+    def release(self, key: str) -> None:
         self._locks[key][0].release()
         self._leave(key)
 
     def _leave(self, key: str) -> None:
         with self._guard:
-            lock, wanted = self._locks[key]
-            if wanted == 1:
+            lock, users = self._locks[key]
+            if users == 1:
                 del self._locks[key]
             else:
-                self._locks[key] = (lock, wanted - 1)
+                self._locks[key] = (lock, users - 1)
 
 
 _local = _LocalLocks()
-#: How often a waiting process looks whether the holder is done.
+#: How often a waiting process checks whether the lock is free.
 POLL_S = 0.05
 
 
@@ -127,15 +127,15 @@ POLL_S = 0.05
 def single_flight(key: str, *, wait_s: float, ttl_s: float) -> Iterator[bool]:
     """One computation per key at a time, across threads and processes.
 
-    Yields True when the work is ours with nobody before us, False when we waited for somebody (look
-    for his result first) or waited in vain.
+    Yields True when the caller is first; False when it waited for another computation (look for
+    that result first) or timed out waiting.
     """
     deadline = time.monotonic() + wait_s
-    began = time.monotonic()
-    if not _local.take(key, wait_s=wait_s):
+    started = time.monotonic()
+    if not _local.acquire(key, wait_s=wait_s):
         yield False
         return
-    waited = time.monotonic() - began > POLL_S
+    waited = time.monotonic() - started > POLL_S
     token = None
     try:
         while (token := claim(key, ttl_s=ttl_s)) is None and time.monotonic() < deadline:
@@ -145,4 +145,4 @@ def single_flight(key: str, *, wait_s: float, ttl_s: float) -> Iterator[bool]:
     finally:
         if token is not None:
             release(key, token)
-        _local.give(key)
+        _local.release(key)

@@ -1,4 +1,4 @@
-"""Counts and times what is served, under the names the outside Prometheus scrapes."""
+"""Counts and times recommendations, under the names that Prometheus scrapes."""
 
 from __future__ import annotations
 
@@ -36,25 +36,25 @@ PARTS = Histogram(
 )
 
 
-class Seen(Protocol):
+class Finished(Protocol):
     def __call__(self, *, source: str, degraded: str) -> None: ...
 
 
 @contextmanager
-def recommendation(*, strategy: str) -> Iterator[Seen]:
+def recommendation(*, strategy: str) -> Iterator[Finished]:
     """Time a recommendation and count how it ended; an exception counts as outcome `failed`."""
-    began = time.perf_counter()
-    outcome, made_by = "failed", "none"
+    started = time.perf_counter()
+    outcome, answer_source = "failed", "none"
 
-    def seen(*, source: str, degraded: str) -> None:
-        nonlocal outcome, made_by
-        outcome, made_by = ("degraded" if degraded else "ok"), source
+    def finished(*, source: str, degraded: str) -> None:
+        nonlocal outcome, answer_source
+        outcome, answer_source = ("degraded" if degraded else "ok"), source
 
     try:
-        yield seen
+        yield finished
     finally:
-        DURATION.labels(strategy).observe(time.perf_counter() - began)
-        RECOMMENDATIONS.labels(made_by, strategy, outcome).inc()
+        DURATION.labels(strategy).observe(time.perf_counter() - started)
+        RECOMMENDATIONS.labels(answer_source, strategy, outcome).inc()
 
 
 def count_lookup(*, hit: bool) -> None:
@@ -62,7 +62,7 @@ def count_lookup(*, hit: bool) -> None:
 
 
 class _CachedReads:
-    """Counts cached reads in plain numbers and hands them on once a second.
+    """Counts cached reads in plain numbers and adds them to the counters once a second.
 
     Prometheus' counters live in a mapped file that all processes share: one more write there per
     read would cost a tenth of the read.
@@ -97,7 +97,7 @@ class _CachedReads:
             self.flush()
 
     def flush(self) -> None:
-        """Hand on what was counted since the last time."""
+        """Add to the counters what was counted since the last flush."""
         with self._lock:
             hits, self._hits = self._hits, 0
             misses, self._misses = self._misses, 0

@@ -1,4 +1,4 @@
-"""Hands members and logged runs to the prompt studio, which may not import upward."""
+"""Provides members and logged runs to the prompt studio, which may not import upward."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from . import services
 from .models import Run, Source
 from .serving import active_engine, llm_curation
 
-#: A like so long after a run may still be its merit.
+#: A like within this time after a run is credited to it.
 CREDIT = timedelta(days=14)
-#: What the studio can ask again: both prompts, by the versions a run names.
+#: Prompts whose runs the studio can replay.
 _SLUGS = (llm_curation.CURATION, llm_curation.TASTE)
 
 
 def register() -> None:
-    """Make members and runs known to the studio; called once at start."""
+    """Register these providers with the studio; called once at start."""
     input_providers.register(llm_curation.CURATION, curation_input)
     input_providers.register(llm_curation.TASTE, taste_input)
     input_providers.register_members(members_like)
@@ -44,23 +44,23 @@ def register() -> None:
 
 # --- Previews -------------------------------------------------------------------------------------
 def curation_input(member_key: str, params: Mapping[str, ParamValue]) -> Input:
-    """What `curation` would be told about a member now."""
-    work, slate = services.drafted(_known(member_key))
-    shown = llm_curation.shown_order(slate, int(params.get("candidates", 60)), work.seed)
-    told = llm_curation.curation_variables(
-        taste_text=work.picture.taste_text or llm_curation.taste_sentence(slate),
+    """The variables of `curation` for a member now."""
+    gathered, slate = services.draft(_known(member_key))
+    shown = llm_curation.shown_order(slate, int(params.get("candidates", 60)), gathered.seed)
+    variables = llm_curation.curation_variables(
+        taste_text=gathered.profile.taste_text or llm_curation.taste_sentence(slate),
         situation="",
         count=min(llm_curation.PICKS, len(shown)),
     )
     lines = llm_curation.song_lines(slate, shown)
     return Input(
-        variables=told | {"candidates": lines}, items=tuple(_title(fields) for fields in lines)
+        variables=variables | {"candidates": lines}, items=tuple(_title(fields) for fields in lines)
     )
 
 
 def taste_input(member_key: str, params: Mapping[str, ParamValue]) -> Input:
-    """What `taste_and_taglines` would be told about a member now."""
-    _work, slate = services.drafted(_known(member_key))
+    """The variables of `taste_and_taglines` for a member now."""
+    _gathered, slate = services.draft(_known(member_key))
     return Input(
         variables=llm_curation.taste_variables(slate),
         items=tuple(group.label for group in slate.groups),
@@ -77,7 +77,7 @@ def _title(fields: Sequence[str]) -> str:
     return f"{fields[0]} - {fields[1]}"
 
 
-def members_like(text: str) -> list[input_providers.Member]:
+def members_like(text: str) -> list[input_providers.MemberOption]:
     """Members whose number begins with the text; the newest when it is empty."""
     members = Member.objects.order_by("-pk").only("pk")
     if text.strip():
@@ -85,7 +85,7 @@ def members_like(text: str) -> list[input_providers.Member]:
             return []
         members = members.filter(_beginning_with(int(text.strip())))
     return [
-        input_providers.Member(
+        input_providers.MemberOption(
             key=str(member.pk), label=_("회원 {number}").format(number=member.pk)
         )
         for member in members[:10]
@@ -106,7 +106,7 @@ def _beginning_with(number: int) -> Q:
 
 # --- Logged runs ----------------------------------------------------------------------------------
 def logged_runs(slug: str, limit: int) -> list[LoggedRun]:
-    """The newest runs that asked this prompt, with what was liked later."""
+    """The newest runs that used this prompt, with the songs liked later."""
     if slug not in _SLUGS:
         return []
     recent = Run.objects.filter(source=Source.MODEL).order_by("-created_at")
@@ -115,7 +115,7 @@ def logged_runs(slug: str, limit: int) -> list[LoggedRun]:
 
 
 def replayable(slug: str, run_uuid: UUID) -> Replayable:
-    """One run with the snapshot and seed it was made from."""
+    """One run with the snapshot and seed it was computed from."""
     run = Run.objects.filter(pk=run_uuid).first()
     if run is None or slug not in (run.snapshot or {}).get("told", {}):
         raise NoSuchRun
@@ -153,7 +153,7 @@ def _logged(slug: str, run: Run) -> LoggedRun:
 
 
 def _songs(song_ids: Sequence[int]) -> list[SongView]:
-    """In the order given; a song that left the catalog keeps its place under its number."""
+    """In the given order; a song that is no longer in the catalog appears under its number."""
     catalog = active_engine.current().snapshot.catalog
     return [
         catalog.view(int(row)) if row >= 0 else SongView(song_id=song_id, title_kr=f"#{song_id}")
@@ -186,6 +186,6 @@ def count_later_likes(*, now: datetime, batch: int = 500) -> int:
 
 
 def later_likes(run_uuids: Sequence[UUID]) -> list[int]:
-    """Later likes of those runs that are old enough to know."""
+    """Later likes of those runs whose 14 days are over."""
     known = Run.objects.filter(pk__in=list(run_uuids), liked_at_14d__isnull=False)
     return [likes or 0 for likes in known.values_list("liked_at_14d", flat=True)]

@@ -8,7 +8,6 @@ from prompts.llm import budget
 from prompts.versions import releases, rollouts
 
 from . import prompt_inputs
-from .api import job_bodies
 from .jobs import (
     dead_letters,
     execution,
@@ -26,7 +25,7 @@ from .models import Job
 @job_task(JobKind.SERVE, limit_s=90)
 def serve(job: Job) -> Done:
     """Recommend for one member and keep the answer under the job's id."""
-    return execution.serve(job, read_body=job_bodies.read)
+    return execution.serve(job)
 
 
 @job_task(JobKind.REFRESH_MEMBER, limit_s=60)

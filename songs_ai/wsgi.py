@@ -1,4 +1,4 @@
-"""The WSGI entry point: whole bodies, then the hot path, then Django."""
+"""The WSGI application: the hot path, then Django. It expects whole bodies: the web server runs songs_ai.rsgi."""
 
 import logging
 import os
@@ -16,10 +16,9 @@ django_application = get_wsgi_application()
 from infrastructure.heartbeats import Heartbeat  # noqa: E402
 from recommendations import services  # noqa: E402
 from recommendations.api import authentication  # noqa: E402
-from recommendations.api.cached_reads import HotPath  # noqa: E402
-from songs_ai.request_bodies import WholeBodies  # noqa: E402
+from recommendations.api.cached_reads import CachedReadLayer  # noqa: E402
 
-application = WholeBodies(HotPath(django_application))
+application = CachedReadLayer(django_application)
 # A cached read waits for its turn at the interpreter; beside a thread that computes, a turn is as long as this.
 sys.setswitchinterval(0.001)
 

@@ -1,7 +1,7 @@
-"""Decides who is let in, for the hot path and for the views alike.
+"""Decides who may call the API, before Django and in the views.
 
-Loopback and SONGS_AI_TRUSTED_NETWORKS are let in by address, everybody else with one of
-SONGS_AI_API_KEYS. What proxies say about an address counts only from SONGS_AI_TRUSTED_PROXIES.
+Loopback and SONGS_AI_TRUSTED_NETWORKS may call by address, all others with one of
+SONGS_AI_API_KEYS. X-Forwarded-For counts only from SONGS_AI_TRUSTED_PROXIES.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ LOOPBACK: tuple[Network, ...] = (
     ipaddress.ip_network("127.0.0.0/8"),
     ipaddress.ip_network("::1/128"),
 )
-#: Proxies in a row that are looked through; a longer chain is somebody playing.
-MOST_HOPS = 10
-#: Longest key that is compared; longer ones are refused unread.
-MOST_KEY_CHARACTERS = 512
+#: Maximum X-Forwarded-For hops to trust; a longer chain is treated as forged.
+MAX_HOPS = 10
+#: Longest key that is compared; longer ones are refused.
+MAX_KEY_LENGTH = 512
 
 
-class Refusal(Enum):
-    """Why somebody is not let in."""
+class AccessRefusal(Enum):
+    """Why a caller is refused."""
 
     KEY_MISSING = "KEY_MISSING"
     KEY_WRONG = "KEY_WRONG"
@@ -43,12 +43,12 @@ class Refusal(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """The access settings of this process, ready to be asked many thousand times a second."""
+    """The access settings of this process, parsed once: they are checked thousands of times a second."""
 
     networks: tuple[Network, ...]
     metrics_networks: tuple[Network, ...]
     proxies: tuple[Network, ...]
-    #: SHA-256 of each key: comparing digests tells nothing about the key by how long it takes.
+    #: SHA-256 of each key: the time it takes to compare digests reveals nothing about the key.
     key_digests: tuple[bytes, ...]
 
     @classmethod
@@ -75,21 +75,21 @@ def _forget(*, setting: str, **_: Any) -> None:
 setting_changed.connect(_forget)  # sent by tests only; a running process never changes its settings
 
 
-def refusal(environ: Mapping[str, Any]) -> Refusal | None:
-    """Why the caller is not let in to the API; None when he is."""
+def refusal(environ: Mapping[str, Any]) -> AccessRefusal | None:
+    """Why the caller may not use the API; None when it may."""
     if _trusted_by_address(environ):
         return None
     digests = rules().key_digests
     if not digests:
-        return Refusal.NETWORK
+        return AccessRefusal.NETWORK
     key = _presented_key(environ)
     if not key:
-        return Refusal.KEY_MISSING
-    return None if _is_known(key, digests) else Refusal.KEY_WRONG
+        return AccessRefusal.KEY_MISSING
+    return None if _is_known(key, digests) else AccessRefusal.KEY_WRONG
 
 
 def may_read_metrics(environ: Mapping[str, Any]) -> bool:
-    """Whether the caller stands in SONGS_AI_METRICS_NETWORKS; no key opens /metrics."""
+    """Whether the caller is in SONGS_AI_METRICS_NETWORKS; no key opens /metrics."""
     address = client_address(environ)
     return address is not None and _within(address, rules().metrics_networks)
 
@@ -97,7 +97,7 @@ def may_read_metrics(environ: Mapping[str, Any]) -> bool:
 # --- By address -----------------------------------------------------------------------------------
 def _trusted_by_address(environ: Mapping[str, Any]) -> bool:
     if "REMOTE_ADDR" not in environ:
-        return True  # no server between: called in this process (a Unix socket's callers have "")
+        return True  # called within this process (callers on a Unix socket have "")
     if "HTTP_X_FORWARDED_FOR" not in environ or not rules().proxies:
         return _trusts_peer(environ.get("REMOTE_ADDR", ""))
     address = client_address(environ)
@@ -111,7 +111,7 @@ def _trusts_peer(remote_address: str) -> bool:
 
 
 def client_address(environ: Mapping[str, Any]) -> Address | None:
-    """Who calls: the peer, or whom a trusted proxy names. None when that can't be told."""
+    """The peer's address, or the one a trusted proxy names; None when it is unknown."""
     address = _parsed(environ.get("REMOTE_ADDR", ""))
     proxies = rules().proxies
     if address is None or not proxies or not _within(address, proxies):
@@ -127,8 +127,8 @@ def is_from_proxy(environ: Mapping[str, Any]) -> bool:
 
 
 def _first_outside(chain: Sequence[str], proxies: Sequence[Network]) -> Address | None:
-    """The last address of the chain that is no proxy of ours: whoever stands further left wrote it himself."""
-    for hop in reversed(chain[-MOST_HOPS:]):
+    """The last address of the chain that is no proxy of ours: entries before it may be forged."""
+    for hop in reversed(chain[-MAX_HOPS:]):
         address = _parsed(hop.strip())
         if address is None or not _within(address, proxies):
             return address
@@ -162,10 +162,10 @@ def _digest(key: str) -> bytes:
 
 
 def _is_known(key: str, digests: Sequence[bytes]) -> bool:
-    if len(key) > MOST_KEY_CHARACTERS:
+    if len(key) > MAX_KEY_LENGTH:
         return False
     presented = _digest(key)
-    # Every key is compared, so that the time does not tell which one it was.
+    # Every key is compared, so that the time reveals nothing about which one matched.
     return sum(hmac.compare_digest(presented, digest) for digest in digests) > 0
 
 
@@ -180,19 +180,19 @@ class NetworkRefused(exceptions.APIException):
 
 
 _DETAILS = {
-    Refusal.KEY_MISSING: "An API key is needed: send it as X-API-Key or Authorization: Bearer.",
-    Refusal.KEY_WRONG: "The API key is not known.",
-    Refusal.NETWORK: "Calls from this network are not let in. Ask the operator for access.",
+    AccessRefusal.KEY_MISSING: "An API key is needed: send it as X-API-Key or Authorization: Bearer.",
+    AccessRefusal.KEY_WRONG: "The API key is not known.",
+    AccessRefusal.NETWORK: "Calls from this network are not let in. Ask the operator for access.",
 }
 
 
-def refused(why: Refusal) -> exceptions.APIException:
-    kind = NetworkRefused if why is Refusal.NETWORK else KeyNeeded
+def refused(why: AccessRefusal) -> exceptions.APIException:
+    kind = NetworkRefused if why is AccessRefusal.NETWORK else KeyNeeded
     return kind(_DETAILS[why], code=why.value)
 
 
-class LetIn(BasePermission):
-    """The rule of every API view; a refusal is raised so that it keeps its status and code."""
+class MayCall(BasePermission):
+    """The permission of every API view; a refusal is raised so that it keeps its status and code."""
 
     def has_permission(self, request: Any, view: Any) -> bool:
         why = refusal(request.META)
@@ -201,16 +201,16 @@ class LetIn(BasePermission):
         return True
 
 
-# --- Said at the start ----------------------------------------------------------------------------
+# --- Logged at the start --------------------------------------------------------------------------
 def summary() -> str:
-    """One line: who is let in, and by what."""
-    known = rules()
-    keys = len(known.key_digests)
+    """One line: who may call, and how."""
+    access = rules()
+    keys = len(access.key_digests)
     parts = [
-        f"API without a key: {_listed(known.networks)}",
+        f"API without a key: {_listed(access.networks)}",
         f"with a key: {'1 key' if keys == 1 else f'{keys} keys'}" if keys else "no keys",
-        f"/metrics: {_listed(known.metrics_networks)}",
-        f"X-Forwarded-For believed from: {_listed(known.proxies)}",
+        f"/metrics: {_listed(access.metrics_networks)}",
+        f"X-Forwarded-For believed from: {_listed(access.proxies)}",
     ]
     return "Access: " + "; ".join(parts)
 

@@ -1,7 +1,6 @@
 """Answers cached reads before Django: same rules, counters, bytes and headers as the documented view.
 
-Whatever is not plainly one of the two calls goes on to the view, which then decides. A test holds
-both equal.
+Whatever is not plainly one of the two calls is passed on to the view. A test holds both equal.
 """
 
 from __future__ import annotations
@@ -9,20 +8,32 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from .. import services
 from ..errors import NothingCached, problem
-from ..serving.memory_cache import CachedAnswer
+from ..serving.stored_answers.memory_cache import CachedAnswer
 from . import authentication
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Headers = list[tuple[str, str]]
-#: status line, headers, body
-Reply = tuple[str, Headers, bytes]
+
+
+class CachedReply(NamedTuple):
+    status: str  #: the status line, "200 OK"
+    headers: Headers
+    body: bytes
+
+
+class PlainRead(NamedTuple):
+    """One of the calls that are answered here."""
+
+    member_key: str
+    if_none_match: str  #: "" for a POST
+
 
 POST_PATHS = frozenset({"/recommend/cached", "/recommend/cached/"})
 GET_PREFIX = "/recommend/cached/"
@@ -65,54 +76,59 @@ def names_tag(if_none_match: str, etag: str) -> bool:
     return etag in named or "*" in named
 
 
-def reply_for(served: CachedAnswer | None, *, accept_encoding: str, if_none_match: str) -> Reply:
+def reply_for(
+    answer: CachedAnswer | None, *, accept_encoding: str, if_none_match: str
+) -> CachedReply:
     """Status, own headers and body of a cached read; if_none_match is "" for a POST."""
-    if served is None:
-        return "404 Not Found", [("Content-Length", str(len(NOT_CACHED)))], NOT_CACHED
-    packed = takes_gzip(accept_encoding)
-    tag = f"W/{served.etag}" if packed else served.etag
+    if answer is None:
+        return CachedReply("404 Not Found", [("Content-Length", str(len(NOT_CACHED)))], NOT_CACHED)
+    gzipped = takes_gzip(accept_encoding)
+    tag = f"W/{answer.etag}" if gzipped else answer.etag
     headers = [("ETag", tag), ("Vary", "Accept-Encoding")]
-    if if_none_match and names_tag(if_none_match, served.etag):
-        return "304 Not Modified", headers, b""
-    body = served.gzipped if packed else served.body
-    if packed:
+    if if_none_match and names_tag(if_none_match, answer.etag):
+        return CachedReply("304 Not Modified", headers, b"")
+    body = answer.gzipped if gzipped else answer.body
+    if gzipped:
         headers.append(("Content-Encoding", "gzip"))
     headers.append(("Content-Length", str(len(body))))
-    return "200 OK", headers, body
+    return CachedReply("200 OK", headers, body)
 
 
 # --- Before Django --------------------------------------------------------------------------------
-class HotPath:
+class CachedReadLayer:
     """WSGI layer around Django."""
 
     def __init__(self, application: Callable[[Environ, StartResponse], Iterable[bytes]]) -> None:
         self._application = application
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        member_key, if_none_match = _asked(environ)
-        if not member_key or authentication.refusal(environ) is not None:
+        read = plain_read(environ)
+        if read is None or authentication.refusal(environ) is not None:
             return self._application(environ, start_response)
-        status, headers, body = reply_for(
-            services.cached(member_key),
+        reply = reply_for(
+            services.cached(read.member_key),
             accept_encoding=environ.get("HTTP_ACCEPT_ENCODING", ""),
-            if_none_match=if_none_match,
+            if_none_match=read.if_none_match,
         )
-        start_response(status, COMMON_HEADERS + headers)
-        return (body,)
+        start_response(reply.status, COMMON_HEADERS + reply.headers)
+        return (reply.body,)
 
 
-def _asked(environ: Environ) -> tuple[str, str]:
-    """Member key and If-None-Match of a plain cached read; ("", "") for anything else."""
+def plain_read(environ: Environ) -> PlainRead | None:
+    """The cached read that is asked for; None for anything else, which the view decides."""
     path = environ["PATH_INFO"]
     if not path.startswith("/recommend/cached") or "HTTP_X_REQUEST_ID" in environ:
-        return "", ""
+        return None
     method = environ["REQUEST_METHOD"]
     if method == "POST" and path in POST_PATHS:
-        return _posted_key(environ), ""
-    if method == "GET" and path.startswith(GET_PREFIX):
+        member_key, if_none_match = _posted_key(environ), ""
+    elif method == "GET" and path.startswith(GET_PREFIX):
         plain = _PLAIN_KEY.fullmatch(path, len(GET_PREFIX))
-        return (_canonical(plain[1]) if plain else ""), environ.get("HTTP_IF_NONE_MATCH", "")
-    return "", ""
+        member_key = _canonical(plain[1]) if plain else ""
+        if_none_match = environ.get("HTTP_IF_NONE_MATCH", "")
+    else:
+        return None
+    return PlainRead(member_key, if_none_match) if member_key else None
 
 
 def _posted_key(environ: Environ) -> str:

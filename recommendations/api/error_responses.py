@@ -1,4 +1,4 @@
-"""Tells over HTTP what went wrong: one shape and a fitting status, whoever raised it."""
+"""Turns exceptions of any origin into error responses: one shape, a fitting status."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..errors import FieldError, Problem, SongsError, problem
 from .json_content import BodyTooLarge
 
 log = logging.getLogger(__name__)
-#: Seconds after which a caller may ask a process again that has no catalog or no database yet.
+#: Retry-After of a process that has no catalog or no database yet.
 RETRY_AFTER_S = 5
 
 
@@ -39,10 +39,12 @@ def _answer(error: Exception) -> HttpResponse | None:
     if isinstance(error, SongsError):
         return _response(error.status, problem(error.code, str(error)))
     if isinstance(error, CatalogUnavailable):
-        return _come_back(problem(error.code, "No catalog has been read yet; come back shortly."))
+        return _unavailable(problem(error.code, "No catalog has been read yet; come back shortly."))
     if isinstance(error, DATABASE_FAULTS):
         log.error("The database failed in a request: %s", type(error).__name__)
-        return _come_back(problem("DATABASE_UNAVAILABLE", "The database does not answer just now."))
+        return _unavailable(
+            problem("DATABASE_UNAVAILABLE", "The database does not answer just now.")
+        )
     return _from_django(error)
 
 
@@ -57,13 +59,13 @@ def _from_django(error: Exception) -> HttpResponse | None:
 
 
 def _response(status: int, body: Problem, headers: Mapping[str, str] | None = None) -> HttpResponse:
-    # Not REST framework's response: pages (docs) would render that as HTML.
+    # Not REST framework's response: the documentation pages would render that as HTML.
     return HttpResponse(
         orjson.dumps(body), status=status, headers=headers, content_type="application/json"
     )
 
 
-def _come_back(body: Problem) -> HttpResponse:
+def _unavailable(body: Problem) -> HttpResponse:
     return _response(503, body, {"Retry-After": str(RETRY_AFTER_S)})
 
 
@@ -86,7 +88,9 @@ _CODES = {
 def _from_rest_framework(error: exceptions.APIException) -> HttpResponse:
     if isinstance(error, exceptions.ValidationError):
         body = problem(
-            "INVALID_REQUEST", "The request can't be understood; see errors.", _fields(error)
+            "INVALID_REQUEST",
+            "The request can't be understood; see errors.",
+            [FieldError(field=name, message=text) for name, text in _flattened(error.detail, "")],
         )
         return _response(error.status_code, body)
     code = str(getattr(error.detail, "code", "error"))
@@ -105,10 +109,6 @@ def _headers(error: exceptions.APIException) -> dict[str, str]:
     if wait_s:
         headers["Retry-After"] = str(int(wait_s))
     return headers
-
-
-def _fields(error: exceptions.ValidationError) -> list[FieldError]:
-    return [FieldError(field=name, message=text) for name, text in _flattened(error.detail, "")]
 
 
 def _below(path: str, name: str) -> str:

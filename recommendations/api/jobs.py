@@ -1,4 +1,4 @@
-"""Jobs over HTTP, for callers without AMQP: ask, look, cancel."""
+"""Jobs over HTTP, for callers without AMQP: create, read, cancel."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from uuid import UUID
 import orjson
 from django.conf import settings
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import Throttled
 from rest_framework.request import Request as HttpRequest
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from ..errors import JobHasEnded, JobNotFound, KeyUsedOtherwise
 from ..jobs import execution, queue, status_store
@@ -23,56 +22,20 @@ from ..jobs.kinds import JobKind
 from ..locks import single_flight
 from ..models import Job, JobAnswer
 from ..models.jobs import JobSource, State
+from ..serving.parsing.request_json import request_to_json
+from ..serving.request import Request
 from . import openapi_examples
-from .serializers import ProblemOutput, RecommendInput, RecommendOutput
+from .base import ApiView
+from .error_serializers import ProblemOutput
+from .job_serializers import JobOutput
+from .recommend_serializers import RecommendInput
 
 LONGEST_KEY = 120
 _MINUTE, _DAY = timedelta(minutes=1), timedelta(days=1)
 
 
-# --- What is told ---------------------------------------------------------------------------------
-class JobErrorOutput(serializers.Serializer):
-    code = serializers.CharField()
-    message = serializers.CharField()
-
-
-class JobOutput(serializers.Serializer):
-    """A job as it stands."""
-
-    job_id = serializers.UUIDField()
-    status = serializers.ChoiceField(choices=State.choices)
-    progress = serializers.IntegerField(min_value=0, max_value=100)
-    member_id = serializers.CharField()
-    attempt = serializers.IntegerField(min_value=0)
-    submitted_at = serializers.DateTimeField()
-    started_at = serializers.DateTimeField(allow_null=True)
-    finished_at = serializers.DateTimeField(allow_null=True)
-    cancel_requested = serializers.BooleanField()
-    note = serializers.CharField(allow_blank=True)
-    error = JobErrorOutput(allow_null=True)
-    result = RecommendOutput(allow_null=True)
-
-
-_QUEUED: dict[str, Any] = {
-    "job_id": "1f0c2c6e-7d0b-4b7e-9a53-51a3b0f7f0aa",
-    "status": "queued",
-    "progress": 0,
-    "member_id": "42",
-    "attempt": 0,
-    "submitted_at": "2026-01-31T12:00:00Z",
-    "started_at": None,
-    "finished_at": None,
-    "cancel_requested": False,
-    "note": "",
-    "error": None,
-    "result": None,
-}
-_QUEUED_EXAMPLE = OpenApiExample(
-    "queued", value=_QUEUED, response_only=True, status_codes=["200", "202"]
-)
-
-
-def _told(job: Job) -> dict[str, Any]:
+# --- What callers read ----------------------------------------------------------------------------
+def _payload(job: Job) -> dict[str, Any]:
     failed = job.state == State.FAILED
     return {
         "job_id": str(job.pk),
@@ -91,7 +54,7 @@ def _told(job: Job) -> dict[str, Any]:
 
 
 def _progress(job: Job) -> int:
-    """While it runs, Redis knows more than the row."""
+    """While the job runs, Redis is ahead of the row."""
     if job.state != State.RUNNING:
         return job.progress
     shown = status_store.read_status(str(job.pk)).get("progress", "")
@@ -99,11 +62,13 @@ def _progress(job: Job) -> int:
 
 
 def _result(job: Job) -> Any:
-    kept = JobAnswer.objects.filter(pk=job.pk).first() if job.state == State.SUCCEEDED else None
-    return None if kept is None else orjson.loads(kept.json)
+    if job.state != State.SUCCEEDED:
+        return None
+    stored = JobAnswer.objects.filter(pk=job.pk).first()
+    return None if stored is None else orjson.loads(stored.json)
 
 
-# --- Asking ---------------------------------------------------------------------------------------
+# --- Creating -------------------------------------------------------------------------------------
 _KEY = OpenApiParameter(
     "Idempotency-Key",
     str,
@@ -116,18 +81,18 @@ _PROBLEMS = {
 }
 
 
-class JobsView(APIView):
+class JobsView(ApiView):
     @extend_schema(
         operation_id="recommend_jobs_create",
-        summary="Ask for a recommendation to be made in the background",
+        summary="Compute a recommendation in the background",
         description=(
             "The body of POST /recommend. 202 with the job and its address in Location. "
-            "A member may have 3 jobs a minute and 50 a day made for him (settings); beyond that 429 with Retry-After."
+            "At most 3 jobs a minute and 50 a day per member (settings); beyond that 429 with Retry-After."
         ),
         request=RecommendInput,
         parameters=[_KEY],
         responses={
-            202: OpenApiResponse(JobOutput, examples=[_QUEUED_EXAMPLE]),
+            202: OpenApiResponse(JobOutput, examples=[openapi_examples.JOB]),
             409: OpenApiResponse(ProblemOutput, description="The key was used with another body."),
             429: OpenApiResponse(ProblemOutput, description="Too many jobs; see Retry-After."),
         },
@@ -135,12 +100,12 @@ class JobsView(APIView):
         tags=["jobs"],
     )
     def post(self, http: HttpRequest) -> Response:
-        given = RecommendInput(data=http.data)
-        given.is_valid(raise_exception=True)
-        member_key = given.validated_data["member_key"]
-        with single_flight(f"jobs:{member_key}", wait_s=2, ttl_s=5):
-            job = _asked_before(http, member_key) or _asked_now(http, member_key)
-        return Response(_told(job), status=202, headers={"Location": f"/recommend/jobs/{job.pk}"})
+        request = self.valid(RecommendInput, http.data).request()
+        with single_flight(f"jobs:{request.member_key}", wait_s=2, ttl_s=5):
+            job = _created_before(http, request.member_key) or _create(http, request)
+        return Response(
+            _payload(job), status=202, headers={"Location": f"/recommend/jobs/{job.pk}"}
+        )
 
 
 def _idempotency_key(http: HttpRequest, member_key: str) -> str | None:
@@ -158,7 +123,7 @@ def _digest(http: HttpRequest) -> str:
     return hashlib.blake2b(body, digest_size=16).hexdigest()
 
 
-def _asked_before(http: HttpRequest, member_key: str) -> Job | None:
+def _created_before(http: HttpRequest, member_key: str) -> Job | None:
     key = _idempotency_key(http, member_key)
     job = Job.objects.filter(idempotency_key=key).first() if key else None
     if job is None:
@@ -171,11 +136,11 @@ def _asked_before(http: HttpRequest, member_key: str) -> Job | None:
     return job
 
 
-def _asked_now(http: HttpRequest, member_key: str) -> Job:
-    now = timezone.now()
+def _create(http: HttpRequest, request: Request) -> Job:
+    now, member_key = timezone.now(), request.member_key
     wait_s = seconds_to_wait(member_key, now=now)
     if wait_s > 0:
-        raise Throttled(wait=wait_s, detail="This member has had too many jobs made for him.")
+        raise Throttled(wait=wait_s, detail="Too many jobs were created for this member.")
     row = {
         "source": JobSource.API,
         "member_key": member_key,
@@ -183,18 +148,20 @@ def _asked_now(http: HttpRequest, member_key: str) -> Job:
         "idempotency_key": _idempotency_key(http, member_key),
         "trace_id": http.META.get("HTTP_X_REQUEST_ID", "")[:64],
     }
-    job = queue.enqueue(JobKind.SERVE, row=row, body=http.data, digest=_digest(http))
+    job = queue.enqueue(
+        JobKind.SERVE, row=row, request=request_to_json(request), digest=_digest(http)
+    )
     execution.announce(job)
     return job
 
 
 def seconds_to_wait(member_key: str, *, now: datetime) -> float:
-    """Until this member may have another job made; 0 when he may now."""
-    asked = Job.objects.filter(
+    """Until another job may be created for this member; 0 when one may be now."""
+    created = Job.objects.filter(
         name="serve", source=JobSource.API, member_key=member_key, submitted_at__gt=now - _DAY
     )
     moments = list(
-        asked.order_by("-submitted_at").values_list("submitted_at", flat=True)[
+        created.order_by("-submitted_at").values_list("submitted_at", flat=True)[
             : settings.JOBS_PER_DAY
         ]
     )
@@ -206,30 +173,30 @@ def seconds_to_wait(member_key: str, *, now: datetime) -> float:
 
 
 def _wait(moments: list[datetime], *, most: int, window: timedelta, now: datetime) -> float:
-    """moments: newest first. The place becomes free when the `most`-newest leaves the window."""
+    """moments: newest first. A job may be created when the `most`-newest has left the window."""
     if len(moments) < most:
         return 0.0
     return max(0.0, (moments[most - 1] + window - now).total_seconds())
 
 
-# --- Looking and cancelling -----------------------------------------------------------------------
-class JobView(APIView):
+# --- Reading and cancelling -----------------------------------------------------------------------
+class JobView(ApiView):
     @extend_schema(
         operation_id="recommend_jobs_retrieve",
-        summary="How a job stands, with its result",
+        summary="The state of a job, with its result",
         responses={
-            200: OpenApiResponse(JobOutput, examples=[_QUEUED_EXAMPLE]),
+            200: OpenApiResponse(JobOutput, examples=[openapi_examples.JOB]),
             404: _PROBLEMS[404],
         },
         tags=["jobs"],
     )
     def get(self, http: HttpRequest, job_id: UUID) -> Response:
-        return Response(_told(_job(job_id)))
+        return Response(_payload(_job(job_id)))
 
     @extend_schema(
         operation_id="recommend_jobs_cancel",
         summary="Cancel a job: a waiting one at once, a running one at its next step",
-        responses={200: OpenApiResponse(JobOutput, examples=[_QUEUED_EXAMPLE]), **_PROBLEMS},
+        responses={200: OpenApiResponse(JobOutput, examples=[openapi_examples.JOB]), **_PROBLEMS},
         tags=["jobs"],
     )
     def delete(self, http: HttpRequest, job_id: UUID) -> Response:
@@ -238,7 +205,7 @@ class JobView(APIView):
             raise JobHasEnded
         job.refresh_from_db()
         execution.announce(job)
-        return Response(_told(job))
+        return Response(_payload(job))
 
 
 def _job(job_id: UUID) -> Job:

@@ -1,4 +1,4 @@
-"""Decides how bodies are read and written: JSON, whatever the Accept header says."""
+"""Reads and writes bodies as JSON, whatever the Accept header says."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 
 #: 10 000 ids of ten digits are 110 KB; a larger body is a mistake.
-MOST_BODY_BYTES = 256 * 1024
+MAX_BODY_BYTES = 256 * 1024
 
 
 class BodyTooLarge(APIException):
@@ -29,8 +29,8 @@ class JsonParser(BaseParser):
     media_type = "application/json"
 
     def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
-        body = stream.read(MOST_BODY_BYTES + 1)
-        if len(body) > MOST_BODY_BYTES:
+        body = stream.read(MAX_BODY_BYTES + 1)
+        if len(body) > MAX_BODY_BYTES:
             raise BodyTooLarge
         try:
             value = orjson.loads(body)
@@ -54,8 +54,8 @@ class JsonRenderer(BaseRenderer):
         return orjson.dumps(data, default=str, option=orjson.OPT_NON_STR_KEYS)
 
 
-class JsonAnyway(BaseContentNegotiation):
-    """Everybody gets JSON: a browser that prefers HTML too, and a client that names nothing we have."""
+class AlwaysJson(BaseContentNegotiation):
+    """Answers every client with JSON, also one that prefers HTML or accepts none of our types."""
 
     def select_parser(self, request: Any, parsers: Any) -> Any:
         sent = (request.content_type or "").partition(";")[0].strip().lower()

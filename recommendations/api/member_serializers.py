@@ -1,4 +1,4 @@
-"""What callers send and read about members' feedback and blocks, and about finding songs."""
+"""Defines what callers post and read about feedback, blocks, search and similar songs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from engine.types import Locale
 from profiles.models import BlockKind, FeedbackType
 from profiles.services import Feedback, FeedbackVerdict
 
-from .serializers import member_key_of
+from .fields import member_key_of
 
 #: Events of one call; more come in several calls.
-MOST_EVENTS = 500
-MOST_SEEDS = 50
-MOST_FOUND = 100
+MAX_EVENTS = 500
+MAX_SEEDS = 50
+MAX_FOUND = 100
 
 
 class MemberKeyInput(serializers.CharField):
@@ -34,7 +34,7 @@ def song_id_input(**kwargs: Any) -> serializers.IntegerField:
     return serializers.IntegerField(min_value=1, max_value=BIGINT_MAX, **kwargs)
 
 
-# --- Feedback ----------------------------------------------------------------------------------------
+# --- Feedback -------------------------------------------------------------------------------------
 class FeedbackEventInput(serializers.Serializer):
     """One thing a member did with one song."""
 
@@ -87,17 +87,17 @@ class FeedbackEventInput(serializers.Serializer):
 
 
 class FeedbackInput(serializers.Serializer):
-    """Events are judged one by one: a bad one is rejected, the others are kept."""
+    """Events are checked one by one: an invalid one is rejected, the others are stored."""
 
     events = serializers.ListField(
-        child=serializers.DictField(), min_length=1, max_length=MOST_EVENTS
+        child=serializers.DictField(), min_length=1, max_length=MAX_EVENTS
     )
 
 
 class FeedbackInputSchema(serializers.Serializer):
     """What `events` holds, for the API's documentation."""
 
-    events = FeedbackEventInput(many=True, min_length=1, max_length=MOST_EVENTS)  # type: ignore[call-arg]  # of the list
+    events = FeedbackEventInput(many=True, min_length=1, max_length=MAX_EVENTS)  # type: ignore[call-arg]  # of the list
 
     class Meta:
         ref_name = "FeedbackInput"
@@ -116,7 +116,7 @@ class FeedbackOutput(serializers.Serializer):
     verdicts = VerdictOutput(many=True)
 
 
-# --- Blocks ------------------------------------------------------------------------------------------
+# --- Blocks ---------------------------------------------------------------------------------------
 class BlockTargetInput(serializers.Serializer):
     """Names what is blocked: a song by its id, an artist or a genre by name."""
 
@@ -171,7 +171,7 @@ class UnblockedOutput(serializers.Serializer):
     removed = serializers.IntegerField(help_text="0 when there was no such block.")
 
 
-# --- Finding songs -----------------------------------------------------------------------------------
+# --- Finding songs --------------------------------------------------------------------------------
 class SongOutput(serializers.Serializer):
     """A song as every answer shows it; absent text is "", an absent karaoke number null."""
 
@@ -191,7 +191,7 @@ class SongOutput(serializers.Serializer):
 
 class SearchInput(serializers.Serializer):
     q = serializers.CharField(max_length=100, help_text="Title, artist, anime, reading or 초성.")
-    limit = serializers.IntegerField(min_value=1, max_value=MOST_FOUND, default=20)
+    limit = serializers.IntegerField(min_value=1, max_value=MAX_FOUND, default=20)
 
 
 class SearchOutput(serializers.Serializer):
@@ -200,14 +200,14 @@ class SearchOutput(serializers.Serializer):
 
 
 class SimilarInput(serializers.Serializer):
-    count = serializers.IntegerField(min_value=1, max_value=MOST_FOUND, default=20)
+    count = serializers.IntegerField(min_value=1, max_value=MAX_FOUND, default=20)
     locale = serializers.ChoiceField(
         choices=[locale.value for locale in Locale], default=Locale.KO.value
     )
 
 
 class SimilarToInput(SimilarInput):
-    song_ids = serializers.ListField(child=song_id_input(), min_length=1, max_length=MOST_SEEDS)
+    song_ids = serializers.ListField(child=song_id_input(), min_length=1, max_length=MAX_SEEDS)
 
 
 class SimilarSongOutput(SongOutput):

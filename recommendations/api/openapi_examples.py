@@ -42,15 +42,15 @@ _ANSWER = {
 }
 
 
-def _asked(name: str, value: dict[str, Any]) -> OpenApiExample:
+def _request(name: str, value: dict[str, Any]) -> OpenApiExample:
     return OpenApiExample(name, value=value, request_only=True)
 
 
-def _told(name: str, value: dict[str, Any]) -> OpenApiExample:
+def _response(name: str, value: dict[str, Any]) -> OpenApiExample:
     return OpenApiExample(name, value=value, response_only=True, status_codes=["200"])
 
 
-RECOMMEND_TEXT = """Answers with groups (shelves with a tagline) and candidates (quick picks).
+RECOMMEND_TEXT = """Answers with groups (songs under a label and a tagline) and candidates (quick picks).
 
 Both generations of bodies work and may be mixed. Without favourites in the body those of the
 database count; an explicit `[]` means that the member has none. Songs named by text are looked up
@@ -59,9 +59,9 @@ in every title and artist column. What could not be found, or was not understood
 `degraded` says what was missing."""
 
 RECOMMEND = [
-    _asked("A member of the database", {"memberId": "42"}),
-    _asked("With ids", {"memberId": "42", "favorite_song_ids": [1, 65, 30]}),
-    _asked(
+    _request("A member of the database", {"memberId": "42"}),
+    _request("With ids", {"memberId": "42", "favorite_song_ids": [1, 65, 30]}),
+    _request(
         "With songs named by text",
         {
             "user_id": "user123",
@@ -69,7 +69,7 @@ RECOMMEND = [
             "count": 20,
         },
     ),
-    _asked(
+    _request(
         "For a situation",
         {
             "memberId": "42",
@@ -78,7 +78,7 @@ RECOMMEND = [
             "context": {"time_of_day": "밤", "activity": "휴식"},
         },
     ),
-    _asked(
+    _request(
         "With dials and filters",
         {
             "memberId": "42",
@@ -89,8 +89,8 @@ RECOMMEND = [
         },
     ),
 ]
-ANSWER = _told("An answer", _ANSWER)
-CACHED = _told(
+ANSWER = _response("An answer", _ANSWER)
+CACHED = _response(
     "A stored answer",
     {
         "favorite_song_ids": [1, 30],
@@ -101,21 +101,21 @@ CACHED = _told(
     },
 )
 MEMBER = [
-    _asked("A member of the database", {"memberId": "42"}),
-    _asked("A caller's own user", {"user_id": "user123"}),
+    _request("A member of the database", {"memberId": "42"}),
+    _request("A caller's own user", {"user_id": "user123"}),
 ]
 
-FAVORITES_TEXT = """Takes note of a change and stores a fresh local answer before it returns; the model's version follows.
+FAVORITES_TEXT = """Records a change and stores a fresh local answer before it returns; the model is asked later.
 
 Either one song (`action` with `song_data`: its id, or title and artist) or the full list
-(`favorite_song_ids`). For members of the database their likes are the truth: what is said here
-counts until the database shows it, at most 24 hours. Saying the same twice changes nothing."""
+(`favorite_song_ids`). For members of the database their likes are the truth: a change posted here
+counts until the database shows it, at most 24 hours. Posting the same twice changes nothing."""
 FAVORITES = [
-    _asked(
+    _request(
         "A song was liked",
         {"user_id": "user123", "action": "add_favorite", "song_data": {"song_id": 65}},
     ),
-    _asked(
+    _request(
         "Named by text",
         {
             "user_id": "user123",
@@ -123,9 +123,9 @@ FAVORITES = [
             "song_data": {"title": "夜に駆ける", "artist": "YOASOBI"},
         },
     ),
-    _asked("The full list", {"memberId": "42", "favorite_song_ids": [1, 65]}),
+    _request("The full list", {"memberId": "42", "favorite_song_ids": [1, 65]}),
 ]
-QUEUED = _told(
+QUEUED = _response(
     "Noted",
     {
         "status": "queued",
@@ -139,4 +139,78 @@ QUEUED = _told(
         "unresolved": [],
     },
 )
-WARMED = _told("Queued", {"task_id": "5d6ff3a4-3fb1-4d2b-8f0c-63d8c6a2b1e0", "status": "queued"})
+WARMED = _response(
+    "Queued", {"task_id": "5d6ff3a4-3fb1-4d2b-8f0c-63d8c6a2b1e0", "status": "queued"}
+)
+
+# --- Jobs -----------------------------------------------------------------------------------------
+JOB = OpenApiExample(
+    "queued",
+    value={
+        "job_id": "1f0c2c6e-7d0b-4b7e-9a53-51a3b0f7f0aa",
+        "status": "queued",
+        "progress": 0,
+        "member_id": "42",
+        "attempt": 0,
+        "submitted_at": "2026-01-31T12:00:00Z",
+        "started_at": None,
+        "finished_at": None,
+        "cancel_requested": False,
+        "note": "",
+        "error": None,
+        "result": None,
+    },
+    response_only=True,
+    status_codes=["200", "202"],
+)
+
+# --- Members and songs ----------------------------------------------------------------------------
+_FEEDBACK = {
+    "events": [
+        {
+            "event_id": "0d1f6a1e-1",
+            "memberId": "42",
+            "song_id": 65,
+            "type": "skip",
+            "occurred_at": "2026-05-01T21:04:00+09:00",
+        },
+        {"event_id": "0d1f6a1e-2", "memberId": "42", "song_id": 30, "type": "rating", "value": 5},
+    ]
+}
+_VERDICTS = {
+    "accepted": 1,
+    "duplicate": 1,
+    "rejected": 0,
+    "verdicts": [
+        {"event_id": "0d1f6a1e-1", "verdict": "accepted", "detail": ""},
+        {
+            "event_id": "0d1f6a1e-2",
+            "verdict": "duplicate",
+            "detail": "This event id was reported before.",
+        },
+    ],
+}
+_BLOCK = {"kind": "artist", "name": "YOASOBI", "until": "2026-06-01T00:00:00+09:00"}
+_SONG = {
+    "song_id": 65,
+    "title_jp": "夜に駆ける",
+    "title_kr": "밤을 달리다",
+    "title_en": "Racing into the Night",
+    "title_yomi": "よるにかける",
+    "artist": "YOASOBI",
+    "artist_kr": "요아소비",
+    "tj_number": 68058,
+    "ky_number": 44594,
+    "genre": "J-pop",
+    "mood": "에너지",
+    "score": 0.98,
+}
+FEEDBACK = [
+    OpenApiExample("two events", _FEEDBACK, request_only=True),
+    OpenApiExample("verdicts", _VERDICTS, response_only=True, status_codes=["202"]),
+]
+BLOCK = OpenApiExample("an artist until June", _BLOCK, request_only=True)
+SEARCH = OpenApiExample("ㅂㅇㄷㄹㄷ", {"query": "ㅂㅇㄷㄹㄷ", "songs": [_SONG]}, response_only=True)
+SIMILAR_TO = OpenApiExample(
+    "like these two", {"song_ids": [65, 30], "count": 10}, request_only=True
+)

@@ -1,34 +1,32 @@
-"""The API of contract §1: parse, call a service, answer."""
+"""The API of contract §1: recommendations, cached reads, changes of favourites."""
 
 from __future__ import annotations
 
 import logging
-from typing import Any
 from uuid import UUID
 
 from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.request import Request as HttpRequest
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from infrastructure.database import (
-    DATABASE_FAULTS,
-    guard,
-)
+from infrastructure.database import DATABASE_FAULTS, guard
 
 from .. import services
 from ..jobs import queue
 from ..jobs.kinds import JobKind
 from ..models.jobs import JobSource
-from ..serving.request import Answer
-from . import cached_reads, openapi_examples, serializers
+from . import cached_reads, openapi_examples
+from . import recommend_serializers as serializers
+from .base import ApiView
+from .error_serializers import ProblemOutput
+from .fields import member_key_of
 
 log = logging.getLogger(__name__)
 
 
 # --- Recommend ------------------------------------------------------------------------------------
-class RecommendView(APIView):
+class RecommendView(ApiView):
     @extend_schema(
         operation_id="recommend",
         summary="Recommend songs to a member",
@@ -41,34 +39,34 @@ class RecommendView(APIView):
         tags=["recommend"],
     )
     def post(self, http: HttpRequest) -> Response:
-        given = _valid(serializers.RecommendInput, http.data)
-        request, reported = given.request()
+        request = self.valid(serializers.RecommendInput, http.data).request()
         answer = services.recommend(request)
         if answer.wants_refresh:
             _queue_refresh(request.member_key)
-        body = answer.to_wire()
-        body["unresolved"] = [*reported, *body["unresolved"]]
-        return Response(body, headers={"X-Run-Id": answer.run_id})
+        return Response(answer.to_wire(), headers={"X-Run-Id": answer.run_id})
 
 
-class _CachedReads(APIView):
-    """What `hotpath` answers before Django, for callers whose request it passed on."""
+class CachedReadView(ApiView):
+    """Answers as `CachedReadLayer` does before Django, for callers whose request it passed on."""
 
     def cached(
         self, http: HttpRequest, member_key: str, *, if_none_match: str = ""
     ) -> HttpResponse:
-        self.headers = {}  # no Allow: the answer is the hot path's, header by header
-        status, headers, body = cached_reads.reply_for(
+        self.headers = {}  # no Allow: header by header the same answer as before Django
+        reply = cached_reads.reply_for(
             services.cached(member_key),
             accept_encoding=http.META.get("HTTP_ACCEPT_ENCODING", ""),
             if_none_match=if_none_match,
         )
         return HttpResponse(
-            body, status=int(status[:3]), headers=dict(headers), content_type="application/json"
+            reply.body,
+            status=int(reply.status[:3]),
+            headers=dict(reply.headers),
+            content_type="application/json",
         )
 
 
-class CachedView(_CachedReads):
+class CachedView(CachedReadView):
     @extend_schema(
         operation_id="recommend_cached",
         summary="The stored recommendation",
@@ -76,13 +74,13 @@ class CachedView(_CachedReads):
         request=serializers.CachedInput,
         responses={
             200: OpenApiResponse(serializers.CachedOutput, examples=[openapi_examples.CACHED]),
-            404: OpenApiResponse(serializers.ProblemOutput, description="Nothing is cached."),
+            404: OpenApiResponse(ProblemOutput, description="Nothing is cached."),
         },
         examples=openapi_examples.MEMBER,
         tags=["recommend"],
     )
     def post(self, http: HttpRequest) -> HttpResponse:
-        given = _valid(serializers.CachedInput, http.data)
+        given = self.valid(serializers.CachedInput, http.data)
         return self.cached(http, given.validated_data["member_key"])
 
 
@@ -91,7 +89,7 @@ _IF_NONE_MATCH = OpenApiParameter(
 )
 
 
-class CachedMemberView(_CachedReads):
+class CachedMemberView(CachedReadView):
     @extend_schema(
         operation_id="recommend_cached_get",
         summary="The stored recommendation, with 304",
@@ -99,17 +97,17 @@ class CachedMemberView(_CachedReads):
         parameters=[_IF_NONE_MATCH],
         responses={
             200: OpenApiResponse(serializers.CachedOutput, examples=[openapi_examples.CACHED]),
-            404: OpenApiResponse(serializers.ProblemOutput, description="Nothing is cached."),
+            404: OpenApiResponse(ProblemOutput, description="Nothing is cached."),
             304: OpenApiResponse(description="Unchanged."),
         },
         tags=["recommend"],
     )
     def get(self, http: HttpRequest, member_id: str) -> HttpResponse:
-        member_key = serializers.member_key_of(member_id)
+        member_key = member_key_of(member_id)
         return self.cached(http, member_key, if_none_match=http.META.get("HTTP_IF_NONE_MATCH", ""))
 
 
-class WhyView(APIView):
+class WhyView(ApiView):
     @extend_schema(
         operation_id="recommend_why",
         summary="Why a song is in an answer, or why it is not",
@@ -118,12 +116,12 @@ class WhyView(APIView):
         tags=["recommend"],
     )
     def get(self, http: HttpRequest, run_id: UUID) -> Response:
-        given = _valid(serializers.WhyInput, http.query_params)
+        given = self.valid(serializers.WhyInput, http.query_params)
         return Response(services.why(run_id, given.validated_data["song_id"]))
 
 
 # --- Changes, warming -----------------------------------------------------------------------------
-class FavoritesUpdatedView(APIView):
+class FavoritesUpdatedView(ApiView):
     @extend_schema(
         operation_id="favorites_updated",
         summary="A member's favourites changed",
@@ -138,31 +136,30 @@ class FavoritesUpdatedView(APIView):
         tags=["favourites"],
     )
     def post(self, http: HttpRequest) -> Response:
-        given = _valid(serializers.FavoritesUpdatedInput, http.data)
-        action, song_ids, songs, reported = given.change()
-        member_key = given.validated_data["member_key"]
+        change = self.valid(serializers.FavoritesUpdatedInput, http.data).change()
         answer = services.favorites_updated(
-            member_key, action=action, song_ids=song_ids, songs=songs
+            change.member_key, action=change.action, song_ids=change.song_ids, songs=change.songs
         )
-        task_id = _queue_refresh(member_key) if answer.wants_refresh else None
-        return Response(_update_noted(answer, task_id, reported))
+        task_id = _queue_refresh(change.member_key) if answer.wants_refresh else None
+        return Response(
+            {
+                "status": "queued",
+                "message": "The change counts from now on.",
+                "task_id": task_id,
+                "run_id": answer.run_id,
+                "source": answer.source,
+                "degraded": answer.degraded or None,
+                "generated_date": answer.generated_date,
+                "favorite_song_ids": answer.favorite_song_ids,
+                "unresolved": [
+                    *(item.to_wire() for item in change.unresolved),
+                    *answer.unresolved,
+                ],
+            }
+        )
 
 
-def _update_noted(answer: Answer, task_id: str | None, reported: Any) -> dict[str, Any]:
-    return {
-        "status": "queued",
-        "message": "The change counts from now on.",
-        "task_id": task_id,
-        "run_id": answer.run_id,
-        "source": answer.source,
-        "degraded": answer.degraded or None,
-        "generated_date": answer.generated_date,
-        "favorite_song_ids": answer.favorite_song_ids,
-        "unresolved": [*reported, *answer.unresolved],
-    }
-
-
-class WarmActiveView(APIView):
+class WarmActiveView(ApiView):
     @extend_schema(
         operation_id="warm_active",
         summary="Prepare answers for the members most recently active",
@@ -174,7 +171,7 @@ class WarmActiveView(APIView):
         tags=["operations"],
     )
     def post(self, http: HttpRequest) -> Response:
-        given = _valid(serializers.WarmInput, http.query_params)
+        given = self.valid(serializers.WarmInput, http.query_params)
         limit = given.validated_data["limit"]
         with guard():
             job = queue.enqueue(
@@ -186,15 +183,8 @@ class WarmActiveView(APIView):
         return Response({"task_id": str(job.pk), "status": "queued"})
 
 
-# --- Steps of the views ---------------------------------------------------------------------------
-def _valid(kind: type[Any], data: Any) -> Any:
-    given = kind(data=data)
-    given.is_valid(raise_exception=True)
-    return given
-
-
 def _queue_refresh(member_key: str) -> str | None:
-    """Ask for the model's version; None when not even the row could be written. The answer stands either way."""
+    """Queue a computation that asks the model; None when its row could not be written. The answer stands anyway."""
     try:
         with guard():
             job = queue.enqueue(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from django.urls import URLPattern, path
 
-from django.urls import URLPattern, include, path
+from . import jobs, members, recommend
+from .base import ApiView
 
-from . import jobs, recommend
 
-
-def both(route: str, view: type[Any]) -> list[URLPattern]:
+def both(route: str, view: type[ApiView]) -> list[URLPattern]:
     """The address and the same with a slash behind; only the first is documented."""
     return [path(route, view.as_view()), path(f"{route}/", view.as_view())]
 
@@ -23,5 +22,9 @@ urlpatterns = [
     *both("recommend/jobs/<uuid:job_id>", jobs.JobView),
     *both("favorites/updated", recommend.FavoritesUpdatedView),
     *both("warm/active", recommend.WarmActiveView),
-    path("", include("recommendations.api.members")),
+    *both("feedback", members.FeedbackView),
+    *both("members/<str:member_id>/blocks", members.BlocksView),
+    *both("songs/search", members.SearchView),
+    *both("songs/similar", members.SimilarToView),
+    *both("songs/<int:song_id>/similar", members.SimilarView),
 ]

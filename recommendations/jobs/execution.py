@@ -25,7 +25,6 @@ from django.db import (
 from django.utils import timezone
 
 from catalog import queries
-from engine.types import Locale, Strategy
 from infrastructure.redis import gate
 
 from .. import services
@@ -35,6 +34,7 @@ from ..models.runs import Trigger
 from ..serving.request import Request
 from . import rabbitmq_messages, status_store, workers
 from .kinds import Done, JobKind, WorkOf
+from .stored_requests import read_request
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -306,20 +306,12 @@ def show_progress(job: Job, percent: int) -> None:
 
 
 # --- The work of a recommendation job -------------------------------------------------------------
-#: Reads the body of `POST /recommend` that a job stores: what is asked for, and what of it was not understood.
-BodyReader = Callable[[Mapping[str, Any]], tuple[Request, list[dict[str, Any]]]]
-
-
-def serve(job: Job, *, read_body: BodyReader | None = None) -> Done:
+def serve(job: Job) -> Done:
     """Recommend for the job's member.
 
-    read_body: for jobs that came over HTTP, whose arguments hold the body.
     Raises JobFailed when the backend's member does not exist, MemberNotSeenYet when that is not sure.
     """
-    if read_body is not None and "body" in job.arguments:
-        request, reported = read_body(job.arguments["body"])
-    else:
-        request, reported = _stored_request(job.arguments), []
+    request = read_request(job.arguments)
     if job.source == JobSource.QUEUE and not queries.member_exists(int(request.member_key)):
         if job.attempt == 0 and queries.may_be_behind():
             raise MemberNotSeenYet
@@ -335,10 +327,8 @@ def serve(job: Job, *, read_body: BodyReader | None = None) -> Done:
         raise StoreAway  # made without knowing the member's likes
     if len(answer.favorite_song_ids) >= queries.MOST_FAVORITES:
         _note_left_out(job, request)
-    body = answer.to_wire()
-    body["unresolved"] = [*reported, *body["unresolved"]]
     result = {"run_id": answer.run_id, "source": answer.source, "degraded": answer.degraded}
-    return orjson.dumps(body), result
+    return orjson.dumps(answer.to_wire()), result
 
 
 def _note_left_out(job: Job, request: Request) -> None:
@@ -349,17 +339,6 @@ def _note_left_out(job: Job, request: Request) -> None:
     if total > queries.MOST_FAVORITES:
         job.note = rabbitmq_messages.too_many_favorites(total)
         Job.objects.filter(pk=job.pk).update(note=job.note)
-
-
-def _stored_request(asked: Mapping[str, Any]) -> Request:
-    ids = asked.get("favorite_ids")
-    return Request(
-        member_key=asked["member_key"],
-        favorite_ids=None if ids is None else tuple(ids),
-        count=asked["count"],
-        strategy=Strategy(asked["strategy"]),
-        locale=Locale(asked["locale"]),
-    )
 
 
 def _watch(job: Job, percent: int) -> None:

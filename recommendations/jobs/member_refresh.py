@@ -18,8 +18,8 @@ from catalog import queries
 from .. import services
 from ..models import Job, ScheduleRun
 from ..models.runs import Source, Trigger
-from ..serving import answer_store
 from ..serving.request import Request
+from ..serving.stored_answers import answer_store
 from . import queue
 from .kinds import DEFAULT_QUEUE, NIGHTLY_QUEUE, JobKind
 

@@ -8,7 +8,7 @@ from infrastructure.redis import gate
 
 from ..models import Job, JobAnswer
 from ..models.jobs import State
-from ..serving import answer_store
+from ..serving.stored_answers import answer_store
 from . import execution, status_store
 from .kinds import JobKind
 

@@ -12,15 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from engine.evaluation.protocol import Dataset
-from engine.training.train_test_split import Interactions, Split
+from engine.evaluation.world import Dataset
+from engine.training.train_test_split import Interactions, TrainTestSplit
 from infrastructure.time import SEOUL
 
 COLUMNS = ("member_id", "song_id", "timestamp", "type", "weight", "session_id")
 RANKING_COLUMNS = ("member_id", "song_id", "rank", "model")
-#: Unix seconds of the years a calendar knows, the first and the last left out; milliseconds lie beyond.
-_FIRST_S, _LATEST_S = -62_000_000_000, 60_000_000_000
-#: Times without an offset are the service's wall clock.
+#: Bounds of Unix seconds, within the years of the calendar; milliseconds are beyond them.
+_MIN_S, _MAX_S = -62_000_000_000, 60_000_000_000
 
 
 class DatasetInvalid(ValueError):
@@ -81,8 +80,11 @@ class Reader:
             raise DatasetInvalid(f"{path}:{line}: {error}") from error
 
     def dataset(self, data: Interactions, songs: Path | None) -> Dataset:
-        """`data` with the names read so far, and what songs.csv says, if there is one."""
-        about = _about(songs) if songs is not None and songs.exists() else {}
+        """`data` with the names read so far, and the columns of songs.csv, if there is one."""
+        about: dict[str, dict[str, str]] = {}
+        if songs is not None and songs.exists():
+            rows = (row for _line, row in _lines(songs, ("song_id",)))
+            about = {row["song_id"]: {k: v or "" for k, v in row.items() if k} for row in rows}
         return Dataset(
             data=data,
             members=self.members.names,
@@ -114,11 +116,6 @@ def _lines(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, s
         raise DatasetInvalid(f"{path}:{line + 1}: {error}") from error
 
 
-def _about(path: Path) -> dict[str, dict[str, str]]:
-    rows = (row for _, row in _lines(path, ("song_id",)))
-    return {row["song_id"]: {k: v or "" for k, v in row.items() if k} for row in rows}
-
-
 def seconds(text: str) -> float:
     """Unix seconds of an ISO-8601 time, of a number, or NaN for "". Raises ValueError."""
     if not text:
@@ -127,7 +124,7 @@ def seconds(text: str) -> float:
         number = _unix_seconds(text)
     except ValueError:
         number = math.nan
-    if not _FIRST_S <= number <= _LATEST_S:
+    if not _MIN_S <= number <= _MAX_S:
         raise ValueError(f"timestamp {text!r}: expected ISO-8601 or Unix seconds")
     return number
 
@@ -150,7 +147,7 @@ def _number(text: str) -> float:
     return number
 
 
-def write_split(folder: Path, dataset: Dataset, split: Split) -> None:
+def write_split(folder: Path, dataset: Dataset, split: TrainTestSplit) -> None:
     """train.csv and test.csv in the form that --train and --test read."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in (("train", split.train), ("test", split.test)):

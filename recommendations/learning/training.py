@@ -1,4 +1,4 @@
-"""Trains a model beside the live one, measures it on the newest likes, and puts it in force if it is no worse."""
+"""Trains a model beside the live one, measures it on the newest likes, and activates it unless it is worse."""
 
 from __future__ import annotations
 
@@ -20,151 +20,160 @@ from django.utils import timezone
 
 from catalog import reading, snapshot
 from engine.catalog.catalog import Catalog
-from engine.evaluation.protocol import Dataset, Plan, evaluate, split_of
-from engine.scoring.scorers import Events
+from engine.catalog.corpus import Events
+from engine.evaluation.protocol import evaluate, split_of
+from engine.evaluation.questions import EvaluationPlan
+from engine.evaluation.world import Dataset
 from engine.training.model import Model, TrainSettings
-from engine.training.train_test_split import Interactions, Split
+from engine.training.train_test_split import Interactions, TrainTestSplit
 from engine.types import SignalType
-from infrastructure.database import (
-    release_connections,
-)
+from infrastructure.database import release_connections
 from profiles.models import FeedbackEvent, FeedbackType
 
 from ..errors import SongsError
 from ..locks import claim, extend, release
 from ..models import ModelArtifact, ModelArtifactChunk
+from ..models.artifacts import ArtifactState
 from ..serving import active_engine
 
 log = logging.getLogger(__name__)
-#: Models kept for rolling back; older ones are deleted with their files.
-KEPT = 5
-#: A model may lose so much NDCG@10 against the one in use before it is refused.
+#: Models that can be rolled back to; older ones are deleted with their files.
+MAX_MODELS = 5
+#: A model is refused when its NDCG@10 is lower than that of the one in use by more than this share.
 TOLERANCE = 0.02
-#: Members asked about; their interval is narrow enough, and more would take longer than the training.
-MOST_MEMBERS_ASKED = 1_000
-#: Below this the newest fifth of the likes says nothing: the model is taken without figures.
-LEAST_LIKES_TO_MEASURE = 500
-LEASE_S = 30 * 60
-#: The latest events that sittings are learned from.
-MOST_EVENTS = 500_000
+#: Members in the test set: enough for a narrow interval; more would take longer than the training.
+MAX_TEST_MEMBERS = 1_000
+#: With fewer likes the newest fifth is too small to measure on: the model is accepted without figures.
+MIN_LIKES_TO_MEASURE = 500
+LOCK_S = 30 * 60
+#: Sittings are learned from the latest events only.
+MAX_EVENTS = 500_000
 
-Tell = Callable[[str, float], None]
+#: Called with the stage and the share done, 0–1.
+Report = Callable[[str, float], None]
+Measure = Callable[[Catalog, TrainSettings, int], dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class Acceptance:
     """Whether a model may replace the one in use."""
 
     accepted: bool
     why: str
 
 
-class TrainingRuns(SongsError):
-    """A training is under way already; wait for it."""
+class TrainingInProgress(SongsError):
+    """A training is in progress already; wait for it."""
 
 
-def train(*, by: str, seed: int = 0, tell: Tell | None = None) -> ModelArtifact:
+def train(
+    *, by: str, seed: int = 0, report: Report | None = None, measure: Measure | None = None
+) -> ModelArtifact:
     """Train, measure, store and, unless it is worse, activate. Minutes; one training at a time.
 
-    Raises TrainingRuns. A failure leaves a row that says so, and the model in use stays.
+    Raises TrainingInProgress. A failure is recorded in the row, and the model in use stays.
     """
-    token = claim("training", ttl_s=LEASE_S)
+    token = claim("training", ttl_s=LOCK_S)
     if token is None:
-        raise TrainingRuns
+        raise TrainingInProgress
     row = ModelArtifact.objects.create(
-        version=f"building-{timezone.now():%Y%m%d%H%M%S%f}", state=ModelArtifact.State.BUILDING
+        version=f"building-{timezone.now():%Y%m%d%H%M%S%f}", state=ArtifactState.BUILDING
     )
-    began = time.perf_counter()
+    started = time.perf_counter()
     try:
-        _train(row, by=by, seed=seed, tell=_telling(token, tell))
+        _train(
+            row,
+            by=by,
+            seed=seed,
+            report=_reporting(token, report),
+            measure=measure or measure_model,
+        )
     except Exception as error:
-        row.state, row.note = ModelArtifact.State.FAILED, f"{type(error).__name__}: {error}"[:500]
+        row.state, row.note = ArtifactState.FAILED, f"{type(error).__name__}: {error}"[:500]
         raise
     finally:
         release_connections()
-        row.seconds = round(time.perf_counter() - began, 1)
+        row.seconds = round(time.perf_counter() - started, 1)
         row.save()
         release("training", token)
     _prune()
     return row
 
 
-def _telling(token: str, tell: Tell | None) -> Tell:
-    """Tell on, and hold on to the lease meanwhile. Between two stages is nothing but computing."""
+def _reporting(token: str, report: Report | None) -> Report:
+    """Report progress and extend the lock; between two stages there is only computing."""
 
-    def told(stage: str, done: float) -> None:
+    def report_stage(stage: str, done: float) -> None:
         release_connections()
-        extend("training", token, ttl_s=LEASE_S)
+        extend("training", token, ttl_s=LOCK_S)
         log.info("Training: %s (%.0f %%)", stage, done * 100)
-        if tell is not None:
-            tell(stage, done)
+        if report is not None:
+            report(stage, done)
 
-    return told
+    return report_stage
 
 
-def _train(row: ModelArtifact, *, by: str, seed: int, tell: Tell) -> None:
-    tell("read", 0.0)
+def _train(row: ModelArtifact, *, by: str, seed: int, report: Report, measure: Measure) -> None:
+    report("read", 0.0)
     catalog = snapshot.refresh().catalog
     release_connections()  # a large catalog takes longer to build than a connection may be silent
     chosen = TrainSettings(ease_max_songs=settings.EASE_MAX_ITEMS)
-    corpus = replace(catalog.corpus, events=_sung(catalog))
+    corpus = replace(catalog.corpus, events=_sung_or_played(catalog))
     model = Model.train(
-        corpus, settings=chosen, seed=seed, progress=lambda s, d: tell(s, 0.05 + 0.5 * d)
+        corpus, settings=chosen, seed=seed, progress=lambda s, d: report(s, 0.05 + 0.5 * d)
     )
-    tell("measure", 0.6)
-    row.figures = figures(catalog, chosen, seed=seed)
-    tell("store", 0.9)
-    _unique_version(row, model)
+    report("measure", 0.6)
+    row.figures = measure(catalog, chosen, seed)
+    report("store", 0.9)
+    # The content's digest; with the time where the same content was trained before.
+    trained_before = ModelArtifact.objects.filter(version=model.version).exists()
+    suffix = f"-{timezone.now():%m%d%H%M%S}" if trained_before else ""
+    row.version = f"{model.version}{suffix}"
+    row.save(update_fields=["version"])
     row.coverage = model.coverage()
     row.size_bytes = _store(row, replace(model, version=row.version))
-    verdict = judged(row.figures, _live_figures())
-    row.note = verdict.why
-    row.state = ModelArtifact.State.READY if verdict.accepted else ModelArtifact.State.REFUSED
+    live = live_artifact()
+    acceptance = judge(row.figures, live.figures if live is not None else {})
+    row.note = acceptance.why
+    row.state = ArtifactState.READY if acceptance.accepted else ArtifactState.REFUSED
     row.save()
-    if verdict.accepted:
+    if acceptance.accepted:
         activate(row, by=by, now=timezone.now())
-    tell("done", 1.0)
+    report("done", 1.0)
 
 
-def _sung(catalog: Catalog) -> Events:
-    """What members reported as sung or played; sittings are learned from it once there are enough."""
+def _sung_or_played(catalog: Catalog) -> Events:
+    """Songs that members reported as sung or played; sittings are learned from them once there are enough."""
     reported = FeedbackEvent.objects.filter(type__in=(FeedbackType.SANG, FeedbackType.PLAY))
     columns = reported.values_list("member_key", "song_id", "occurred_at")
-    log = list(columns.order_by("-occurred_at")[:MOST_EVENTS])
+    log = list(columns.order_by("-occurred_at")[:MAX_EVENTS])
     keys, songs, moments = zip(*log, strict=True) if log else ((), (), ())
     rows = catalog.rows_of(songs)
-    held = rows >= 0
+    known = rows >= 0
     _, members = np.unique(np.array(keys, str), return_inverse=True)
     at_s = np.array([moment.timestamp() for moment in moments], np.float64)
-    return Events.of_log(members[held].astype(np.int64), rows[held], at_s[held])
-
-
-def _unique_version(row: ModelArtifact, model: Model) -> None:
-    """The content's digest; with the time where the same content was trained before."""
-    taken = ModelArtifact.objects.filter(version=model.version).exists()
-    row.version = f"{model.version}-{timezone.now():%m%d%H%M%S}" if taken else model.version
-    row.save(update_fields=["version"])
+    return Events.of_log(members[known].astype(np.int64), rows[known], at_s[known])
 
 
 # --- Figures --------------------------------------------------------------------------------------
-def figures(catalog: Catalog, chosen: TrainSettings, *, seed: int = 0) -> dict[str, Any]:
+def measure_model(catalog: Catalog, chosen: TrainSettings, seed: int) -> dict[str, Any]:
     """The product's recipe and the baselines on a temporal split of the likes; {} where there are too few."""
     dataset = _dataset(catalog)
-    if len(dataset.data) < LEAST_LIKES_TO_MEASURE:
+    if len(dataset.data) < MIN_LIKES_TO_MEASURE:
         return {}
-    plan = Plan(protocol="temporal", seed=seed, known_counts=(), train=chosen)
+    plan = EvaluationPlan(protocol="temporal", seed=seed, known_counts=(), train=chosen)
     split = _sampled(split_of(dataset, plan), seed)
     if not len(split.test):
         return {}
     return evaluate(dataset, split, plan, clock=time.perf_counter).figures
 
 
-def _sampled(split: Split, seed: int) -> Split:
+def _sampled(split: TrainTestSplit, seed: int) -> TrainTestSplit:
     members = np.unique(split.test.member)
-    if len(members) <= MOST_MEMBERS_ASKED:
+    if len(members) <= MAX_TEST_MEMBERS:
         return split
-    asked = np.random.default_rng(seed).choice(members, MOST_MEMBERS_ASKED, replace=False)
-    return Split(train=split.train, test=split.test[np.isin(split.test.member, asked)])
+    sampled = np.random.default_rng(seed).choice(members, MAX_TEST_MEMBERS, replace=False)
+    return TrainTestSplit(train=split.train, test=split.test[np.isin(split.test.member, sampled)])
 
 
 def _dataset(catalog: Catalog) -> Dataset:
@@ -209,15 +218,15 @@ def _described(catalog: Catalog, song_ids: list[int]) -> Iterator[tuple[str, dic
         )
 
 
-def judged(measured: dict[str, Any], live: dict[str, Any]) -> Verdict:
-    """Refuse a model whose NDCG@10 lies more than 2 % below that of the one in use."""
+def judge(measured: dict[str, Any], live: dict[str, Any]) -> Acceptance:
+    """Refuse a model whose NDCG@10 is more than 2 % below that of the one in use."""
     ours, theirs = _ndcg(measured), _ndcg(live)
     if math.isnan(ours):
-        return Verdict(accepted=True, why="평가할 좋아요가 아직 적어 그대로 적용했습니다.")
+        return Acceptance(accepted=True, why="평가할 좋아요가 아직 적어 그대로 적용했습니다.")
     if math.isnan(theirs) or ours >= theirs * (1 - TOLERANCE):
-        return Verdict(accepted=True, why="")
+        return Acceptance(accepted=True, why="")
     change = 100 * (ours / theirs - 1)
-    return Verdict(
+    return Acceptance(
         accepted=False,
         why=f"NDCG@10 {ours:.4f}, 사용 중인 모델 {theirs:.4f} ({change:+.1f} %): 2 % 넘게 낮아 적용하지 않았습니다.",
     )
@@ -227,44 +236,39 @@ def _ndcg(measured: dict[str, Any]) -> float:
     return float(measured.get("models", {}).get("songs_ai", {}).get("ndcg@10", math.nan))
 
 
-def _live_figures() -> dict[str, Any]:
-    row = live_artifact()
-    return row.figures if row is not None else {}
-
-
 # --- What is in force -----------------------------------------------------------------------------
 def live_artifact() -> ModelArtifact | None:
     return (
-        ModelArtifact.objects.filter(activated_at__isnull=False, state=ModelArtifact.State.READY)
+        ModelArtifact.objects.filter(activated_at__isnull=False, state=ArtifactState.READY)
         .order_by("-activated_at")
         .first()
     )
 
 
 def live_version() -> str:
-    """The version in force; "" before the first training."""
+    """The version of the model in force; "" before the first training."""
     row = live_artifact()
     return row.version if row is not None else ""
 
 
 def activate(artifact: ModelArtifact, *, by: str, now: datetime) -> None:
-    """Put a model in force, newly trained or an earlier one; every process follows within seconds."""
+    """Activate a model, newly trained or an earlier one; every process follows within seconds."""
     artifact.activated_at, artifact.activated_by = now, by
     artifact.save(update_fields=["activated_at", "activated_by"])
 
 
 def _prune() -> None:
-    """Keep the last models and whichever is in force; rows of refused and failed ones lose their files."""
+    """Delete models beyond MAX_MODELS, except the one in force, and the files of refused and failed ones."""
     live = live_artifact()
-    ready = ModelArtifact.objects.filter(state=ModelArtifact.State.READY).order_by("-created_at")
-    kept = {row.pk for row in ready[:KEPT]} | ({live.pk} if live else set())
-    for row in ready.exclude(pk__in=kept):
+    ready = ModelArtifact.objects.filter(state=ArtifactState.READY).order_by("-created_at")
+    retained = {row.pk for row in ready[:MAX_MODELS]} | ({live.pk} if live else set())
+    for row in ready.exclude(pk__in=retained):
         row.delete()
-    ModelArtifactChunk.objects.exclude(artifact__state=ModelArtifact.State.READY).delete()
+    ModelArtifactChunk.objects.exclude(artifact__state=ArtifactState.READY).delete()
 
 
 def _store(row: ModelArtifact, model: Model) -> int:
-    """Put the model's files into the database, where every host finds them; returns bytes."""
+    """Write the model's files to the database, from where every host loads them; returns their size in bytes."""
     folder = Path(tempfile.mkdtemp(prefix="songs-ai-model-"))
     try:
         model.save(folder)

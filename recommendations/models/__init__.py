@@ -9,11 +9,12 @@ from .artifacts import (
 from .dead_letters import DeadLetter
 from .jobs import Job, JobAnswer, JobRun
 from .like_chunks import LikeChunk
-from .runs import Lease, Run, Source, StoredAnswer, Trigger
+from .runs import Degraded, Lease, Run, Source, StoredAnswer, Trigger
 from .schedule_runs import ScheduleRun
 
 __all__ = [
     "DeadLetter",
+    "Degraded",
     "EngineSettingsVersion",
     "Job",
     "JobAnswer",

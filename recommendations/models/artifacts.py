@@ -7,18 +7,23 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 
+class ArtifactState(models.TextChoices):
+    """How a training ended."""
+
+    BUILDING = "building", _("학습 중")
+    READY = "ready", _("사용 가능")
+    REFUSED = "refused", _("거부됨")
+    FAILED = "failed", _("실패")
+
+
 class ModelArtifact(models.Model):
     """One training: its figures, and the files that every host loads."""
 
-    class State(models.TextChoices):
-        BUILDING = "building", _("학습 중")
-        READY = "ready", _("사용 가능")
-        REFUSED = "refused", _("거부됨")
-        FAILED = "failed", _("실패")
+    State = ArtifactState
 
     version = models.CharField(_("버전"), max_length=64, unique=True)
     state = models.CharField(_("상태"), max_length=10, choices=State.choices)
-    #: The newest of these is the model in use; rolling back sets it anew on an older row.
+    #: The newest of these is the model in use; rolling back sets it again on an older row.
     activated_at = models.DateTimeField(_("적용 시각"), null=True, blank=True, db_index=True)
     activated_by = models.CharField(_("적용한 사람"), max_length=150, blank=True)
     figures = models.JSONField(_("평가"), default=dict, blank=True)
@@ -58,7 +63,7 @@ class ModelArtifactChunk(models.Model):
 
 
 class EngineSettingsVersion(models.Model):
-    """Weights and tables of the engine as staff set them. A row is never changed: an edit makes a new one."""
+    """Weights and tables of the engine as staff set them. Rows are immutable: an edit creates a new one."""
 
     number = models.PositiveIntegerField(_("번호"), unique=True)
     payload = models.JSONField(
@@ -81,7 +86,7 @@ class EngineSettingsVersion(models.Model):
 
 
 class LearnedSituations(models.Model):
-    """What members took up in which situation, as counted one night; the newest row is in force."""
+    """Songs that members played, sang or liked per situation, counted nightly; the newest row is in force."""
 
     #: `engine.training.context_learning.Heard`
     heard = models.JSONField(_("집계"))

@@ -7,13 +7,16 @@ from datetime import datetime
 from typing import Self
 
 from django.db import models
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+
+from engine.types import Strategy
 
 from .fields import CompressedJSONField
 
 
 class Trigger(models.TextChoices):
-    """Who asked for a run."""
+    """What caused a run."""
 
     API = "api", _("API 요청")
     FAVORITES = "favorites", _("좋아요 변경")
@@ -25,11 +28,49 @@ class Trigger(models.TextChoices):
 
 
 class Source(models.TextChoices):
-    """How an answer was made."""
+    """Where an answer came from."""
 
     CACHE = "cache", _("캐시")
     LOCAL = "local", _("로컬 엔진")
     MODEL = "model", _("언어 모델")
+
+
+class Degraded(models.TextChoices):
+    """Why an answer is less than it could be; callers read the value in `degraded`."""
+
+    DATABASE = "database", _("데이터베이스 응답 없음")
+    REDIS = "redis", _("Redis 응답 없음")
+    BUSY = "busy", _("모델 자리가 모두 참")
+    NO_MODEL = "no_model", _("언어 모델 없음")
+    DEADLINE = "deadline", _("모델이 제시간에 답하지 않음")
+    BUDGET = "budget", _("예산 초과")
+    QUOTA = "quota", _("잔액 부족")
+    RATE_LIMITED = "rate_limited", _("호출 한도")
+    CIRCUIT_OPEN = "circuit_open", _("차단기 열림")
+    CONNECTION = "connection", _("연결 실패")
+    MODEL_ERROR = "model_error", _("모델 오류")
+    INVALID_ANSWER = "invalid_answer", _("모델 답의 형식이 틀림")
+    TRUNCATED = "truncated", _("잘린 응답")
+    REFUSED = "refused", _("모델이 거절")
+    EMPTY = "empty", _("빈 응답")
+    PAUSED = "paused", _("프롬프트 일시 중지")
+    PROMPT_PAUSED = "prompt_paused", _("프롬프트 일시 중지")
+    UNKNOWN_CONTRACT = "unknown_contract", _("알 수 없는 프롬프트")
+    MISSING_VARIABLES = "missing_variables", _("프롬프트 변수 누락")
+    PROMPT_ERROR = "prompt_error", _("프롬프트 오류")
+
+    @classmethod
+    def label_of(cls, value: str) -> str:
+        """The label for staff; a value of another release is shown as it is."""
+        return str(cls(value).label) if value in cls.values else value
+
+
+#: What staff read for each strategy.
+STRATEGY_LABELS: dict[str, Promise] = {
+    Strategy.FAST: _("빠름 (모델 없이)"),
+    Strategy.DEFAULT: _("기본"),
+    Strategy.DEEP: _("깊이 (긴 제한 시간)"),
+}
 
 
 class RunQuerySet(models.QuerySet["Run"]):
@@ -41,7 +82,7 @@ class RunQuerySet(models.QuerySet["Run"]):
 
 
 class Run(models.Model):
-    """One answer that was computed: what went in, the funnel, what came out, and which versions made it."""
+    """One computed answer: its query, the funnel, the result, and the versions it was computed with."""
 
     uuid = models.UUIDField(_("실행 ID"), primary_key=True, default=uuid.uuid4, editable=False)
     member_key = models.CharField(_("회원"), max_length=64)
@@ -88,7 +129,7 @@ class Run(models.Model):
 
 
 class StoredAnswer(models.Model):
-    """The plain answer in force for a member. The truth that Redis' `recommend:{member}` is rebuilt from."""
+    """The plain answer in force for a member; Redis' `recommend:{member}` is rebuilt from it."""
 
     member_key = models.CharField(_("회원"), max_length=64, primary_key=True)
     #: The JSON of `recommend:{member}`, as text, zlib-compressed.
@@ -97,7 +138,7 @@ class StoredAnswer(models.Model):
     run_uuid = models.UUIDField(_("실행"))
     generated_at = models.DateTimeField(_("생성"))
     expires_at = models.DateTimeField(_("만료"), db_index=True)
-    #: Written while Redis was away: to be sent there when it returns.
+    #: Written while Redis was down: to be sent there when it returns.
     redis_pending = models.BooleanField(_("Redis 대기"), default=False, db_index=True)
 
     class Meta:
@@ -109,7 +150,7 @@ class StoredAnswer(models.Model):
 
 
 class Lease(models.Model):
-    """Who may do a piece of work just now, where no Redis can say so."""
+    """Who holds a lock, while there is no Redis to hold it."""
 
     key = models.CharField(max_length=190, primary_key=True)
     token = models.CharField(max_length=32)

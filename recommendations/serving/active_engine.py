@@ -1,4 +1,4 @@
-"""Holds the model and the engine's settings that are in force, and follows changes within seconds."""
+"""Holds the model and the engine settings in force, and follows changes within seconds."""
 
 from __future__ import annotations
 
@@ -16,11 +16,9 @@ from django.conf import settings
 from catalog import snapshot
 from engine.settings import EngineSettings
 from engine.training.context_learning import Heard, with_learned
-from engine.training.model import Model, ModelFileInvalid
-from infrastructure.database import (
-    DATABASE_FAULTS,
-    guard,
-)
+from engine.training.model import Model
+from engine.training.model_files import ModelFileInvalid
+from infrastructure.database import DATABASE_FAULTS, guard
 
 from ..models import EngineSettingsVersion, LearnedSituations, ModelArtifact
 
@@ -32,67 +30,67 @@ CHUNK_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class EngineState:
-    """Everything a recommendation is computed with. Replaced as a whole, never changed."""
+    """Everything a recommendation is computed with. Immutable: replaced as a whole."""
 
     snapshot: snapshot.CatalogSnapshot
     model: Model
     settings: EngineSettings
-    #: What an answer made with it is stamped with.
+    #: Recorded with every answer that is computed with it.
     versions: dict[str, str]
 
 
 class _Holder:
-    """The state of this process. Readers take what is there; at most one thread renews it."""
+    """The state of this process. At most one thread renews it; the others use the current one meanwhile."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pid = 0
         self._state: EngineState | None = None
         self._trained: Model | None = None
-        self._looked_at = 0.0
+        self._checked_at = 0.0
 
     def current(self) -> EngineState:
-        """The state in force; raises CatalogUnavailable when no catalog was ever seen."""
+        """The state in force; raises CatalogUnavailable when no catalog was ever read."""
         if self._pid != os.getpid():
             self._pid, self._lock = os.getpid(), threading.Lock()
-        seen = snapshot.current()
+        songs = snapshot.current()
         state = self._state
-        stale = state is None or state.snapshot.version != seen.version
-        due = time.monotonic() - self._looked_at > POLL_S
+        stale = state is None or state.snapshot.version != songs.version
+        due = time.monotonic() - self._checked_at > POLL_S
         if not (stale or due) and state is not None:
             return state
-        # Only the first caller of a process waits; later ones go on with what is there.
+        # Only the first caller of a process waits; later ones go on with the current state.
         if not self._lock.acquire(blocking=state is None):
             return state  # type: ignore[return-value]
         try:
-            return self._renew(seen)
+            return self._renew(songs)
         finally:
             self._lock.release()
 
-    def _renew(self, seen: snapshot.CatalogSnapshot) -> EngineState:
+    def _renew(self, songs: snapshot.CatalogSnapshot) -> EngineState:
         state = self._state
         try:
             with guard():
                 trained, chosen = self._live_model(), _live_settings()
         except DATABASE_FAULTS:
-            if state is not None and state.snapshot.version == seen.version:
-                self._looked_at = time.monotonic()
+            if state is not None and state.snapshot.version == songs.version:
+                self._checked_at = time.monotonic()
                 return state
             trained = self._trained
             chosen = state.settings if state is not None else EngineSettings()
         unchanged = (
             state is not None
-            and state.snapshot is seen
+            and state.snapshot is songs
             and trained is self._trained
             and chosen == state.settings
         )
         if state is None or not unchanged:
-            state = _assembled(seen, trained, chosen)
-        self._trained, self._state, self._looked_at = trained, state, time.monotonic()
+            state = _assemble(songs, trained, chosen)
+        self._trained, self._state, self._checked_at = trained, state, time.monotonic()
         return state
 
     def _live_model(self) -> Model | None:
-        """The model in force; while its files are damaged the one before it, also in a new process."""
+        """The model in force; while its files are damaged the previous one, also in a new process."""
         activated = ModelArtifact.objects.filter(
             activated_at__isnull=False, state=ModelArtifact.State.READY
         )
@@ -100,19 +98,19 @@ class _Holder:
             if self._trained is not None and self._trained.version == row.version:
                 return self._trained
             try:
-                return Model.load(fetched(row))
+                return Model.load(fetch(row))
             except (ModelFileInvalid, OSError) as error:
                 log.error("Model %s is unusable, the previous one stays: %s", row.version, error)
                 shutil.rmtree(_folder(row.version), ignore_errors=True)
         return self._trained
 
-    def look_again(self) -> None:
-        """Look at the database at the next call instead of a little later."""
-        self._looked_at = 0.0
+    def expire(self) -> None:
+        """Check the database at the next call instead of up to POLL_S later."""
+        self._checked_at = 0.0
 
-    def forget(self) -> None:
-        """Look at the database again at the next call (tests, and after a change made here)."""
-        self._looked_at = 0.0
+    def reset(self) -> None:
+        """Start as a new process would (tests)."""
+        self._checked_at = 0.0
         self._state = None
         self._trained = None
 
@@ -131,26 +129,26 @@ def _live_settings() -> EngineSettings:
     return replace(chosen, situations=situations, version=f"{chosen.version}+{learned.pk}")
 
 
-def _assembled(
-    seen: snapshot.CatalogSnapshot, trained: Model | None, chosen: EngineSettings
+def _assemble(
+    songs: snapshot.CatalogSnapshot, trained: Model | None, chosen: EngineSettings
 ) -> EngineState:
-    base = trained if trained is not None else Model.untrained(seen.catalog.corpus)
-    model = base.realigned(seen.catalog.corpus.song_ids)
+    base = trained if trained is not None else Model.untrained(songs.catalog.corpus)
+    model = base.realigned(songs.catalog.corpus.song_ids)
     versions = {
-        # The part that names the songs: new likes of others make nobody's answer old before the night.
-        "catalog": seen.version.partition("-")[0],
+        # Without the part for likes: new likes of others outdate no answer before the nightly refresh.
+        "catalog": songs.version.partition("-")[0],
         "model": base.version,
         "settings": chosen.version,
     }
-    return EngineState(snapshot=seen, model=model, settings=chosen, versions=versions)
+    return EngineState(snapshot=songs, model=model, settings=chosen, versions=versions)
 
 
 def _folder(version: str) -> Path:
     return Path(settings.DATA_DIR) / "models" / version
 
 
-def fetched(artifact: ModelArtifact) -> Path:
-    """The folder of an artifact on this host, filled from the database when it is not there yet."""
+def fetch(artifact: ModelArtifact) -> Path:
+    """The folder of an artifact on this host, downloaded from the database when it is missing."""
     folder = _folder(artifact.version)
     if folder.is_dir():
         return folder
@@ -162,7 +160,7 @@ def fetched(artifact: ModelArtifact) -> Path:
                 file.write(chunk.body)
         building.rename(folder)
     except OSError:
-        if not folder.is_dir():  # else another process was quicker
+        if not folder.is_dir():  # else another process was faster
             raise
     finally:
         shutil.rmtree(building, ignore_errors=True)
@@ -171,5 +169,5 @@ def fetched(artifact: ModelArtifact) -> Path:
 
 _holder = _Holder()
 current = _holder.current
-forget = _holder.forget
-look_again = _holder.look_again
+expire = _holder.expire
+reset = _holder.reset

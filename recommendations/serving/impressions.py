@@ -1,4 +1,4 @@
-"""Counts what members are shown: in memory first, written in batches, never a write per read."""
+"""Counts how often members are shown their answer: in memory, written to the database in batches."""
 
 from __future__ import annotations
 
@@ -11,18 +11,15 @@ from collections import Counter
 from django.db import close_old_connections
 from django.utils import timezone
 
-from infrastructure.database import (
-    DATABASE_FAULTS,
-    guard,
-)
+from infrastructure.database import DATABASE_FAULTS, guard
 from profiles import services as profiles
 
 from ..models import Run, StoredAnswer
 
 log = logging.getLogger(__name__)
 FLUSH_EVERY_S = 10.0
-#: Members remembered between two flushes; beyond that, single reads go uncounted rather than memory grow.
-MOST_MEMBERS = 50_000
+#: Limit of members counted between two flushes; further ones are not counted, so that memory stays bounded.
+MAX_MEMBERS = 50_000
 
 
 class _Counts:
@@ -32,10 +29,10 @@ class _Counts:
         self._reads: Counter[str] = Counter()
 
     def add(self, member_key: str) -> None:
-        """Note that a member was shown the answer in force for him."""
+        """Count that a member was shown the answer in force."""
         if self._pid != os.getpid():
             self._start()
-        if len(self._reads) < MOST_MEMBERS or member_key in self._reads:
+        if len(self._reads) < MAX_MEMBERS or member_key in self._reads:
             self._reads[member_key] += 1
 
     def _start(self) -> None:
@@ -55,25 +52,26 @@ class _Counts:
             finally:
                 close_old_connections()
 
-    def drop(self) -> None:
+    def reset(self) -> None:
+        """Drop counts that are not yet written (tests)."""
         self._reads = Counter()
 
     def flush(self) -> int:
-        """Write what was counted; returns the number of members. Nothing is lost when the database is away."""
-        taken, self._reads = self._reads, Counter()
-        if not taken:
+        """Write the counts; returns the number of members. They are kept when the database is down."""
+        counted, self._reads = self._reads, Counter()
+        if not counted:
             return 0
         try:
             with guard():
-                record(taken)
+                record(counted)
         except DATABASE_FAULTS:
-            self._reads.update(taken)
+            self._reads.update(counted)
             raise
-        return len(taken)
+        return len(counted)
 
 
 def record(reads: Counter[str]) -> None:
-    """Turn "member was shown his answer n times" into impressions of that answer's songs."""
+    """Turn "the member was shown the answer n times" into impressions of its songs."""
     answers = StoredAnswer.objects.filter(pk__in=list(reads)).values_list("pk", "run_uuid")
     run_of = dict(answers)
     runs = Run.objects.filter(pk__in=run_of.values()).only("uuid", "groups", "snapshot", "count")
@@ -94,21 +92,17 @@ def record(reads: Counter[str]) -> None:
 
 
 def places_of(run: Run) -> list[tuple[int, str, int]]:
-    """(song id, list, place from 1): every song once, at its first place; quick picks come last."""
+    """(song id, list, place from 1): every song once, at its first place; groups before quick picks."""
     places: dict[int, tuple[int, str, int]] = {}
-    shelves = [(group["label"], group["song_ids"]) for group in run.groups or []]
-    shelves.append(("candidates", (run.snapshot or {}).get("final", [])[: run.count]))
-    for label, song_ids in shelves:
+    lists = [(group["label"], group["song_ids"]) for group in run.groups or []]
+    lists.append(("candidates", (run.snapshot or {}).get("final", [])[: run.count]))
+    for label, song_ids in lists:
         for place, song_id in enumerate(song_ids, 1):
             places.setdefault(song_id, (song_id, label, place))
     return list(places.values())
 
 
 _counts = _Counts()
-served = _counts.add
+count_shown = _counts.add
 flush = _counts.flush
-
-
-def forget() -> None:
-    """Drop what was counted and not yet written (tests)."""
-    _counts.drop()
+reset = _counts.reset

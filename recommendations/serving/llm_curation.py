@@ -1,4 +1,4 @@
-"""Asks the language model about a slate that already stands: which songs first, which words above the shelves."""
+"""Asks the language model about a slate that already stands: which songs first, which taglines above the groups."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from prompts.errors import ModelUnavailable, PromptError
 TASTE, CURATION = "taste_and_taglines", "curation"
 #: Songs asked for: about two screens. The rest keeps the engine's order.
 PICKS = 20
-#: Names of each kind that the model is told of.
+#: Most genres, moods and artists named in a prompt.
 MOST_NAMES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Taste:
-    """What the model read out of a member's favourites."""
+class TasteReading:
+    """The model's reading of a member's favourites."""
 
     text: str
     genres: tuple[str, ...]
@@ -33,17 +33,17 @@ class Taste:
 
 @dataclass(frozen=True, kw_only=True)
 class Curated:
-    """What came back. Each part is empty where the model was not asked, or failed."""
+    """The model's part of an answer. Each field is empty where the model was not asked, or failed."""
 
     picks: tuple[int, ...] = ()  #: indices into the shortlist, best first
     shown: tuple[int, ...] = ()  #: indices in the order shown
     taglines: dict[str, str] = field(default_factory=dict)
-    taste: Taste | None = None
+    taste: TasteReading | None = None
     degraded: str = ""
     prompt_versions: dict[str, str] = field(default_factory=dict)
     repairs: dict[str, Any] = field(default_factory=dict)
-    #: What each prompt was told, but for the song lines (their ids are in `shown`).
-    told: dict[str, Any] = field(default_factory=dict)
+    #: The variables of each prompt without the song lines (their ids are in `shown`).
+    prompt_variables: dict[str, Any] = field(default_factory=dict)
     #: 0 = the engine's order, 1 = the model's; a parameter of the prompt version.
     model_weight: float = 0.5
 
@@ -64,7 +64,7 @@ def ask_model(
     seed: int,
     trigger: str,
 ) -> Curated:
-    """Two calls side by side, both within `deadline_s`. Never raises for what the model does."""
+    """Make two calls in parallel, both within `deadline_s`. Never raises when the model fails."""
     try:
         version = prompts.resolve(CURATION, member_key)
     except PromptError as error:
@@ -77,28 +77,31 @@ def ask_model(
         "trigger": trigger,
         "seed": seed,
     }
-    told = curation_variables(
+    curation = curation_variables(
         taste_text=taste_text, situation=situation, count=min(PICKS, len(shown))
     )
     taste = taste_variables(slate)
-    curation = told | {"candidates": song_lines(slate, shown)}
     answers = prompts.ask_many(
         [
-            prompts.Ask(slug=CURATION, variables=curation, **common),
+            prompts.Ask(
+                slug=CURATION,
+                variables=curation | {"candidates": song_lines(slate, shown)},
+                **common,
+            ),
             prompts.Ask(slug=TASTE, variables=taste, **common),
         ],
         deadline_s,
     )
     empty = Curated(
         shown=shown,
-        told={CURATION: told, TASTE: taste},
+        prompt_variables={CURATION: curation, TASTE: taste},
         model_weight=float(version.params["model_weight"]),
     )
     return _with_taste(_with_picks(empty, answers[0]), answers[1], slate.groups)
 
 
 def shown_order(slate: Slate, lines: int, seed: int) -> tuple[int, ...]:
-    """A seeded shuffle: models favour what stands first, so the place must say nothing."""
+    """A seeded shuffle: models favour what stands first, so the order must carry no information."""
     order = np.random.default_rng(seed).permutation(min(lines, len(slate.shortlist)))
     return tuple(int(index) for index in order)
 
@@ -118,7 +121,7 @@ def song_fields(song: SongView) -> tuple[str, str, str, str]:
 
 
 def taste_variables(slate: Slate) -> dict[str, Any]:
-    """The member's mix in per cent and the labels of the shelves; no song title."""
+    """The member's mix in per cent and the labels of the groups; no song title."""
     return {
         "favorites_count": len(slate.known_favorites),
         "genres": _percentages(slate, "genre"),
@@ -163,7 +166,7 @@ def _with_taste(
     lines = zip(groups, data["taglines"], strict=False)
     return replace(
         curated,
-        taste=Taste(
+        taste=TasteReading(
             text=data["taste"],
             genres=tuple(data["genres"]),
             moods=tuple(data["moods"]),
@@ -182,8 +185,8 @@ def final_order(slate: Slate, curated: Curated) -> tuple[int, ...]:
     return fuse(baseline, curated.picks, model_weight=curated.model_weight)
 
 
-def arranged(groups: Sequence[Group], order: Sequence[int]) -> list[Group]:
-    """The same shelves, their songs in the served order."""
+def arrange(groups: Sequence[Group], order: Sequence[int]) -> list[Group]:
+    """The same groups, their songs in the served order."""
     place = {index: rank for rank, index in enumerate(order)}
     return [
         replace(group, members=tuple(sorted(group.members, key=place.__getitem__)))

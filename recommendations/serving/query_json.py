@@ -1,4 +1,4 @@
-"""Writes an engine query down as JSON and reads it back, so that a run can be asked "why" and replayed."""
+"""Encodes an engine query as JSON and decodes it, so that a run can be explained and replayed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.types import (
     Activity,
     Context,
     Exclude,
-    Impression,
+    ImpressionCount,
     Locale,
     Only,
     Preference,
@@ -25,26 +25,26 @@ from engine.types import (
 
 def query_to_json(query: Query) -> dict[str, Any]:
     """Every field of the query; sets as sorted lists, dates as ISO-8601."""
-    encoded: dict[str, Any] = _encoded(query)
+    encoded: dict[str, Any] = encode(query)
     return encoded
 
 
-def _encoded(value: Any) -> Any:
+def encode(value: Any) -> Any:
+    """A value of the engine as JSON."""
     if is_dataclass(value):
-        return {field.name: _encoded(getattr(value, field.name)) for field in fields(value)}
+        return {field.name: encode(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, frozenset):
         return sorted(value)
     if isinstance(value, tuple | list):
-        return [_encoded(item) for item in value]
+        return [encode(item) for item in value]
     return value
 
 
 def query_from_json(record: Mapping[str, Any]) -> Query:
-    """The query as it was asked."""
+    """The query that was written down."""
     values = dict(record)
-    context = values["context"]
     values |= {
         "favorite_ids": tuple(values["favorite_ids"]),
         "signals": tuple(
@@ -52,22 +52,34 @@ def query_from_json(record: Mapping[str, Any]) -> Query:
             for item in values["signals"]
         ),
         "impressions": tuple(
-            Impression(**item | {"last_at": _moment(item["last_at"])})
+            ImpressionCount(**item | {"last_at": _moment(item["last_at"])})
             for item in values["impressions"]
         ),
         "preferences": tuple(Preference(**item) for item in values["preferences"]),
-        "context": Context(
-            time_of_day=TimeOfDay(context["time_of_day"]) if context["time_of_day"] else None,
-            mood=context["mood"],
-            activity=Activity(context["activity"]) if context["activity"] else None,
-        ),
-        "only": Only(**{name: frozenset(items) for name, items in values["only"].items()}),
-        "exclude": Exclude(**{name: frozenset(items) for name, items in values["exclude"].items()}),
+        "context": context_from_json(values["context"]),
+        "only": only_from_json(values["only"]),
+        "exclude": exclude_from_json(values["exclude"]),
         "strategy": Strategy(values["strategy"]),
         "locale": Locale(values["locale"]),
         "now": datetime.fromisoformat(values["now"]),
     }
     return Query(**values)
+
+
+def context_from_json(record: Mapping[str, Any]) -> Context:
+    return Context(
+        time_of_day=TimeOfDay(record["time_of_day"]) if record["time_of_day"] else None,
+        mood=record["mood"],
+        activity=Activity(record["activity"]) if record["activity"] else None,
+    )
+
+
+def only_from_json(record: Mapping[str, Any]) -> Only:
+    return Only(**{name: frozenset(items) for name, items in record.items()})
+
+
+def exclude_from_json(record: Mapping[str, Any]) -> Exclude:
+    return Exclude(**{name: frozenset(items) for name, items in record.items()})
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -1,4 +1,4 @@
-"""What a caller asks for and what he gets, as values."""
+"""The values of a recommendation: what a caller asks for, and the answer."""
 
 from __future__ import annotations
 
@@ -30,11 +30,33 @@ class NamedSong:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Unresolved:
+    """Something in the request that is not in the catalog or was not understood."""
+
+    #: An id without a song; as text where it is beyond 32 bits, which the backend could not read.
+    song_id: int | str | None = None
+    #: A song named by text, and titles that came near.
+    title: str = ""
+    artist: str = ""
+    did_you_mean: tuple[str, ...] = ()
+    #: A field of the request and the value that means nothing there.
+    field: str = ""
+    value: str = ""
+
+    def to_wire(self) -> dict[str, Any]:
+        if self.song_id is not None:
+            return {"song_id": self.song_id}
+        if self.field:
+            return {"field": self.field, "value": self.value}
+        return {"title": self.title, "artist": self.artist, "did_you_mean": list(self.did_you_mean)}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Request:
-    """One recommendation asked for."""
+    """A recommendation to be made."""
 
     member_key: str
-    #: None: use what is known of the member; (): he has none.
+    #: None: use what is known of the member; (): the member has none.
     favorite_ids: tuple[int, ...] | None = None
     favorite_songs: tuple[NamedSong, ...] = ()
     #: Length of `candidates`, 1–100.
@@ -42,18 +64,22 @@ class Request:
     strategy: Strategy = Strategy.DEFAULT
     locale: Locale = Locale.KO
     context: Context = field(default_factory=Context)
+    #: A mood in the caller's words; becomes `context.mood` when the request is computed.
+    mood_word: str = ""
     adventure: float | None = None
     diversity: float | None = None
     only: Only = field(default_factory=Only)
     exclude: Exclude = field(default_factory=Exclude)
     allow_known: bool = False
     trigger: str = Trigger.API
-    #: Compute anew even where a fresh answer is there.
+    #: Names and values of the request that could not be understood when it was parsed.
+    unresolved: tuple[Unresolved, ...] = ()
+    #: Compute a new answer even where a fresh one is stored.
     refresh: bool = False
-    #: False: answer locally whatever the strategy says (the model's version is made later).
+    #: False: answer locally whatever the strategy says (a job asks the model later).
     ask_model: bool = True
     job_uuid: UUID | None = None
-    #: Told how far the work is, 0–100.
+    #: Called with the progress of the work, 0–100.
     progress: Callable[[int], None] | None = None
 
     @property
@@ -63,13 +89,13 @@ class Request:
 
     @property
     def stored_count(self) -> int:
-        """Candidates computed and kept: a caller who asks for three leaves a whole list behind."""
+        """Candidates computed and stored: the full list, also for a caller who asks for three."""
         usual = COUNT_OF_MEMBERS if self.member_key.isdecimal() else COUNT_OF_CALLERS
         return max(self.count, usual)
 
     @property
     def variant(self) -> str:
-        """Names everything that makes this answer another one than the plain one."""
+        """A digest of everything that makes this answer differ from the plain one."""
         return hashlib.blake2b(
             orjson.dumps(self._dials(), option=_SORTED), digest_size=10
         ).hexdigest()
@@ -98,23 +124,8 @@ _PLAIN = Request(member_key="")._dials()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unresolved:
-    """Something in the request that is not in the catalog, and what came near."""
-
-    song_id: int | None = None
-    title: str = ""
-    artist: str = ""
-    did_you_mean: tuple[str, ...] = ()
-
-    def to_wire(self) -> dict[str, Any]:
-        if self.song_id is not None:
-            return {"song_id": self.song_id}
-        return {"title": self.title, "artist": self.artist, "did_you_mean": list(self.did_you_mean)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """One recommendation given."""
+class Recommendation:
+    """The recommendation as every edge sends it."""
 
     run_id: str
     source: Source
@@ -126,7 +137,7 @@ class Answer:
     generated_date: str
     unresolved: list[dict[str, Any]]
     locale: Locale = Locale.KO
-    #: Made in a hurry: the edge should queue the model's version.
+    #: Computed without waiting for the model: the edge should queue a refresh.
     wants_refresh: bool = False
 
     @property
@@ -157,7 +168,7 @@ _MESSAGES = {
     Locale.JA: "おすすめ{n}曲を用意しました。",
     Locale.EN: "{n} songs picked for you.",
 }
-#: Everything is liked already, filtered away, or the catalog is empty.
+#: Everything is liked already or filtered out, or the catalog is empty.
 _NOTHING_LEFT = {
     Locale.KO: "지금은 새로 추천할 곡이 없어요.",
     Locale.JA: "今おすすめできる新しい曲はありません。",

@@ -12,7 +12,7 @@ import pytest
 from django.test import Client
 
 from catalog.factories import AnimeFactory, MemberFactory, SongFactory, SongLikeFactory
-from recommendations.serving import answer_store
+from infrastructure.redis import gate
 
 pytestmark = pytest.mark.django_db
 INT_32 = 2**31 - 1
@@ -197,8 +197,10 @@ JAVA_RESERIALISED = {
 
 
 @pytest.mark.parametrize("left", [OLD_SCHEDULER, JAVA_RESERIALISED], ids=["scheduler", "java"])
-def test_what_other_writers_left_can_be_read_too(client: Client, left: Any, monkeypatch) -> None:
-    monkeypatch.setattr(answer_store, "_stored_bytes", lambda key: orjson.dumps(left))
+def test_what_other_writers_left_can_be_read_too(
+    client: Client, left: Any, shared_redis: str
+) -> None:
+    gate.client().set("recommend:9", orjson.dumps(left))
     answer = client.post("/recommend/cached", {"memberId": "9"}, content_type="application/json")
     body = orjson.loads(answer.content)
     lists = {"favorite_song_ids": a_list_of(id_), "groups": a_list_of(bool)}

@@ -26,10 +26,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         name: value
         for name, value in os.environ.items()
         if name not in {"DATABASE_URL", "REDIS_URL", "RABBITMQ_URL", "PROMETHEUS_MULTIPROC_DIR"}
-    } | {"DATA_DIR": str(tmp_path_factory.mktemp("data"))}
+    } | {"DATA_DIR": str(tmp_path_factory.mktemp("data")), "WEB_THREADS": "4"}
     command = (
-        *(sys.executable, "-m", "granian", "--interface", "wsgi", "songs_ai.wsgi:application"),
-        *("--host", "127.0.0.1", "--port", str(port), "--blocking-threads", "4", "--no-ws"),
+        *(sys.executable, "-m", "granian", "--interface", "rsgi", "songs_ai.rsgi:application"),
+        *("--host", "127.0.0.1", "--port", str(port), "--no-ws"),
         *("--log-level", "error"),
     )
     with subprocess.Popen(command, cwd=ROOT, env=environment) as process:

@@ -7,8 +7,8 @@ from uuid import uuid4
 
 from django.utils import timezone
 
-from recommendations.serving.answer_payload import encode_answer
-from recommendations.serving.answer_store import AnswerMeta
+from recommendations.serving.stored_answers.answer_payload import encode_answer
+from recommendations.serving.stored_answers.answer_store import AnswerMeta
 
 SONG = {
     "song_id": 7,

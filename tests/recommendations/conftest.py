@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -20,7 +21,9 @@ from infrastructure.redis import gate
 from prompts import services as prompts
 from prompts.llm import budget, model_profiles
 from prompts.llm.breaker import breaker
-from recommendations.serving import active_engine, impressions, memory_cache
+from recommendations import services
+from recommendations.serving import active_engine, impressions
+from recommendations.serving.stored_answers import memory_cache
 
 KINDS = (("록", "강렬"), ("발라드", "잔잔"), ("J-pop 댄스팝", "에너지"))
 ARTISTS_PER_KIND, SONGS_PER_ARTIST = 6, 5
@@ -85,14 +88,22 @@ def _fresh_process() -> Iterator[None]:
 
 
 def _forget() -> None:
-    active_engine.forget()
-    impressions.forget()
+    active_engine.reset()
+    impressions.reset()
     memory_cache.answers.clear()
     cache.clear()
-    budget.clear_cache()
-    model_profiles.forget()
-    breaker.forget()
+    for part in (budget, model_profiles, breaker):
+        part.clear_cache()
     gate.reset()
+
+
+@pytest.fixture
+def all_places_taken() -> Iterator[None]:
+    """As many requests wait for the model as may."""
+    with ExitStack() as places:
+        while places.enter_context(services.model_waiters.place(limited=True)):
+            pass
+        yield
 
 
 @pytest.fixture
@@ -102,7 +113,7 @@ def model(settings) -> Iterator[FakeModel]:
         settings.OPENAI_BASE_URL = server.url
         settings.OPENAI_API_KEY = "sk-test"
         settings.LLM_ENABLED = True
-        model_profiles.forget()
+        model_profiles.clear_cache()
         prompts.warm_up()  # importing the client takes a good part of a deadline
         yield server
 

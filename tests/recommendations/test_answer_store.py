@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from recommendations.models import StoredAnswer
-from recommendations.serving import answer_store, answer_variants
+from recommendations.serving.stored_answers import answer_store, answer_variants
 
 from .answers import encoded, meta_of
 

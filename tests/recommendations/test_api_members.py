@@ -14,7 +14,7 @@ from catalog.models import Song
 from profiles.models import Block, FeedbackEvent
 from recommendations import services
 
-pytestmark = [pytest.mark.django_db, pytest.mark.urls("recommendations.api.members")]
+pytestmark = [pytest.mark.django_db, pytest.mark.urls("recommendations.api.urls")]
 
 
 @pytest.fixture

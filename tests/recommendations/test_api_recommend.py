@@ -315,10 +315,8 @@ def test_a_member_who_likes_everything_is_told_that_nothing_is_left(
 
 
 def test_while_the_model_has_no_room_the_local_answer_leaves_and_the_models_is_queued(
-    client, world: World, model: FakeModel, monkeypatch
+    client, world: World, model: FakeModel, all_places_taken
 ) -> None:
-    monkeypatch.setattr(services._patience, "_places", __import__("threading").BoundedSemaphore(1))
-    services._patience._places.acquire()
     body = recommended(client, memberId=world.alice)
     assert body["degraded"] == "busy"
     assert body["candidates"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from recommendations.serving import foreign_answers
+from recommendations.serving.stored_answers import foreign_answers
 
 
 def test_the_old_schedulers_shape_is_normalised() -> None:

@@ -7,8 +7,8 @@ import gzip
 import orjson
 import pytest
 
-from recommendations.serving import memory_cache
-from recommendations.serving.memory_cache import CachedAnswer, with_cached_flag
+from recommendations.serving.stored_answers import memory_cache
+from recommendations.serving.stored_answers.memory_cache import CachedAnswer, with_cached_flag
 
 from .answers import encoded
 

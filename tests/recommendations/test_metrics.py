@@ -84,12 +84,12 @@ def test_recommendations_are_counted_by_how_they_were_made(client, world: World)
 COUNT = """
 import django, sys
 django.setup()
-from recommendations import metrics as instruments
+from recommendations import metrics
 from prompts import metrics as model
 hits, misses, usable, failed = map(int, sys.argv[1:])
-for _ in range(hits): instruments.count_cached_read(hit=True)
-for _ in range(misses): instruments.count_lookup(hit=False)
-instruments.flush()
+for _ in range(hits): metrics.count_cached_read(hit=True)
+for _ in range(misses): metrics.count_lookup(hit=False)
+metrics.flush()
 if usable: model.CALLS.labels("curation", "ok").inc(usable)
 if failed: model.CALLS.labels("curation", "timeout").inc(failed)
 """

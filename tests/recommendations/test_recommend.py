@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
-from types import SimpleNamespace
+from datetime import timedelta
 
 import orjson
 import pytest
@@ -22,20 +21,22 @@ from profiles.models import TasteProfile
 from recommendations import services
 from recommendations.jobs import member_refresh
 from recommendations.models import EngineSettingsVersion, Run, StoredAnswer
-from recommendations.serving import active_engine, answer_store, impressions
-from recommendations.serving.answer_payload import encode_answer
-from recommendations.serving.request import Answer, NamedSong, Request
+from recommendations.serving import active_engine, impressions
+from recommendations.serving.freshness import MODEL_COOL_DOWN_S
+from recommendations.serving.request import NamedSong, Recommendation, Request
+from recommendations.serving.stored_answers import answer_store
+from recommendations.serving.stored_answers.answer_payload import encode_answer
 
 from .conftest import World
 
 pytestmark = pytest.mark.django_db
 
 
-def recommend(member_key: str, **options: object) -> Answer:
+def recommend(member_key: str, **options: object) -> Recommendation:
     return services.recommend(Request(member_key=member_key, **options))
 
 
-def ids_of(answer: Answer) -> set[int]:
+def ids_of(answer: Recommendation) -> set[int]:
     grouped = {song["song_id"] for group in answer.groups for song in group["songs"]}
     return grouped | {song["song_id"] for song in answer.candidates}
 
@@ -145,7 +146,7 @@ def test_a_change_of_settings_makes_the_answer_again(world: World) -> None:
     payload = active_engine.current().settings.to_json()
     payload["shaping"]["artist_cap"] = 1
     EngineSettingsVersion.objects.create(number=1, payload=payload, note="가수 하나씩")
-    active_engine.forget()
+    active_engine.reset()
     answer = recommend(world.alice)
     assert answer.source == "local"
     assert Run.objects.latest("created_at").versions["settings"] == "1"
@@ -249,7 +250,7 @@ def test_after_a_failure_the_model_is_asked_again_but_not_at_once(
     assert recommend(world.alice).source == "cache"
     assert len(model.seen) == calls
     row = StoredAnswer.objects.get(pk=world.alice)
-    earlier = timezone.now() - timedelta(seconds=services.ASK_AGAIN_AFTER_S + 1)
+    earlier = timezone.now() - timedelta(seconds=MODEL_COOL_DOWN_S + 1)
     row.meta["generated_at"] = earlier.isoformat()
     row.save()
     assert recommend(world.alice).source == "model"
@@ -263,7 +264,7 @@ def test_a_new_catalog_keeps_the_models_words_without_asking_it(
     payload = active_engine.current().settings.to_json()
     payload["shaping"]["rotation"] = 0.6
     EngineSettingsVersion.objects.create(number=1, payload=payload, note="다시")
-    active_engine.forget()
+    active_engine.reset()
     again = recommend(world.alice)
     assert again.source == "local"
     assert len(model.seen) == calls
@@ -285,12 +286,12 @@ def test_the_analysis_steers_the_candidates_of_the_next_run(world: World, model:
     )
     steered = recommend(world.alice, strategy=Strategy.FAST, refresh=True)
 
-    def ballads(answer: Answer) -> int:
+    def ballads(answer: Recommendation) -> int:
         return sum(song["genre"] == "발라드" for song in answer.candidates[:20])
 
     assert ballads(steered) > ballads(plain)
     trace = Run.objects.latest("created_at").trace
-    assert any("model" in step["note"] for step in trace)
+    assert any(note.get("source") == "model" for step in trace for note in step["notes"])
 
 
 def test_staffs_word_is_stronger_and_stands_in_the_trace(world: World, admin_user) -> None:
@@ -308,17 +309,12 @@ def test_staffs_word_is_stronger_and_stands_in_the_trace(world: World, admin_use
     assert answer.source == "local"
     assert not [song for song in answer.candidates if song["genre"] == "록"]
     trace = Run.objects.latest("created_at").trace
-    assert any("staff" in step["note"] for step in trace)
+    assert any(note.get("source") == "staff" for step in trace for note in step["notes"])
 
 
 def test_busy_places_give_a_local_answer_at_once(
-    world: World, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+    world: World, model: FakeModel, all_places_taken
 ) -> None:
-    patience = services._Patience()
-    patience._places.acquire()
-    while patience._places.acquire(blocking=False):
-        pass
-    monkeypatch.setattr(services, "_patience", patience)
     answer = recommend(world.alice)
     assert (answer.source, answer.degraded, answer.wants_refresh) == ("local", "busy", True)
     assert model.seen == []
@@ -326,19 +322,13 @@ def test_busy_places_give_a_local_answer_at_once(
 
 @pytest.mark.parametrize(("liked", "counts"), [(slice(0, 5), True), (slice(0, 4), False)])
 def test_a_taste_left_by_the_old_api_is_used_while_it_fits_the_favourites(
-    world: World, model: FakeModel, monkeypatch, liked: slice, counts: bool
+    world: World, model: FakeModel, shared_redis: str, liked: slice, counts: bool
 ) -> None:
     left = {
         "favorite_song_ids": [str(song_id) for song_id in world.alice_likes[liked]],
         "preference": {"overall_taste": "비 오는 새벽의 록"},
     }
-    keys = {f"pref:{world.alice}": orjson.dumps(left)}
-    client = SimpleNamespace(mget=lambda *names: [keys.get(name) for name in names])
-    monkeypatch.setattr(
-        gate,
-        "call",
-        lambda work, default: work(client) if default == [None, None] else default,
-    )
+    gate.client().set(f"pref:{world.alice}", orjson.dumps(left))
     recommend(world.alice)
     assert ("비 오는 새벽의 록" in str(model.seen)) is counts
 
@@ -372,37 +362,23 @@ def test_without_the_database_no_call_tries_it_and_each_is_answered(
         services.cached("nobody")
 
 
-@pytest.fixture
-def in_redis(monkeypatch) -> dict[str, bytes]:
-    """Stands for the shared Redis: what another process stored, and what this one sends there."""
-    kept: dict[str, bytes] = {}
-    monkeypatch.setattr(answer_store, "_stored_bytes", kept.get)
-    real = answer_store.save
-
-    def save(member_key: str, body: bytes, meta: answer_store.AnswerMeta, *, now: datetime) -> str:
-        kept[member_key] = body
-        return real(member_key, body, meta, now=now)
-
-    monkeypatch.setattr(answer_store, "save", save)
-    return kept
-
-
 def test_without_the_database_favourites_last_known_to_others_count_and_no_guess_is_kept(
-    world: World, database_away, in_redis: dict[str, bytes]
+    world: World, database_away, shared_redis: str
 ) -> None:
-    """This process never saw the member; another one stored his answer."""
+    """This process never saw the member; another one stored the answer."""
     liked = list(world.ballads[:4])
     stored = encode_answer(
         favorite_song_ids=liked, groups=[], candidates=[], generated_date="2026-11-23"
     )
-    in_redis["4242"] = stored
+    gate.client().set("recommend:4242", stored)
     active_engine.current()
     database_away()
     answer = recommend("4242")
     assert (answer.degraded, answer.favorite_song_ids) == ("database", liked)
     assert not ids_of(answer) & set(liked)
     assert recommend("nobody-knows").candidates
-    assert in_redis == {"4242": stored}
+    assert gate.client().keys("recommend:*") == [b"recommend:4242"]
+    assert gate.client().get("recommend:4242") == stored
 
 
 @pytest.mark.parametrize(
@@ -414,7 +390,7 @@ def test_without_the_database_favourites_last_known_to_others_count_and_no_guess
     ],
 )
 def test_without_the_database_a_change_counts_in_the_stored_answer(
-    world: World, database_away, in_redis, action: str, song: int, then
+    world: World, database_away, shared_redis: str, action: str, song: int, then
 ) -> None:
     recommend(world.bob)
     known, new = (

@@ -36,7 +36,7 @@ def test_a_training_is_stored_put_in_force_and_used_for_the_next_answer(world: W
     assert training.live_version() == row.version
     assert row.size_bytes == sum(len(chunk.body) for chunk in row.chunks.all())
     assert row.coverage["rp3"] > 0
-    active_engine.forget()
+    active_engine.reset()
     services.recommend(Request(member_key=world.alice))
     assert Run.objects.get().versions["model"] == row.version
 
@@ -52,14 +52,13 @@ def test_a_training_is_stored_put_in_force_and_used_for_the_next_answer(world: W
     ],
 )
 def test_a_model_that_is_worse_is_refused(measured, live, accepted: bool) -> None:
-    assert training.judged(measured, live).accepted is accepted
+    assert training.judge(measured, live).accepted is accepted
 
 
-def test_a_refused_model_leaves_the_old_one_in_force(world: World, monkeypatch) -> None:
+def test_a_refused_model_leaves_the_old_one_in_force(world: World) -> None:
     first = training.train(by="test")
     ModelArtifact.objects.filter(pk=first.pk).update(figures=figures(0.5))
-    monkeypatch.setattr(training, "figures", lambda catalog, chosen, seed: figures(0.4))
-    second = training.train(by="test", seed=1)
+    second = training.train(by="test", seed=1, measure=lambda *_: figures(0.4))
     assert second.state == ModelArtifact.State.REFUSED
     assert "NDCG@10" in second.note
     assert training.live_version() == first.version
@@ -68,17 +67,16 @@ def test_a_refused_model_leaves_the_old_one_in_force(world: World, monkeypatch) 
 
 def test_only_one_training_runs_at_a_time(world: World) -> None:
     claim("training", ttl_s=60)
-    with pytest.raises(training.TrainingRuns):
+    with pytest.raises(training.TrainingInProgress):
         training.train(by="test")
 
 
-def test_a_failure_leaves_a_row_that_says_so(world: World, monkeypatch) -> None:
-    def broken(row: ModelArtifact, model: object) -> int:
+def test_a_failure_leaves_a_row_that_says_so(world: World) -> None:
+    def broken(*_: object) -> dict[str, object]:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(training, "_store", broken)
     with pytest.raises(OSError, match="no space"):
-        training.train(by="test")
+        training.train(by="test", measure=broken)
     row = ModelArtifact.objects.get()
     assert (row.state, "no space" in row.note) == (ModelArtifact.State.FAILED, True)
     assert claim("training", ttl_s=60) is not None
@@ -90,21 +88,21 @@ def test_five_models_are_kept_and_the_one_in_force_whatever_its_age(world: World
         ModelArtifact.objects.create(version=f"v{number}", state=ModelArtifact.State.READY)
     training.activate(rows[0], by="test", now=timezone.now() + timedelta(seconds=1))
     training._prune()
-    assert ModelArtifact.objects.count() == training.KEPT + 1
+    assert ModelArtifact.objects.count() == training.MAX_MODELS + 1
     assert training.live_version() == rows[0].version
 
 
 def test_a_damaged_model_is_refused_and_the_previous_one_stays(world: World) -> None:
     first = training.train(by="test")
-    active_engine.forget()
+    active_engine.reset()
     assert active_engine.current().versions["model"] == first.version
     second = training.train(by="test", seed=1)
     chunk = ModelArtifactChunk.objects.filter(artifact=second, name="song_ids.npy").get()
     chunk.body = bytes(chunk.body)[:-8]
     chunk.save()
-    active_engine.look_again()
+    active_engine.expire()
     assert active_engine.current().versions["model"] == first.version
-    active_engine.forget()  # as a process knows it that starts meanwhile
+    active_engine.reset()  # as a process knows it that starts meanwhile
     assert active_engine.current().versions["model"] == first.version
 
 
@@ -155,7 +153,7 @@ def test_an_edit_of_the_settings_makes_a_version_and_says_what_changed(
     row = EngineSettingsVersion.objects.get()
     assert row.payload["shaping"]["artist_cap"] == 2
     assert row.payload["situations"]["multipliers"]["party"] == {"신나는": 1.9}
-    active_engine.forget()
+    active_engine.reset()
     assert active_engine.current().versions["settings"] == "1"
     shown = admin_client.get(
         reverse("admin:recommendations_enginesettingsversion_change", args=[row.pk])

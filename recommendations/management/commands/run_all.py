@@ -129,7 +129,10 @@ class Command(BaseCommand):
 
 # --- What is started ------------------------------------------------------------------------------
 def _children() -> list[Child]:
-    children = [Child(name="web", command=_web()), Child(name="scheduler", command=_celery("beat"))]
+    children = [
+        Child(name="web", command=web_command()),
+        Child(name="scheduler", command=_celery("beat")),
+    ]
     if not settings.RABBITMQ_URL:
         # One process with threads: small, and files need no heartbeats between workers.
         quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
@@ -144,13 +147,12 @@ def _children() -> list[Child]:
     return children
 
 
-def _web() -> tuple[str, ...]:
+def web_command() -> tuple[str, ...]:
     workers = "1" if settings.EMBEDDED else str(max(2, os.cpu_count() or 2))
     return (
-        *(sys.executable, "-m", "granian", "--interface", "wsgi", "songs_ai.wsgi:application"),
+        *(sys.executable, "-m", "granian", "--interface", "rsgi", "songs_ai.rsgi:application"),
         *("--host", settings.HOST, "--port", str(settings.PORT), "--workers", workers),
-        # Requests that wait for the model hold a thread each, at most half of them.
-        *("--blocking-threads", str(settings.WEB_THREADS), "--no-ws", "--respawn-failed-workers"),
+        *("--no-ws", "--respawn-failed-workers"),
         *("--workers-kill-timeout", "3", "--log-level", "error"),
     )
 

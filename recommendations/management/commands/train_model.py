@@ -18,8 +18,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            row = training.train(by="manage.py", seed=options["seed"], tell=self._tell)
-        except training.TrainingRuns as error:
+            row = training.train(by="manage.py", seed=options["seed"], report=self._report)
+        except training.TrainingInProgress as error:
             raise CommandError(str(error)) from error
         self.stdout.write(
             f"{row.version}: {row.get_state_display()}, {row.seconds} s, {row.size_bytes / 1e6:.1f} MB"
@@ -33,6 +33,6 @@ class Command(BaseCommand):
         if row.state == ModelArtifact.State.REFUSED:
             raise CommandError("The model was refused; the one in use stays.")
 
-    def _tell(self, stage: str, done: float) -> None:
+    def _report(self, stage: str, done: float) -> None:
         self.stdout.write(f"{done:4.0%} {stage}")
         self.stdout.flush()
