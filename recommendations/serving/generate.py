@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from django.conf import settings
 
@@ -53,10 +54,11 @@ def generate(
     curated = _curate(gathered, slate, reuse=reuse, without_model=without_model)
     report(80)
     generated = GeneratedAnswer.of(gathered, slate, curated, reused=reuse)
-    run_recorder.record(generated)
+    is_stored = run_recorder.record(generated)
     metrics.observe_parts(gathered.stopwatch.parts)
     report(95)
-    return generated.to_answer()
+    answer = generated.to_answer()
+    return answer if is_stored else replace(answer, degraded=Degraded.NOT_STORED)
 
 
 def _rank(gathered: Gathered) -> Slate:

@@ -16,6 +16,7 @@ from catalog.keys import member_id_of
 from infrastructure.database import DATABASE_FAULTS, guard
 from infrastructure.redis import gate
 from infrastructure.time import SEOUL
+from profiles import services as profiles
 
 from ..models import StoredAnswer
 
@@ -73,4 +74,5 @@ def _is_known(member_key: str) -> bool:
     member_id = member_id_of(member_key)
     if member_id is not None and queries.member_exists(member_id):
         return True
-    return StoredAnswer.objects.filter(member_key=member_key).exists()
+    stored = StoredAnswer.objects.filter(member_key=member_key)
+    return stored.exists() or profiles.has_favorites(member_key)
