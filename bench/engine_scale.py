@@ -24,7 +24,8 @@ import numpy as np
 
 from bench.machine import REFERENCE_PROBE_MS, apart, memory_mib, peak_mib, probe_ms
 from engine.catalog.catalog import Catalog
-from engine.catalog.search import SearchIndex
+from engine.catalog.search.index import SearchIndex
+from engine.catalog.search.query import find_songs, resolve_names
 from engine.catalog.text import initials
 from engine.ranking.recommend import recommend
 from engine.training.model import Model, TrainSettings
@@ -199,11 +200,13 @@ def measure_search(index: SearchIndex, count: int, rng: np.random.Generator) -> 
         view = catalog.view(row)
         slip = view.title_kr[:-1] + "뷁" if len(view.title_kr) > 2 else view.title_kr
         typed = str(rng.choice([view.title_jp, view.title_kr, view.artist_kr, view.title_yomi]))
-        took["search"].append(lasting(lambda q=typed: index.search(q)))
-        took["slip"].append(lasting(lambda q=slip: index.search(q)))
+        took["search"].append(lasting(lambda q=typed: find_songs(index, q)))
+        took["slip"].append(lasting(lambda q=slip: find_songs(index, q)))
         shortened = initials(view.title_kr)[:5]
-        took["initials"].append(lasting(lambda q=shortened: index.search(q)))
-        took["resolve"].append(lasting(lambda v=view: index.resolve([Named(v.title_kr, v.artist)])))
+        took["initials"].append(lasting(lambda q=shortened: find_songs(index, q)))
+        took["resolve"].append(
+            lasting(lambda v=view: resolve_names(index, [Named(v.title_kr, v.artist)]))
+        )
     return {name: percentiles(times) for name, times in took.items()}
 
 

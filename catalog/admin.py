@@ -18,6 +18,7 @@ from django.utils.translation import ngettext_lazy
 
 from catalog import snapshot
 from catalog.models import Member, Playlist, Role, Song, SongLike
+from engine.catalog.search.query import find_songs
 from infrastructure.admin import ReadOnlyAdmin
 
 #: Maximum songs that a search in the admin finds.
@@ -165,7 +166,7 @@ class SongAdmin(OwnedAdmin):
             songs = snapshot.current()
         except snapshot.CatalogUnavailable:
             return queryset.filter(pk__in=ids), False
-        rows = [row for row, _score in songs.search.search(term, MAX_FOUND)]
+        rows = [row for row, _score in find_songs(songs.search, term, MAX_FOUND)]
         ids += songs.catalog.song_ids[rows].tolist()
         return queryset.filter(pk__in=ids), False
 

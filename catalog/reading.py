@@ -91,7 +91,8 @@ def read_songs(stretches: Sequence[int] | None = None) -> Iterator[SongView]:
     columns = ("song_id", "tj_number", "ky_number", "created_at", "anime__title", *SONG_TEXTS)
     songs = Song.objects.order_by("song_id").values_list(*columns)
     if stretches is not None:
-        ranges = [Q(song_id__range=_ids_of(stretch)) for stretch in stretches]
+        firsts = [stretch * SONGS_PER_STRETCH for stretch in stretches]
+        ranges = [Q(song_id__range=(first, first + SONGS_PER_STRETCH - 1)) for first in firsts]
         songs = songs.filter(reduce(or_, ranges, Q(pk=None)))
     for song_id, tj_number, ky_number, created_at, anime, *texts in _by_key(
         songs, "song_id", SONGS_PER_ROUND
@@ -109,10 +110,6 @@ def read_songs(stretches: Sequence[int] | None = None) -> Iterator[SongView]:
 def ids_in(song_ids: Ids, stretches: Sequence[int]) -> set[int]:
     """The ids that lie in the stretches."""
     return set(song_ids[np.isin(song_ids // SONGS_PER_STRETCH, stretches)].tolist())
-
-
-def _ids_of(stretch: int) -> tuple[int, int]:
-    return stretch * SONGS_PER_STRETCH, (stretch + 1) * SONGS_PER_STRETCH - 1
 
 
 def _karaoke_number(number: int | None) -> int | None:

@@ -21,7 +21,7 @@ from catalog.snapshots.building import RefreshSettings, SnapshotBuilder, build_w
 from catalog.snapshots.directory import CatalogSnapshot, SnapshotDirectory, published_ns
 from catalog.snapshots.host_refresh import HostRefresh
 from engine.catalog.catalog import FORMAT, Catalog
-from engine.catalog.search import SearchIndex
+from engine.catalog.search.index import SearchIndex
 from infrastructure.database import DATABASE_FAULTS, guard
 
 log = logging.getLogger(__name__)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TypedDict
 
-from engine.catalog.catalog import wire_song
 from engine.types import Candidate, SongView
 
 
@@ -33,6 +33,13 @@ class WireGroup(TypedDict):
     label: str
     tagline: str
     songs: list[GroupSong]
+
+
+def wire_song(view: SongView) -> SongView:
+    """The song as the app must get it: it shows `title_jp || title_en`, never `title_kr`."""
+    if view.title_jp or view.title_en:
+        return view
+    return replace(view, title_en=view.title_kr or view.title_yomi or view.title_yomi_kr)
 
 
 def group_song(view: SongView) -> GroupSong:

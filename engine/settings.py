@@ -1,4 +1,4 @@
-"""Holds the numbers staff may turn: each table is one versioned row, checked before it counts."""
+"""Holds the numbers staff may set; every table is checked against its bounds when it is read."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from engine.catalog.text import term_key
-from engine.scoring.blend import BlendWeights, InvalidWeights
 from engine.types import Activity, SignalType, TimeOfDay
+from engine.weights import BlendWeights, InvalidWeights
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ def _from_table(cls: type[T], table: Any) -> T:
 
 @dataclass(frozen=True, kw_only=True)
 class SignalWeights:
-    """What one signal says about the taste of a member: 1.0 = as much as a like, below 0 = against."""
+    """Weight of each type of signal in a member's taste: 1.0 = as much as a like, below 0 = against."""
 
     like: float = _bounded(1.0, -5, 5)
     unlike: float = _bounded(-0.4, -5, 5)
@@ -59,15 +59,17 @@ class SignalWeights:
     complete: float = _bounded(0.4, -5, 5)
     replay: float = _bounded(0.5, -5, 5)
     skip: float = _bounded(-0.25, -5, 5)
-    rating: float = _bounded(1.0, -5, 5)  #: For 5 stars; 3 say a third, 2 nothing, 1 the opposite.
+    rating: float = _bounded(
+        1.0, -5, 5
+    )  #: For 5 stars; 3 stars weigh a third, 2 nothing, 1 star the opposite.
     dislike: float = _bounded(-1.5, -5, 5)
     sang: float = _bounded(0.8, -5, 5)
     #: Signals fade to a half in this time, never below `floor`.
     half_life_days: float = _bounded(365.0, 1, 36_500)
     floor: float = _bounded(0.2, 0, 1)
-    #: An unliked song is left alone for so long.
+    #: Time an unliked song is not recommended.
     unlike_rest_days: float = _bounded(30.0, 0, 3650)
-    #: Most that many signals of one kind about one song can say together, in times one.
+    #: Maximum weight of many signals of one type about one song, in multiples of one signal.
     most_repeats: float = _bounded(16.0, 1, 100)
 
     def __post_init__(self) -> None:
@@ -86,35 +88,35 @@ class SignalWeights:
 
 @dataclass(frozen=True, kw_only=True)
 class ShapingSettings:
-    """How a scored list becomes one that people like to look at."""
+    """How a scored list becomes the answer: variety, caps, exploration, groups."""
 
-    #: Best songs that are shaped; the others cannot be reached by variety.
+    #: Best songs that variety and groups choose from.
     pool: int = _bounded(240, 40, 2000)
-    #: Songs kept for groups and curation, whatever the count asked for.
+    #: Minimum songs kept for groups and curation, whatever the requested count.
     shortlist: int = _bounded(60, 10, 300)
     #: Songs of one artist (anime) per 20. A loyal fan gets more, see `loyalty`.
     artist_cap: int = _bounded(3, 1, 20)
     anime_cap: int = _bounded(4, 1, 20)
-    #: Share of an artist among the likes that his share of the list may reach; 0 = the cap always holds.
+    #: Factor on an artist's share of the likes that gives their maximum share of the list; 0 = the cap always holds.
     loyalty: float = _bounded(0.75, 0, 1)
     #: 0 = by score alone, 1 = as varied as possible. .5 is λ = .85 of maximal marginal relevance.
     diversity: float = _bounded(0.5, 0, 1)
-    #: How strongly the list is drawn to the member's own mix of genres and moods.
+    #: How strongly the list follows the member's own mix of genres and moods.
     calibration: float = _bounded(0.05, 0, 5)
     #: Share of the list that is labelled exploration: 2 of 20.
     exploration: float = _bounded(0.1, 0, 0.5)
-    #: Score taken, in standard deviations, from a song shown once a moment ago and not taken up.
+    #: Penalty, in standard deviations, of a song that was just shown once and ignored.
     rotation: float = _bounded(0.5, 0, 5)
-    #: … and the time until half of it is forgotten.
+    #: … and its half-life.
     rotation_half_life_days: float = _bounded(4.0, 0.1, 365)
-    #: Score given to artists not heard yet, and taken from the others, when a caller asks for adventure 1.
+    #: Score added to new artists, and taken from known ones, at adventure 1.
     adventure: float = _bounded(1.0, 0, 5)
-    #: Score added for a genre, mood or artist pinned by staff, or read by the model with weight 1.
+    #: Score added for a genre, mood or artist pinned by staff, or derived by the model with weight 1.
     staff_pin: float = _bounded(1.5, 0, 10)
     model_lean: float = _bounded(0.5, 0, 10)
     groups: int = _bounded(6, 1, 10)
     songs_per_group: int = _bounded(6, 2, 20)
-    #: A hidden gem has fewer members who like it than this share of the songs that anybody likes.
+    #: A hidden gem has fewer members who like it than this share of all liked songs.
     gem_popularity: float = _bounded(0.5, 0, 1)
 
     def __post_init__(self) -> None:
@@ -129,7 +131,7 @@ class ShapingSettings:
 
 
 def _situations() -> dict[str, dict[str, float]]:
-    """Starting table; the words are those of the catalog's genre and mood columns."""
+    """Default multipliers; the words are those of the catalog's genre and mood columns."""
     calm = {"잔잔": 1.6, "감성적": 1.4, "서정적": 1.4, "발라드": 1.3}
     lively = {"신나는": 1.6, "에너지": 1.6, "강렬": 1.3, "댄스팝": 1.3}
     return {
@@ -147,7 +149,7 @@ def _situations() -> dict[str, dict[str, float]]:
 
 
 def _occasions() -> dict[str, dict[str, float]]:
-    """Starting table of what callers call a day; staff may add others."""
+    """Default multipliers of occasions ("비 오는 날"); staff may add others."""
     loud = {"에너지": 0.6, "신나는": 0.6, "강렬": 0.7, "밝은": 0.7, "댄스팝": 0.7}
     return {
         "비 오는 날": {**loud, "감성적": 1.5, "잔잔": 1.5, "서정적": 1.4, "애절한": 1.3},
@@ -169,13 +171,13 @@ class SituationTable:
 
     #: {time of day or activity: {genre or mood, or one word of it: multiplier}}
     multipliers: Multipliers = field(default_factory=_situations)
-    #: The same for what callers call a day ("비 오는 날"), by its name.
+    #: The same for occasions ("비 오는 날"), by name.
     occasions: Multipliers = field(default_factory=_occasions)
-    #: For songs of the very mood a caller asks for.
+    #: Multiplier of songs of the requested mood.
     asked_mood: float = _bounded(5.0, 1, 10)
-    #: How far a situation may move songs: the power every multiplier is raised to. 0 = not at all.
+    #: Exponent of every multiplier: 0 = situations have no effect.
     strength: float = _bounded(3.0, 0, 5)
-    #: Events that staff's number weighs against what members did; the more, the less is learned.
+    #: Shrinkage prior: with so many events, staff's number and the observed one count half each.
     prior_events: int = _bounded(300, 0, 1_000_000)
 
     def __post_init__(self) -> None:
@@ -257,8 +259,8 @@ class EngineSettings:
             raise InvalidSettings(f"expected a table, got {type(table).__name__}")
         if unknown := sorted(set(table) - set(_READERS)):
             raise InvalidSettings(f"unknown table {unknown[0]!r}; known are {', '.join(_READERS)}")
-        made: dict[str, Any] = {name: _read(name, table[name]) for name in table}
-        return cls(**made, version=version)
+        tables: dict[str, Any] = {name: _read(name, table[name]) for name in table}
+        return cls(**tables, version=version)
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {

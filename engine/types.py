@@ -7,6 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from engine.ranking.notes import StepTrace
+
 
 class Strategy(StrEnum):
     """How much effort a request may cost."""
@@ -56,7 +58,7 @@ class SignalType(StrEnum):
 
 
 class GroupKind(StrEnum):
-    """Where a shelf comes from; the tagline lines and the admin are keyed by it."""
+    """Where a group comes from; taglines and labels are keyed by it."""
 
     TASTE = "taste"
     GENRE = "genre"
@@ -69,6 +71,20 @@ class GroupKind(StrEnum):
     SITUATION = "situation"
     POPULAR = "popular"
     FRESH = "fresh"
+
+
+class CandidateKind(StrEnum):
+    """How a song came onto the list; the values are those of the wire."""
+
+    PREFERENCE = "preference"
+    RANDOM = "random"  #: labelled exploration
+
+
+class PreferenceSource(StrEnum):
+    """Who stated a preference."""
+
+    STAFF = "staff"
+    MODEL = "model"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,16 +117,16 @@ class Signal:
 
     song_id: int
     type: SignalType
-    #: Rating 1–5, played share 0–1, place in a playlist (0 = first); 1.0 where the type says it all.
+    #: Rating 1–5, played share 0–1, place in a playlist (0 = first); 1.0 for the other types.
     value: float = 1.0
     #: Timezone-aware; None when unknown (counts as old as the oldest known one).
     at: datetime | None = None
-    #: How often, where a caller counts instead of telling every time.
+    #: How often, where a caller sends a count instead of every event.
     times: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Impression:
+class ImpressionCount:
     """How often a song was served to the member and not taken up."""
 
     song_id: int
@@ -120,13 +136,13 @@ class Impression:
 
 @dataclass(frozen=True, kw_only=True)
 class Preference:
-    """A leaning towards (or away from) one genre, mood or artist, and who said so."""
+    """A preference for (or against) one genre, mood or artist, and who stated it."""
 
     kind: str  #: "genre", "mood" or "artist"
     name: str  #: normalised (`engine.catalog.text.fold`)
     #: +1 pinned by staff, 0..1 read by the model, -1 barred (no song of it is shown).
     weight: float
-    source: str  #: "staff", "model"
+    source: str  #: a `PreferenceSource`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,14 +180,14 @@ class Exclude:
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """Who asks, what is known of the member, and what the list is for."""
+    """The member, what is known of them, and what the list is for."""
 
     member_key: str
     #: Distinct, newest first. Never recommended unless `allow_known`.
     favorite_ids: tuple[int, ...] = ()
     #: Likes with dates, playlist places, plays, skips, ratings …; favourites need not be repeated here.
     signals: tuple[Signal, ...] = ()
-    impressions: tuple[Impression, ...] = ()
+    impressions: tuple[ImpressionCount, ...] = ()
     preferences: tuple[Preference, ...] = ()
     context: Context = field(default_factory=Context)
     only: Only = field(default_factory=Only)
@@ -190,16 +206,6 @@ class Query:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepTrace:
-    """What one step of a recipe did."""
-
-    name: str
-    left: int  #: rows left after the step
-    ms: float
-    note: str = ""  #: e.g. "staff: barred 록", "nothing left, kept as it was"
-
-
-@dataclass(frozen=True, kw_only=True)
 class Evidence:
     """A liked song and its exact share of a candidate's score."""
 
@@ -214,8 +220,7 @@ class Candidate:
     song: SongView
     #: 0..1, comparable within one slate; 1.0 is the strongest match of the slate.
     match_score: float
-    #: "preference", or "random" for labelled exploration (the wire's word).
-    recommendation_type: str
+    recommendation_type: CandidateKind
     #: Short facts the evidence holds, in the query's locale: "같은 가수", "장르: 록" …
     matched_criteria: tuple[str, ...]
     #: One sentence in the query's locale.
@@ -227,7 +232,7 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """A shelf: 2–6 songs under one label."""
+    """2–6 songs under one label."""
 
     kind: GroupKind
     label: str
@@ -235,15 +240,15 @@ class Group:
     tagline: str
     #: Indices into `Slate.shortlist`.
     members: tuple[int, ...]
-    #: Normalised name the shelf is about (a genre, a mood, an artist …), "" where there is none.
+    #: Normalised name the group is about (a genre, a mood, an artist …), "" where there is none.
     subject: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Slate:
-    """What the engine answers: a scored shortlist, the shelves made of it, and how it came about."""
+    """What the engine answers: a scored shortlist, the groups of its songs, and how it came about."""
 
-    #: Best first; `count` of them are the quick picks, the rest feeds shelves and curation.
+    #: Best first; `count` of them are the quick picks, the rest feeds groups and curation.
     shortlist: tuple[Candidate, ...]
     groups: tuple[Group, ...]
     trace: tuple[StepTrace, ...]

@@ -1,46 +1,98 @@
-"""What each scorer counts, by how much is known of a member: a table that staff may edit."""
+"""Holds the weight of each scorer by the number of songs known of a member; staff may edit the table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 #: Lower bounds of the buckets of known songs, and their names as staff see them.
 BUCKETS: tuple[tuple[int, str], ...] = ((0, "0"), (1, "1-2"), (3, "3-9"), (10, "10+"))
-SCORERS = frozenset(
-    (
-        *("ease", "knn", "rp3", "als", "content"),
-        *("popularity", "standing", "trend", "recency", "repeat", "dislike", "session"),
-    )
-)
 
-_ALWAYS = {"dislike": 0.3, "repeat": 0.5, "session": 1.0}
-#: Where nothing was learned: a new installation, or too few members to learn from.
+
+class ScorerName(StrEnum):
+    """The scorers; stored weights and models name them by these values."""
+
+    EASE = "ease"
+    KNN = "knn"
+    RP3 = "rp3"
+    ALS = "als"
+    CONTENT = "content"
+    POPULARITY = "popularity"
+    STANDING = "standing"
+    TREND = "trend"
+    RECENCY = "recency"
+    REPEAT = "repeat"
+    DISLIKE = "dislike"
+    SESSION = "session"
+
+
+class ScoreAdjustment(StrEnum):
+    """Parts of a song's score that are added to the scorers'."""
+
+    CONTEXT = "context"
+    ADVENTURE = "adventure"
+    STAFF = "staff"
+    MODEL = "model"
+    ROTATION = "rotation"
+
+
+SCORERS = frozenset(ScorerName)
+
+_ALWAYS: Mapping[str, float] = {
+    ScorerName.DISLIKE: 0.3,
+    ScorerName.REPEAT: 0.5,
+    ScorerName.SESSION: 1.0,
+}
+#: Weights before training, and where there are too few members to learn from.
 DEFAULT_WEIGHTS: Mapping[str, Mapping[str, float]] = {
-    "0": {"popularity": 1.0, "trend": 0.3, "recency": 0.2, "session": 1.0},
-    "1-2": {"ease": 0.6, "rp3": 0.6, "als": 0.3, "content": 0.3, **_ALWAYS},
-    "3-9": {"ease": 1.0, "rp3": 0.3, "als": 0.5, "content": 0.2, **_ALWAYS},
-    "10+": {"ease": 1.0, "rp3": 0.2, "als": 0.5, "content": 0.15, **_ALWAYS},
+    "0": {
+        ScorerName.POPULARITY: 1.0,
+        ScorerName.TREND: 0.3,
+        ScorerName.RECENCY: 0.2,
+        ScorerName.SESSION: 1.0,
+    },
+    "1-2": {
+        ScorerName.EASE: 0.6,
+        ScorerName.RP3: 0.6,
+        ScorerName.ALS: 0.3,
+        ScorerName.CONTENT: 0.3,
+        **_ALWAYS,
+    },
+    "3-9": {
+        ScorerName.EASE: 1.0,
+        ScorerName.RP3: 0.3,
+        ScorerName.ALS: 0.5,
+        ScorerName.CONTENT: 0.2,
+        **_ALWAYS,
+    },
+    "10+": {
+        ScorerName.EASE: 1.0,
+        ScorerName.RP3: 0.2,
+        ScorerName.ALS: 0.5,
+        ScorerName.CONTENT: 0.15,
+        **_ALWAYS,
+    },
 }
 _LEARNED = "learned"
 
 
 class InvalidWeights(ValueError):
-    """A weight table that cannot be used; the text says which entry and what it may be."""
+    """A weight table that cannot be used; the message names the entry and its bounds."""
 
 
 def bucket_of(known_songs: int) -> str:
-    """The name of the bucket a member with so many known songs falls into."""
-    return next(name for least, name in reversed(BUCKETS) if known_songs >= least)
+    """The name of the bucket for a number of known songs."""
+    return next(name for minimum, name in reversed(BUCKETS) if known_songs >= minimum)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlendWeights:
-    """Staff-editable: what each scorer counts, per bucket of known songs. 0 or absent = not asked."""
+    """Weight of each scorer per bucket of known songs. 0 or absent = the scorer is not used."""
 
     by_bucket: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: DEFAULT_WEIGHTS)
-    #: Weights that the model in force learned go before this table; staff who set their own turn it off.
+    #: Use the weights learned by the active model instead of this table.
     learned: bool = True
     version: str = "default"
 
@@ -48,7 +100,10 @@ class BlendWeights:
         return self.by_bucket[bucket_of(known_songs)]
 
     def to_json(self) -> dict[str, Any]:
-        table: dict[str, Any] = {name: dict(weights) for name, weights in self.by_bucket.items()}
+        table = {
+            bucket: {str(scorer): weight for scorer, weight in weights.items()}
+            for bucket, weights in self.by_bucket.items()
+        }
         return {_LEARNED: self.learned, **table}
 
     @classmethod
@@ -79,13 +134,13 @@ def _check_bucket(bucket: str, weights: Any) -> None:
 
 
 def shifted(weights: Mapping[str, float], adventure: float | None) -> dict[str, float]:
-    """Moves weight between the familiar (0) and the new (1); .5 and None change nothing."""
+    """Shift weight from familiar songs (adventure 0) to new ones (1); .5 and None change nothing."""
     moved = dict(weights)
     if adventure is None:
         return moved
     lean = 2 * min(max(adventure, 0.0), 1.0) - 1
-    moved["popularity"] = moved.get("popularity", 0.0) - 0.3 * lean
-    moved["content"] = moved.get("content", 0.0) * (1 - 0.5 * lean)
-    if "repeat" in moved:
-        moved["repeat"] *= 1 - lean
+    moved[ScorerName.POPULARITY] = moved.get(ScorerName.POPULARITY, 0.0) - 0.3 * lean
+    moved[ScorerName.CONTENT] = moved.get(ScorerName.CONTENT, 0.0) * (1 - 0.5 * lean)
+    if ScorerName.REPEAT in moved:
+        moved[ScorerName.REPEAT] *= 1 - lean
     return moved

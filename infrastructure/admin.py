@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -37,16 +37,24 @@ class UncountedPaginator(Paginator):
 
 
 def known_values_filter(
-    field: str, label: Any, values: Callable[[], Iterable[str]]
+    field: str,
+    label: Any,
+    values: Callable[[], Iterable[str]],
+    *,
+    labels: Mapping[str, Any] | None = None,
 ) -> type[admin.SimpleListFilter]:
-    """A filter over known values of a column; the stock one reads the whole table to find them."""
+    """A filter over known values of a column; the stock one reads the whole table to find them.
+
+    labels: what staff read in place of a value.
+    """
+    shown = labels or {}
 
     class KnownValuesFilter(admin.SimpleListFilter):
         title = label
         parameter_name = field
 
-        def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-            return [(value, value) for value in values()]
+        def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+            return [(value, shown.get(value, value)) for value in values()]
 
         def queryset(self, request: HttpRequest, queryset: Any) -> Any:
             return queryset.filter(**{field: self.value()}) if self.value() else queryset
@@ -144,7 +152,7 @@ def preformatted_bytes(body: bytes) -> str:
     return preformatted(body.decode("utf-8", "backslashreplace"))
 
 
-def table(head: tuple[Any, ...], rows: list[tuple[Any, ...]]) -> str:
+def table(head: tuple[Any, ...], rows: Sequence[tuple[Any, ...]]) -> str:
     """A small HTML table; "–" without rows."""
     if not rows:
         return "–"

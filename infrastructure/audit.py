@@ -6,10 +6,38 @@ from typing import Any
 
 from django.apps import apps
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 #: The model that holds the rows. Every app records here; none of them needs to import another app for it.
 MODEL = "prompts.AuditEvent"
 SYSTEM = "시스템"
+
+
+class AuditVerb(models.TextChoices):
+    """Verbs of the shared plumbing itself."""
+
+    PERMISSION_GRANTED = "permission.granted", _("그룹에 권한을 줌")
+
+
+_declared: list[type[models.TextChoices]] = [AuditVerb]
+
+
+def declare_verbs(verbs: type[models.TextChoices]) -> None:
+    """Make an app's verbs known to the audit page; called from its AppConfig.ready()."""
+    if verbs not in _declared:
+        _declared.append(verbs)
+
+
+def declared_verbs() -> tuple[type[models.TextChoices], ...]:
+    return tuple(_declared)
+
+
+def verb_label(verb: str) -> str:
+    """The verb in the reader's language; a verb that no app declares (any more) as it is stored."""
+    for verbs in _declared:
+        if verb in verbs.values:
+            return str(verbs(verb).label)
+    return verb
 
 
 def record(

@@ -1,4 +1,4 @@
-"""Admin pages of members' taste: what was read, what staff decided about it, and what members said."""
+"""Admin pages of members' taste: what was read, overrides by staff, blocks and feedback."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ from profiles.models import (
 )
 
 #: Readings shown in the history of a profile.
-HISTORY = 10
+MAX_HISTORY = 10
 SHOWN_DAYS = 30
 
 
 class OverrideForm(forms.Form):
-    """One decision about a member's taste."""
+    """An override of a member's taste."""
 
     kind = forms.ChoiceField(label=_("대상"), choices=OverrideKind.choices)
     action = forms.ChoiceField(label=_("조치"), choices=OverrideAction.choices)
@@ -64,7 +64,7 @@ class UndoForm(forms.Form):
 
 @admin.register(TasteProfile)
 class TasteProfileAdmin(ReadOnlyAdmin):
-    """What was read of a member's taste. Staff decide beside it, never in it."""
+    """The taste that was read of a member. Staff override it; they never edit it."""
 
     list_display = ("member_key", "genres", "moods", "artists", "source", "changed", "generated_at")
     list_filter = ("source", "generated_at")
@@ -148,7 +148,7 @@ class TasteProfileAdmin(ReadOnlyAdmin):
         return super().change_view(request, object_id, form_url, shown)
 
     def of_member(self, request: HttpRequest, member_key: str) -> HttpResponse:
-        """Lead to a member's profile; one without any gets an empty one, so that staff can decide."""
+        """Redirect to a member's profile; create an empty one when there is none, so that staff can override."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         profile = TasteProfile.objects.filter(member_key=member_key).first()
@@ -163,7 +163,7 @@ class TasteProfileAdmin(ReadOnlyAdmin):
             )
         return redirect("admin:profiles_tasteprofile_change", profile.pk)
 
-    # --- what staff decide ----------------------------------------------------------------------
+    # --- overrides ----------------------------------------------------------------------
 
     def decide(self, request: HttpRequest, pk: int) -> HttpResponse:
         profile = self._profile_to_change(request, pk)
@@ -177,10 +177,10 @@ class TasteProfileAdmin(ReadOnlyAdmin):
                 )
             return redirect("admin:profiles_tasteprofile_change", pk)
         with transaction.atomic():
-            made = services.override_taste(
+            decision = services.override_taste(
                 profile.member_key, **form.cleaned_data, by=request.user, now=timezone.now()
             )
-            self._note(request, made, verb=f"taste.{made.action}", reason=made.reason)
+            self._audit(request, decision, verb=f"taste.{decision.action}", reason=decision.reason)
         messages.success(request, _now("조정했습니다. 다음 추천부터 반영됩니다."))
         return redirect("admin:profiles_tasteprofile_change", pk)
 
@@ -192,12 +192,12 @@ class TasteProfileAdmin(ReadOnlyAdmin):
         if not form.is_valid():
             messages.error(request, _now("취소 사유를 적어 주세요."))
             return redirect("admin:profiles_tasteprofile_change", pk)
-        made = get_object_or_404(TasteOverride, pk=override, member_key=profile.member_key)
+        decision = get_object_or_404(TasteOverride, pk=override, member_key=profile.member_key)
         reason = form.cleaned_data["reason"]
         with transaction.atomic():
-            undone = made.undo(by=request.user, reason=reason, now=timezone.now())
+            undone = decision.undo(by=request.user, reason=reason, now=timezone.now())
             if undone:
-                self._note(request, made, verb="taste.undo", reason=reason)
+                self._audit(request, decision, verb="taste.undo", reason=reason)
         if undone:
             messages.success(request, _now("조정을 취소했습니다."))
         else:
@@ -209,18 +209,20 @@ class TasteProfileAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         return get_object_or_404(TasteProfile, pk=pk)
 
-    def _note(self, request: HttpRequest, made: TasteOverride, *, verb: str, reason: str) -> None:
+    def _audit(
+        self, request: HttpRequest, decision: TasteOverride, *, verb: str, reason: str
+    ) -> None:
         audit.record(
             actor=request.user,
             verb=verb,
-            object=f"member:{made.member_key}",
-            after={"kind": made.kind, "action": made.action, "value": made.value},
+            object=f"member:{decision.member_key}",
+            after={"kind": decision.kind, "action": decision.action, "value": decision.value},
             reason=reason,
         )
 
 
 def _taste_now(profile: TasteProfile) -> list[tuple[Any, str]]:
-    """The taste as recommendations see it, staff's decisions applied."""
+    """The taste as recommendations use it: with staff's overrides."""
     member = services.member_profile(profile.member_key, favorite_ids=[], now=timezone.now())
     words = [
         (kind.label, ", ".join(member.with_overrides(kind, member.taste_names(kind))) or EMPTY)
@@ -232,8 +234,8 @@ def _taste_now(profile: TasteProfile) -> list[tuple[Any, str]]:
 def _history(member_key: str) -> list[dict[str, Any]]:
     """The last readings, newest first, each with how far it is from the one before."""
     rows = TasteSnapshot.objects.filter(member_key=member_key).order_by("-generated_at", "-pk")
-    newest_first = list(rows[: HISTORY + 1])
-    told = [
+    newest_first = list(rows[: MAX_HISTORY + 1])
+    history = [
         {
             "taste": later,
             "drift": round(100 * later.drift_from(earlier)),
@@ -242,9 +244,9 @@ def _history(member_key: str) -> list[dict[str, Any]]:
         }
         for later, earlier in pairwise(newest_first)
     ]
-    if len(newest_first) <= HISTORY:
-        told += [{"taste": first, "drift": None} for first in newest_first[-1:]]
-    return told
+    if len(newest_first) <= MAX_HISTORY:
+        history += [{"taste": first, "drift": None} for first in newest_first[-1:]]
+    return history
 
 
 @admin.register(Block)
@@ -285,7 +287,7 @@ class CallerFavoriteAdmin(ReadOnlyAdmin):
     ordering = ("-pk",)
 
 
-# How often a song was shown is known one layer above the song's own page.
+# Impressions belong to this app, which the catalog's own admin may not import.
 admin.site.unregister(Song)
 
 

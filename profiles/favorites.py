@@ -105,6 +105,12 @@ class Overlay:
     song_ids: tuple[int, ...]
     stated_at: datetime
 
+    def is_shown_by(self, stored: set[int]) -> bool:
+        """Whether the favourites in the database hold this change."""
+        if self.action == OverlayAction.LIST:
+            return set(self.song_ids) == stored
+        return (self.song_id in stored) == (self.action == OverlayAction.ADD)
+
 
 @dataclass(frozen=True, kw_only=True)
 class OverlaidFavorites:
@@ -121,29 +127,22 @@ def with_overlays(marks: MemberMarks, overlays: Iterable[Overlay]) -> OverlaidFa
     favorites, settled, listed = marks.favorite_ids, [], False
     for overlay in sorted(overlays, key=lambda o: (bool(o.song_id), o.stated_at, o.pk)):
         # A change after a full list is about that list, not about the database.
-        if not listed and _is_settled(overlay, stored):
+        if not listed and overlay.is_shown_by(stored):
             settled.append(overlay.pk)
         elif overlay.action == OverlayAction.LIST:
             listed = True
-            favorites = distinct([*_liked_since(marks, overlay.stated_at), *overlay.song_ids])
+            # Likes that came after the list was sent are newer than the list.
+            later = [
+                signal.song_id
+                for signal in marks.signals
+                if signal.type is SignalType.LIKE and signal.at and signal.at > overlay.stated_at
+            ]
+            favorites = distinct([*later, *overlay.song_ids])
         elif overlay.action == OverlayAction.ADD:
             favorites = distinct([overlay.song_id, *favorites])
         else:
             favorites = tuple(song_id for song_id in favorites if song_id != overlay.song_id)
     return OverlaidFavorites(favorite_ids=favorites, settled=tuple(settled))
-
-
-def _is_settled(overlay: Overlay, stored: set[int]) -> bool:
-    if overlay.action == OverlayAction.LIST:
-        return set(overlay.song_ids) == stored
-    return (overlay.song_id in stored) == (overlay.action == OverlayAction.ADD)
-
-
-def _liked_since(marks: MemberMarks, moment: datetime) -> list[int]:
-    """Likes that came after a list was sent are newer than the list."""
-    return [
-        s.song_id for s in marks.signals if s.type is SignalType.LIKE and s.at and s.at > moment
-    ]
 
 
 def delete_overlays(keys: Iterable[int]) -> None:

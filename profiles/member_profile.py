@@ -12,7 +12,7 @@ from typing import TypeVar
 from catalog.keys import member_id_of
 from catalog.queries import MemberMarks
 from engine.catalog.text import fold
-from engine.types import Exclude, Impression, Preference, Signal
+from engine.types import Exclude, ImpressionCount, Preference, Signal
 from infrastructure.database import DATABASE_FAULTS, guard
 from profiles.favorites import (
     delete_overlays,
@@ -38,7 +38,7 @@ class MemberProfile:
     #: Effective favourites, distinct, newest first.
     favorite_ids: tuple[int, ...]
     signals: tuple[Signal, ...] = ()
-    impressions: tuple[Impression, ...] = ()
+    impressions: tuple[ImpressionCount, ...] = ()
     preferences: tuple[Preference, ...] = ()
     exclude: Exclude = field(default_factory=Exclude)
     #: False: the database did not answer; favourites are those sent or last known.

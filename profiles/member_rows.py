@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from django.db.models import CharField, F, FloatField, IntegerField, Max, QuerySet, Sum, Value
 from django.db.models.functions import Cast, Coalesce
 
-from engine.types import Impression, Signal, SignalType
+from engine.types import ImpressionCount, Signal, SignalType
 from profiles import models
 from profiles.favorites import OVERLAY_LIFE, Overlay, split_ids
 from profiles.feedback import FEEDBACK_WINDOW
@@ -52,7 +52,7 @@ class MemberRows:
     overlays: list[Overlay] = field(default_factory=list)
     favorites: list[CallerFavoriteRow] = field(default_factory=list)
     signals: list[Signal] = field(default_factory=list)
-    impressions: list[Impression] = field(default_factory=list)
+    impressions: list[ImpressionCount] = field(default_factory=list)
     #: Primary key of the newest feedback event.
     newest_event: int = 0
 
@@ -171,7 +171,9 @@ def _read_events(rows: MemberRows, member_key: str, now: datetime) -> None:
     for pk, kind, song_id, value, at in events:
         rows.newest_event = max(rows.newest_event, pk)
         if kind == SHOWN:
-            rows.impressions.append(Impression(song_id=song_id, times=int(value or 0), last_at=at))
+            rows.impressions.append(
+                ImpressionCount(song_id=song_id, times=int(value or 0), last_at=at)
+            )
         else:
             amount = 1.0 if value is None else value
             rows.signals.append(Signal(song_id=song_id, type=SignalType(kind), value=amount, at=at))

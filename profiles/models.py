@@ -1,4 +1,4 @@
-"""What is known of members beyond the shared tables: stored taste, staff's overrides, feedback, blocks.
+"""Rows about members beyond the shared tables: stored taste, staff's overrides, feedback, blocks, impressions.
 
 Rows are keyed by the member key alone; songs and members of the shared database are never foreign keys.
 """
@@ -22,7 +22,7 @@ class TasteSource(models.TextChoices):
 
 
 class TasteFields(models.Model):
-    """A member's taste in words, as it was read at one moment."""
+    """A member's taste in words, as read at one moment."""
 
     taste_text = models.TextField(_("취향 요약"), blank=True)
     preferred_genres = models.JSONField(_("선호 장르"), default=list, blank=True)
@@ -36,12 +36,12 @@ class TasteFields(models.Model):
         abstract = True
 
     def words(self) -> set[str]:
-        """Genres, moods and artists together; what drift is measured on."""
+        """Genres, moods and artists together; drift is measured on these."""
         return {*self.preferred_genres, *self.preferred_moods, *self.preferred_artists}
 
 
 class TasteProfile(TasteFields):
-    """The taste in force. What staff changed lies in TasteOverride and survives every new reading."""
+    """The taste in force. Changes by staff are rows of TasteOverride and survive every new reading."""
 
     member_key = MemberKeyField(_("회원"), unique=True)
     generated_at = models.DateTimeField(_("분석 시각"), db_index=True)
@@ -55,7 +55,7 @@ class TasteProfile(TasteFields):
 
 
 class TasteSnapshot(TasteFields):
-    """A taste as it was; a new one is kept only when the words changed."""
+    """A past taste; a new one is stored only when the words changed."""
 
     member_key = MemberKeyField(_("회원"))
     generated_at = models.DateTimeField(_("분석 시각"), db_index=True)
@@ -96,7 +96,7 @@ class TasteOverrideQuerySet(models.QuerySet["TasteOverride"]):
 
 
 class TasteOverride(models.Model):
-    """One thing staff decided about a member's taste. Never edited, only undone."""
+    """A decision of staff about a member's taste. Never edited, only undone."""
 
     member_key = MemberKeyField(_("회원"))
     kind = models.CharField(_("대상"), max_length=8, choices=OverrideKind)
@@ -131,7 +131,7 @@ class TasteOverride(models.Model):
         return self.undone_at is None
 
     def undo(self, *, by: Any, reason: str, now: datetime) -> bool:
-        """Take the override back; False means someone already did."""
+        """Undo the override; False means it was undone already."""
         undone = TasteOverride.objects.active().filter(pk=self.pk)
         return (
             undone.update(undone_at=now, undone_by_name=by.get_username(), undo_reason=reason) == 1
@@ -165,7 +165,7 @@ class OverlayAction(models.TextChoices):
 
 
 class FavoriteOverlay(models.Model):
-    """What a caller said about a database member's favourites before the database shows it."""
+    """A change of a database member's favourites that a caller reported before the database shows it."""
 
     member_key = MemberKeyField(_("회원"))
     action = models.CharField(_("조치"), max_length=6, choices=OverlayAction)
@@ -200,14 +200,14 @@ class FeedbackType(models.TextChoices):
 
 
 class FeedbackEvent(models.Model):
-    """One thing a member did with one song, as a caller reported it."""
+    """One action of a member on one song, as a caller reported it."""
 
     #: The caller's own id: the same event sent twice is one row.
     event_id = CaseSensitiveText(_("이벤트 ID"), max_length=64, unique=True)
     member_key = MemberKeyField(_("회원"))
     song_id = models.BigIntegerField(_("곡 번호"))
     type = models.CharField(_("종류"), max_length=8, choices=FeedbackType)
-    #: Rating 1–5, played share 0–1; NULL where the type says it all.
+    #: Rating 1–5, played share 0–1; NULL for types without a value.
     value = models.FloatField(_("값"), null=True, blank=True)
     run_id = models.CharField(_("추천 번호"), max_length=64, blank=True)
     context = models.JSONField(_("상황"), default=dict, blank=True)
@@ -238,7 +238,7 @@ class BlockQuerySet(models.QuerySet["Block"]):
 
 
 class Block(models.Model):
-    """Something a member does not want to be shown, for good or until a date."""
+    """A song, artist or genre a member does not want to be shown, for good or until a date."""
 
     member_key = MemberKeyField(_("회원"))
     kind = models.CharField(_("대상"), max_length=8, choices=BlockKind)
@@ -263,7 +263,7 @@ class Block(models.Model):
 
 
 class Impression(models.Model):
-    """A song that was served to a member in one run, and how often that answer was served."""
+    """A song of an answer that was shown to a member, and how often the answer was shown."""
 
     run_id = models.CharField(_("추천 번호"), max_length=64)
     member_key = MemberKeyField(_("회원"))

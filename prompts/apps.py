@@ -14,25 +14,19 @@ class PromptsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        # A data migration would be undone by `flush` (tests) and blind to permissions of apps migrated later.
-        post_migrate.connect(_grant, dispatch_uid="prompts.grant")
+        from infrastructure import audit, staff_groups  # noqa: PLC0415 - models load after app configs
+        from prompts.audit_verbs import PromptVerb  # noqa: PLC0415
+        from prompts.staff_groups import GRANTS, PERSONAL  # noqa: PLC0415
+
+        staff_groups.declare(GRANTS, personal=PERSONAL)
+        audit.declare_verbs(PromptVerb)
+        # A data migration would be undone by `flush` (tests).
         post_migrate.connect(_seed, sender=self, dispatch_uid="prompts.seed")
-
-
-def _grant(sender: AppConfig, using: str, apps: Any = global_apps, **kwargs: Any) -> None:
-    from prompts.staff import grant_permissions  # noqa: PLC0415 - models load after app configs
-
-    if using == "default" and _is_migrated(apps, "auditevent"):
-        grant_permissions(sender, using=using)
 
 
 def _seed(using: str, apps: Any = global_apps, **kwargs: Any) -> None:
     from prompts.versions.seeding import load_defaults  # noqa: PLC0415 - models load after app configs
 
-    if using == "default" and _is_migrated(apps, "prompttemplate"):
+    # The model is absent after `migrate prompts zero`.
+    if using == "default" and "prompttemplate" in apps.all_models.get("prompts", {}):
         load_defaults()
-
-
-def _is_migrated(apps: Any, model: str) -> bool:
-    """False while the app is being taken away again (`migrate prompts zero`)."""
-    return "prompts" in apps.all_models and model in apps.all_models["prompts"]

@@ -1,4 +1,4 @@
-"""What the first page of the admin says: a tile per question an operator asks in the morning, each with a way in."""
+"""Tiles and banners of the admin's first page, each with a link to its list."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from prompts.models import (
     PromptTemplate,
     PromptVersion,
     RolloutState,
-    State,
+    VersionState,
 )
 
 Tone = Literal["", "good", "warn", "bad"]
 T = TypeVar("T")
-#: The page is looked at often and by many; its numbers may be this old.
-KEEP_S = 20
-#: Calls of a day that the figures are made of.
-MOST_CALLS = 3_000
+#: Seconds that the page's numbers are cached.
+CACHE_S = 20
+#: At most this many calls, the newest, for the figures of a day.
+MAX_CALLS = 3_000
 HOURS = 24
-#: A withdrawn model is announced so long before.
+#: A model about to be withdrawn is announced this long before.
 SUNSET_NOTICE = timedelta(days=60)
 
 
@@ -64,7 +64,7 @@ class Tile:
 
 @dataclass(frozen=True, kw_only=True)
 class Banner:
-    """A sentence that stands on every page until its cause is gone."""
+    """A sentence on every page until its cause is gone."""
 
     text: str
     tone: Tone
@@ -75,27 +75,27 @@ _providers: list[Callable[[datetime], Sequence[Tile]]] = []
 
 
 def register_tiles(provide: Callable[[datetime], Sequence[Tile]]) -> None:
-    """Add tiles of a layer above; `provide(now)` is asked at most every KEEP_S."""
+    """Add tiles of a layer above; `provide(now)` is asked at most every CACHE_S."""
     _providers.append(provide)
 
 
 def tiles() -> list[Tile]:
     """Every tile, those of the layers above first."""
-    return _kept("board", _all_tiles)
+    return _cached("board", _all_tiles)
 
 
 def _all_tiles(now: datetime) -> list[Tile]:
     return [tile for provide in (*_providers, _calls, _money, _work) for tile in provide(now)]
 
 
-def _kept(name: str, make: Callable[[datetime], list[T]]) -> list[T]:
-    """A list from the cache, made anew when it is older than KEEP_S."""
+def _cached(name: str, make: Callable[[datetime], list[T]]) -> list[T]:
+    """A list from the cache, computed again after CACHE_S."""
     key = f"{name}:{get_language()}"
     # In a dictionary: an empty list counts as absent for some cache backends.
     kept: dict[str, list[T]] | None = gate.in_cache(lambda: cache.get(key), None)
     if kept is None:
         kept = {"rows": make(timezone.now())}
-        gate.in_cache(lambda: cache.set(key, kept, KEEP_S), None)
+        gate.in_cache(lambda: cache.set(key, kept, CACHE_S), None)
     return kept["rows"]
 
 
@@ -105,7 +105,7 @@ def _calls(now: datetime) -> list[Tile]:
         ModelCall.objects.filter(created_at__gte=now - timedelta(hours=HOURS))
         .exclude(trigger__in=STAFF_TRIGGERS)
         .order_by("-created_at")
-        .values_list("outcome", "latency_ms", "cost_micro_usd", "created_at")[:MOST_CALLS]
+        .values_list("outcome", "latency_ms", "cost_micro_usd", "created_at")[:MAX_CALLS]
     )
     seen = list(rows)
     facts = [
@@ -114,7 +114,7 @@ def _calls(now: datetime) -> list[Tile]:
     ]
     figures = summarised(facts)
     url = reverse("admin:prompts_modelcall_changelist")
-    more = "+" if len(seen) == MOST_CALLS else ""
+    more = "+" if len(seen) == MAX_CALLS else ""
     return [
         Tile(
             label=_("LLM 호출 · 24시간"),
@@ -180,8 +180,8 @@ def _money(now: datetime) -> list[Tile]:
 def _work(now: datetime) -> list[Tile]:
     """What waits for staff."""
     versions = reverse("admin:prompts_promptversion_changelist")
-    drafts = PromptVersion.objects.filter(state=State.DRAFT)[:100].count()
-    waiting = PromptVersion.objects.filter(state=State.IN_REVIEW)[:100].count()
+    drafts = PromptVersion.objects.filter(state=VersionState.DRAFT)[:100].count()
+    waiting = PromptVersion.objects.filter(state=VersionState.IN_REVIEW)[:100].count()
     return [
         Tile(label=_("초안"), value=str(drafts), url=f"{versions}?state__exact=draft"),
         Tile(
@@ -195,10 +195,10 @@ def _work(now: datetime) -> list[Tile]:
 
 def banners() -> list[Banner]:
     """Stopped prompts, paused rollouts, short budgets, models about to be withdrawn."""
-    return _kept("banners", _banners)
+    return _cached("banners", _banners)
 
 
-def forget() -> None:
+def clear_cache() -> None:
     """Show a move of staff at once."""
     names = [f"{page}:{language}" for page in ("banners", "board") for language in ("ko", "en")]
     gate.in_cache(lambda: cache.delete_many(names), None)

@@ -1,4 +1,4 @@
-"""Names what can go wrong between staff, a prompt and a model, by what the caller will do about it."""
+"""The errors of prompts and models, one class for each reaction of the caller."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class GuardFailed(PromptError):
     code = "GUARD_FAILED"
 
 
-#: What a run says in `degraded`, by outcome of the call. Never the word "timeout": the backend's
+#: Value of a run's `degraded` by outcome of the call. Never the word "timeout": the backend's
 #: client takes any body holding it for a reason to send the job again.
 DEGRADED = {
     "timeout": "deadline",
@@ -87,7 +87,7 @@ class ModelUnavailable(PromptError):
     retryable = True
 
     def __init__(self, outcome: str, detail: str = "", *, call: str = "", reason: str = "") -> None:
-        """outcome: a `prompts.models.Outcome`; call: uuid of the ModelCall row, "" if none was written."""
+        """outcome: a `prompts.models.CallOutcome`; call: uuid of the ModelCall row, "" if none was written."""
         super().__init__(detail or f"The language model gave no usable answer: {outcome}.")
         self.outcome = str(outcome)
         self.call = call

@@ -8,6 +8,12 @@ class RecommendationsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import prompt_inputs, tasks  # noqa: F401, PLC0415 - models must be there first
+        from infrastructure import audit, staff_groups  # noqa: PLC0415 – models must be there first
 
+        from . import prompt_inputs, tasks  # noqa: F401, PLC0415
+        from .audit_verbs import RecommendationVerb  # noqa: PLC0415
+        from .staff_groups import GRANTS, PERSONAL  # noqa: PLC0415
+
+        staff_groups.declare(GRANTS, personal=PERSONAL)
+        audit.declare_verbs(RecommendationVerb)
         prompt_inputs.register()

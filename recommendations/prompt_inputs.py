@@ -77,7 +77,7 @@ def _title(fields: Sequence[str]) -> str:
     return f"{fields[0]} - {fields[1]}"
 
 
-def members_like(text: str) -> list[input_providers.Member]:
+def members_like(text: str) -> list[input_providers.MemberOption]:
     """Members whose number begins with the text; the newest when it is empty."""
     members = Member.objects.order_by("-pk").only("pk")
     if text.strip():
@@ -85,7 +85,7 @@ def members_like(text: str) -> list[input_providers.Member]:
             return []
         members = members.filter(_beginning_with(int(text.strip())))
     return [
-        input_providers.Member(
+        input_providers.MemberOption(
             key=str(member.pk), label=_("회원 {number}").format(number=member.pk)
         )
         for member in members[:10]

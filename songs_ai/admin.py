@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.apps import AppConfig
+from django.apps import apps as global_apps
 from django.contrib.admin import AdminSite
 from django.contrib.admin.apps import SimpleAdminConfig
 from django.core.checks import CheckMessage
+from django.db.models.signals import post_migrate
 from django.http import HttpRequest
 from django.urls import URLPattern, URLResolver
 from django.utils.module_loading import autodiscover_modules
@@ -37,3 +40,18 @@ class SongsAdminSite(AdminSite):
 
 class SongsAdminConfig(SimpleAdminConfig):
     default_site = "songs_ai.admin.SongsAdminSite"
+
+    def ready(self) -> None:
+        super().ready()
+        # A data migration would not see the permissions of apps migrated later.
+        post_migrate.connect(_grant_permissions, dispatch_uid="songs_ai.grant_permissions")
+
+
+def _grant_permissions(
+    sender: AppConfig, using: str, apps: Any = global_apps, **kwargs: Any
+) -> None:
+    """Give the staff groups what every app declared for them, once the audit log exists."""
+    from infrastructure.staff_groups import grant_permissions  # noqa: PLC0415 – after the models
+
+    if using == "default" and "auditevent" in apps.all_models.get("prompts", {}):
+        grant_permissions(sender, using=using)

@@ -85,7 +85,7 @@ PARTS = (
     ("services",),
     ("serving",),
     ("locks", "metrics"),
-    ("models", "errors"),
+    ("models", "errors", "staff_groups"),
 )
 RANK = {part: rank for rank, parts in enumerate(PARTS) for part in parts}
 

@@ -21,6 +21,7 @@ MESSAGES = {
     "gettext_lazy": 1,
     "gettext_noop": 1,
     "_now": 1,
+    "_l": 1,
     "ngettext": 2,
     "ngettext_lazy": 2,
 }
@@ -28,15 +29,15 @@ HANGUL = re.compile("[가-힣]")
 #: Korean that is no staff-facing text, or that is stored as it is and so has one language.
 NO_STAFF_TEXT = {
     "infrastructure/audit.py": "the name of the system in stored rows",
+    "infrastructure/staff_groups.py": "names of groups in the database",
     "catalog/demo": "songs and members of the demo",
     "catalog/factories.py": "songs and members of the tests",
     "catalog/importing.py": "column names of a songbook file",
     "catalog/management": "both languages in one line: commands know no reader's language",
     "recommendations/management": "both languages in one line: commands know no reader's language",
     "prompts/defaults": "texts for the model",
-    "prompts/evaluation/runs.py": "sentences planted into titles",
+    "prompts/evaluation/eval_sets.py": "sentences planted into titles",
     "prompts/llm": "names of languages for the model, patterns of text",
-    "prompts/staff.py": "names of groups in the database",
     "prompts/versions/contracts.py": "examples for the model",
     "prompts/versions/lint.py": "patterns of text",
     "prompts/versions/rendering.py": "patterns of text",

@@ -33,7 +33,7 @@ TABLES: tuple[type[models.Model], ...] = (
     Song,
     Anime,
 )
-#: The app is made to look this old: older songs arrived together on its first day.
+#: Pretended age of the app: older songs arrived together on its first day.
 APP_AGE_DAYS = 3 * 365
 BATCH_ROWS = 1_000
 

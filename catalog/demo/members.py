@@ -136,7 +136,7 @@ class _MemberPlanner:
     def _member(self, number: int, persona: dict[str, Any]) -> PlannedMember:
         weights = self._weights(persona)
         chosen = self._draw(weights, self.rng.randint(*persona["likes"]))
-        # The last members drawn are the deactivated ones: kept in the tables, left out of batches.
+        # The last members drawn are deactivated: rows that batches leave out.
         total = 1 + sum(each["members"] for each in self.personas)
         roles = (Role.GHOST.value,) if number > total - GHOSTS else (Role.USER.value,)
         likes = self._dated(chosen)
@@ -154,10 +154,10 @@ class _MemberPlanner:
         artists = sorted(persona["artists"])
         followed = frozenset(self.rng.sample(artists, max(3, round(len(artists) * 0.6))))
         side = self.rng.choice([other for other in self.personas if other is not persona])
-        nobody: frozenset[str] = frozenset(side["artists"])
+        side_artists: frozenset[str] = frozenset(side["artists"])
         weights = []
         for song in self.songs:
-            fit = _fit(song, persona, followed) + SIDE_SHARE * _fit(song, side, nobody)
+            fit = _fit(song, persona, followed) + SIDE_SHARE * _fit(song, side, side_artists)
             known = HIT_FACTOR if song.title_jp in self.hits else 1.0
             weights.append((STRAY_WEIGHT + fit**PEAKEDNESS) * known)
         return weights

@@ -18,9 +18,10 @@ from django.conf import settings
 from catalog import reading
 from catalog.snapshots.directory import DatabaseCheck, SnapshotDirectory
 from catalog.snapshots.patching import SongPatches, with_changes
-from engine.catalog.catalog import Catalog, CatalogDamaged
+from engine.catalog.catalog import Catalog
 from engine.catalog.patching import CannotPatch
-from engine.catalog.search import SearchIndex
+from engine.catalog.search.index import SearchIndex
+from engine.catalog.storage import CatalogDamaged
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from catalog.reading import Likes, Marks
-from engine.catalog.catalog import Catalog, CatalogDamaged
-from engine.catalog.search import SearchIndex
+from engine.catalog.catalog import Catalog
+from engine.catalog.search.index import SearchIndex
+from engine.catalog.storage import CatalogDamaged
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,10 @@ from django.db import connections
 
 from catalog import reading
 from catalog.snapshots.directory import SnapshotDirectory
-from engine.catalog.catalog import Catalog, CatalogDamaged
+from engine.catalog.catalog import Catalog
 from engine.catalog.patching import CannotPatch, patched
-from engine.catalog.search import SearchIndex
+from engine.catalog.search.index import SearchIndex
+from engine.catalog.storage import CatalogDamaged
 from infrastructure.database import DATABASE_FAULTS
 
 log = logging.getLogger(__name__)

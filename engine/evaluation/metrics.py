@@ -1,7 +1,7 @@
-"""How good a ranked list is, and how sure that is. One list per row, best first.
+"""Computes how good ranked lists are, with intervals. One list per row, best first.
 
-`hits` is (lists, depth) bool: whether the song at that place was wanted. `wanted` is (lists,) how
-many songs were wanted in all, those that no list can hold included.
+`hits` is (lists, depth) bool: whether the song at that place was to be found. `wanted` is (lists,) the
+number of songs to be found, those that no list can hold included.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SMOOTHING = 0.01
 
 
 def ndcg(hits: Hits, wanted: npt.NDArray[np.int64], k: int) -> Values:
-    """(lists,) gain 1 for a wanted song, discounted by log2 of the place, over that of the best list."""
+    """(lists,) gain 1 for a song to be found, discounted by log2 of the place, over that of the ideal list."""
     discount = 1 / np.log2(np.arange(2, k + 2))
     ideal = np.cumsum(discount)[np.clip(wanted, 1, k) - 1]
     found = hits[:, :k]

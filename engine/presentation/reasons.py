@@ -1,4 +1,4 @@
-"""Decides what may be said about a recommended song: only what the evidence holds."""
+"""Words the reasons of a recommended song: only facts that scores and catalog prove."""
 
 from __future__ import annotations
 
@@ -8,37 +8,40 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from engine.arrays import Floats, Rows
 from engine.catalog.catalog import Catalog
 from engine.presentation.vocabulary import describing, is_readable, term_in
 from engine.presentation.wording import CRITERIA, REASONS, Spoken, moment_of, title_of
-from engine.ranking.steps import Draft, Situation, are_new_artists, multiplier_of, situations_of
-from engine.scoring.scorers import Floats, Rows
+from engine.ranking.boosts import are_new_artists
+from engine.ranking.draft import Draft
+from engine.ranking.situations import Situation, multiplier_of, situations_of
 from engine.types import Evidence, Locale, SignalType
+from engine.weights import ScoreAdjustment
 
-#: Liked songs named as the grounds of one recommendation.
-_MOST_EVIDENCE = 3
-#: A smaller share is not a reason.
-_LEAST_SHARE = 0.05
-#: Members who must like both songs before "liked together" is said.
-_LEAST_TOGETHER = 2
-_FANS_ASKED = 1000
-_POPULAR_RANK = 0.9
-#: "Many members" are at least so many; fewer likes make no boom either.
-_MANY = 5
-_TREND = 0.7  # about twice as many new likes as usual
-_FRESH_DAYS = 90.0
-#: A multiplier from which a word speaks for a situation.
-_SPEAKS_FOR = 1.1
-#: A genre or mood counts as the member's own from this share on.
-_OWN_SHARE = 0.1
-_MOST_CRITERIA = 4
-#: Reasons of the same kind in a row tire; a next true one is taken after so many.
-_SAME_KIND = 3
+#: Liked songs given as evidence of one recommendation.
+_MAX_EVIDENCE = 3
+#: Minimum share of the score.
+_MIN_EVIDENCE_SHARE = 0.05
+#: Minimum members who like both songs, for "liked together".
+_MIN_COMMON_FANS = 2
+_MAX_FANS_SAMPLED = 1000
+_MIN_POPULARITY_RANK = 0.9
+#: Minimum likes of a popular or trending song.
+_MIN_LIKES = 5
+_MIN_TREND = 0.7  # about twice as many new likes as usual
+_MAX_FRESH_DAYS = 90.0
+#: Minimum multiplier of a word that suits a situation.
+_MIN_SITUATION_MULTIPLIER = 1.1
+#: Minimum share among the likes of a genre or mood that counts as the member's own.
+_MIN_OWN_SHARE = 0.1
+_MAX_CRITERIA = 4
+#: Uses of one kind of sentence in a list, before the next true one is taken.
+_MAX_SAME_SENTENCE = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grounds:
-    """What holds of one recommended song, each fact proved from the catalog or the scores."""
+    """Why one song is recommended, each fact proved from the catalog or the scores."""
 
     evidence: tuple[Evidence, ...]
     criteria: tuple[str, ...]
@@ -50,8 +53,8 @@ def grounds(draft: Draft, rows: Sequence[int], *, likes: bool = True) -> list[Gr
 
     likes: the known songs are songs the member likes; False when they are only what was asked about.
     """
-    list_ = _List(draft, np.asarray(rows, np.int32), likes=likes)
-    return [_Facts(list_, place).worded() for place in range(len(rows))]
+    list_ = _SongList(draft, np.asarray(rows, np.int32), likes=likes)
+    return [_SongFacts(list_, place).worded() for place in range(len(rows))]
 
 
 def shares_of(draft: Draft, rows: Rows) -> Floats:
@@ -60,7 +63,7 @@ def shares_of(draft: Draft, rows: Rows) -> Floats:
     Every additive scorer gives its part of the blended score to the known songs in proportion to their
     exact contributions; the parts of the others belong to no song.
     """
-    known = draft.taste.known.evened(draft.model.settings.strength)
+    known = draft.taste.known.normalized(draft.model.settings.strength)
     total = np.zeros((len(rows), known.count), np.float32)
     if not known.count or not len(rows):
         return total
@@ -71,8 +74,8 @@ def shares_of(draft: Draft, rows: Rows) -> Floats:
         positive += gained
         scorer = scorers.get(name)
         if scorer is not None and scorer.additive and gained.any():
-            said = np.maximum(scorer.contributions_many(known, rows), 0)
-            total += said * (gained / np.maximum(said.sum(axis=1), 1e-12))[:, None]
+            shares = np.maximum(scorer.contributions_many(known, rows), 0)
+            total += shares * (gained / np.maximum(shares.sum(axis=1), 1e-12))[:, None]
     return np.asarray(total / np.maximum(positive, 1e-9)[:, None], np.float32)
 
 
@@ -85,12 +88,8 @@ def _largest(table: Floats, count: int) -> npt.NDArray[np.intp]:
     return np.take_along_axis(some, order, axis=1)
 
 
-def _sung_ids(draft: Draft) -> list[int]:
-    return [s.song_id for s in draft.query.signals if s.type is SignalType.SANG]
-
-
-class _List:
-    """What is the same for every song of a list, worked out once for all of them."""
+class _SongList:
+    """Facts of a whole list, computed once for all of its songs."""
 
     def __init__(self, draft: Draft, rows: Rows, *, likes: bool) -> None:
         self.draft = draft
@@ -100,8 +99,8 @@ class _List:
         self.rows: list[int] = rows.tolist()
         self.known: list[int] = draft.taste.known.rows.tolist()
         self.shares = shares_of(draft, rows)  # (r, k)
-        best = _largest(self.shares, _MOST_EVIDENCE)
-        enough = np.take_along_axis(self.shares, best, axis=1) >= _LEAST_SHARE
+        best = _largest(self.shares, _MAX_EVIDENCE)
+        enough = np.take_along_axis(self.shares, best, axis=1) >= _MIN_EVIDENCE_SHARE
         #: By song of the list: places in `known` that contributed most, best first.
         self.liked: list[list[int]] = [
             places[holds].tolist() for places, holds in zip(best, enough, strict=True)
@@ -113,12 +112,13 @@ class _List:
         self.is_new_artist: list[bool] = are_new_artists(draft, rows).tolist()
         #: Known rows that are liked or on a playlist; the others were played, sung or rated.
         self.owned = set(draft.taste.owned.tolist())
-        self.sung = set(self.catalog.rows_of(_sung_ids(draft)).tolist())
+        sung_ids = [s.song_id for s in draft.query.signals if s.type is SignalType.SANG]
+        self.sung = set(self.catalog.rows_of(sung_ids).tolist())
         #: {kind: by song of the list, its codes}
         self.codes = {kind: self._codes(kind, rows) for kind in ("genre", "mood")}
         #: {kind: codes that are a good part of the likes}
         self.own = {
-            kind: set(np.flatnonzero(draft.taste.mix[kind] >= _OWN_SHARE).tolist())
+            kind: set(np.flatnonzero(draft.taste.mix[kind] >= _MIN_OWN_SHARE).tolist())
             for kind in ("genre", "mood")
         }
         self.used: dict[str, int] = {}
@@ -155,13 +155,16 @@ class _List:
     def _flags(self, rows: Rows) -> tuple[list[bool], list[bool], list[bool], list[bool]]:
         """(r,) each: popular, on the rise, new, fit for the situation."""
         catalog, corpus = self.catalog, self.catalog.corpus
-        many = catalog.liked_by_count[rows] >= _MANY
-        popular = many & (catalog.popularity_rank[rows] >= _POPULAR_RANK)
+        many = catalog.liked_by_count[rows] >= _MIN_LIKES
+        popular = many & (catalog.popularity_rank[rows] >= _MIN_POPULARITY_RANK)
         age_s = self.draft.query.now.timestamp() - catalog.created_s[rows].astype(np.float64)
-        fresh = (age_s >= 0) & (age_s <= _FRESH_DAYS * 86_400)
+        fresh = (age_s >= 0) & (age_s <= _MAX_FRESH_DAYS * 86_400)
         fresh &= not catalog.is_mostly_new
-        context = self.draft.parts.get("context", np.zeros(catalog.n, np.float32))[rows] > 0.05
-        rising = many & (corpus.trend[rows] >= _TREND)
+        context = (
+            self.draft.parts.get(ScoreAdjustment.CONTEXT, np.zeros(catalog.n, np.float32))[rows]
+            > 0.05
+        )
+        rising = many & (corpus.trend[rows] >= _MIN_TREND)
         return popular.tolist(), rising.tolist(), fresh.tolist(), context.tolist()
 
     def title(self, row: int) -> Spoken:
@@ -176,15 +179,15 @@ class _List:
         if fans is None:
             fans = self._fans[liked_row] = np.zeros(likes.shape[1], bool)
             fans[likes.indices[likes.indptr[liked_row] : likes.indptr[liked_row + 1]]] = True
-        # A sample is enough of a hit's fans; it can only miss a claim, never make one up.
-        members = likes.indices[likes.indptr[row] : likes.indptr[row + 1]][:_FANS_ASKED]
-        return int(np.count_nonzero(fans[members])) >= _LEAST_TOGETHER
+        # A sample of the fans of a hit is enough: it can miss a true claim, but not make a false one.
+        members = likes.indices[likes.indptr[row] : likes.indptr[row + 1]][:_MAX_FANS_SAMPLED]
+        return int(np.count_nonzero(fans[members])) >= _MIN_COMMON_FANS
 
 
-class _Facts:
+class _SongFacts:
     """What is true of one song of a list for one member."""
 
-    def __init__(self, list_: _List, place: int) -> None:
+    def __init__(self, list_: _SongList, place: int) -> None:
         self.list = list_
         self.place = place
         self.catalog = list_.catalog
@@ -234,17 +237,17 @@ class _Facts:
         return ""
 
     def _suited(self) -> tuple[Situation, str, str] | None:
-        """The situation that speaks most for this song, and the kind and value it speaks for."""
-        best, worth = None, _SPEAKS_FOR
+        """The situation this song suits best, with the kind and name of the value that suits it."""
+        best, worth = None, _MIN_SITUATION_MULTIPLIER
         if not self.list.suits[self.place]:
             return None
         for situation in self.list.situations:
             for kind in ("mood", "genre"):
                 for code in self.list.codes[kind][self.place]:
                     name = self.catalog.terms[kind].names[code]
-                    said = multiplier_of(name, situation.words)
-                    if said > worth and is_readable(self.locale, term_in(self.locale, name)):
-                        best, worth = (situation, kind, name), said
+                    multiplier = multiplier_of(name, situation.words)
+                    if multiplier > worth and is_readable(self.locale, term_in(self.locale, name)):
+                        best, worth = (situation, kind, name), multiplier
         return best
 
     def _criteria(self) -> tuple[str, ...]:
@@ -257,14 +260,14 @@ class _Facts:
             if name := self._named(kind, self.list.own[kind]):
                 found.append(words[kind].format(name=term_in(self.locale, name)))
         found += [words[fact] for fact in ("trending", "popular", "fresh") if facts[fact]]
-        return tuple(found[:_MOST_CRITERIA])
+        return tuple(found[:_MAX_CRITERIA])
 
     def _reason(self) -> str:
-        """The strongest true sentence that has not been said too often in this list."""
+        """The strongest true sentence that is not used too often in this list."""
         used = self.list.used
         worn: list[str] = []
-        for kind in self._sayable():
-            if used.get(kind, 0) < _SAME_KIND:
+        for kind in self._sentence_kinds():
+            if used.get(kind, 0) < _MAX_SAME_SENTENCE:
                 break
             worn.append(kind)
         else:
@@ -272,19 +275,15 @@ class _Facts:
         used[kind] = used.get(kind, 0) + 1
         return REASONS[self.locale][kind].format_map(self._words_of(kind))
 
-    def _sayable(self) -> Iterator[str]:
+    def _sentence_kinds(self) -> Iterator[str]:
         """Kinds of sentences that are true, the most telling first. Never empty."""
         if self.explored:
-            # Only a voice the member has not heard is a step away from what he hears.
-            steps_away = bool(self.list.known) and self.list.is_new_artist[self.place]
-            yield "explored" if steps_away else "tried"
+            # Only a new artist is "a step away" from what the member usually hears.
+            is_new_territory = bool(self.list.known) and self.list.is_new_artist[self.place]
+            yield "explored" if is_new_territory else "tried"
             return
-        said = False
-        for kind in self._true_kinds():
-            said = True
-            yield kind
-        if not said:
-            yield "plain"
+        kinds = list(self._true_kinds())
+        yield from kinds or ["plain"]
 
     def _true_kinds(self) -> Iterator[str]:
         facts = self.facts
@@ -338,7 +337,7 @@ class _Facts:
         if kind in ("asked_mood", "situation_mood", "situation_genre") and self.suited:
             situation, value_kind, name = self.suited
             moment = moment_of(self.locale, situation.name)
-            return {"moment": moment, value_kind: self._said(value_kind, name)}
+            return {"moment": moment, value_kind: self._spoken(value_kind, name)}
         if kind == "same_anime":
             return {"liked": self.list.title(self.same_anime)}
         if kind == "anime":
@@ -350,12 +349,12 @@ class _Facts:
             return {}
         words: dict[str, str] = {"liked": self.list.title(self.best_liked)}
         if kind in ("genre_mood", "genre", "mood"):
-            words |= {kind: self._said(kind, name) for kind, name in self.shared.items()}
+            words |= {kind: self._spoken(kind, name) for kind, name in self.shared.items()}
         if kind == "two":
             words["second"] = self.list.title(self.list.known[self.liked[1]])
         return words
 
-    def _said(self, kind: str, name: str) -> Spoken:
+    def _spoken(self, kind: str, name: str) -> Spoken:
         """A genre, or a mood as it stands before a noun, in the reader's language."""
         word = describing(self.locale, name) if kind == "mood" else term_in(self.locale, name)
         return Spoken.of(word)

@@ -1,6 +1,6 @@
-"""Holds the reviewed lines above the shelves, and decides which one a shelf gets.
+"""Holds the reviewed lines above the groups, and chooses one for each group.
 
-The line is the heading on a phone: it says what the shelf is about, in words of its mood, genre, artist
+The line is the heading on a phone: it says what the group is about, in words of its mood, genre, artist
 or situation, wherever there are any. A test counts the characters of every line.
 """
 
@@ -230,7 +230,7 @@ NAMED_LINES: Mapping[Locale, Mapping[GroupKind, tuple[str, ...]]] = {
     },
 }
 
-#: What is left to say of a shelf of words nobody reviewed, and of those that need no word.
+#: Lines for groups whose words have no reviewed line, and for groups that need no word.
 TAGLINES: Mapping[Locale, Mapping[GroupKind, tuple[str, ...]]] = {
     KO: {
         GroupKind.TASTE: (
@@ -311,13 +311,13 @@ TAGLINES: Mapping[Locale, Mapping[GroupKind, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """What a shelf holds, in the words of the catalog; "" where there is none."""
+    """What a group holds, in the words of the catalog; "" where there is none."""
 
     mood: str = ""
     genre: str = ""
-    #: Name of the artist, anime, genre or situation the shelf is about, as it may be shown.
+    #: Name of the artist, anime, genre or situation the group is about, as it may be shown.
     subject: str = ""
-    #: Whose fans a shelf of taste is for.
+    #: Artist whose fans a taste group is for.
     artist: str = ""
     situation: str = ""
 
@@ -330,16 +330,16 @@ def tagline(
     about: About = About(),
     taken: Set[str] = frozenset(),
 ) -> str:
-    """A reviewed line that is not taken yet; another seed may give another one of the same worth."""
-    for lines in _by_worth(kind, locale, about):
+    """A reviewed line that is not taken yet; the seed chooses among equally good ones."""
+    for lines in _by_specificity(kind, locale, about):
         free = [line for line in lines if line not in taken]
         if free:
             return free[seed % len(free)]
     return TAGLINES[locale][kind][seed % len(TAGLINES[locale][kind])]
 
 
-def _by_worth(kind: GroupKind, locale: Locale, about: About) -> Iterator[Sequence[str]]:
-    """Lines that fit, those that say most first."""
+def _by_specificity(kind: GroupKind, locale: Locale, about: About) -> Iterator[Sequence[str]]:
+    """Lines that fit, the most specific first."""
     if about.situation in SITUATION_LINES[locale]:
         yield SITUATION_LINES[locale][about.situation]
     named = _named(kind, locale, about)

@@ -1,4 +1,4 @@
-"""Knows the catalog's hand-written genre and mood words: what they are in other languages, how they describe."""
+"""Translates the catalog's hand-written genre and mood words, and forms what stands before a noun."""
 
 from __future__ import annotations
 

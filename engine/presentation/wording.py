@@ -1,4 +1,4 @@
-"""Holds every line the engine itself says to a member, in Korean, Japanese and English."""
+"""Holds every sentence and label the engine shows to members, in Korean, Japanese and English."""
 
 from __future__ import annotations
 
@@ -278,7 +278,7 @@ def moment_of(locale: Locale, situation: str) -> str:
 
 
 def situation_label(locale: Locale, situation: str, *, is_mood: bool) -> str:
-    """The label of a shelf for a time of day, an activity, an occasion, or (is_mood) a mood of the catalog."""
+    """The label of a group for a time of day, an activity, an occasion, or (is_mood) a mood of the catalog."""
     labels = SITUATIONS[locale]
     if is_mood:
         return labels["mood"].format(subject=describing(locale, situation))
@@ -287,7 +287,7 @@ def situation_label(locale: Locale, situation: str, *, is_mood: bool) -> str:
 
 
 def value_label(locale: Locale, *, mood: str = "", genre: str = "") -> str:
-    """A shelf of one mood, one genre, or both: 신나는 시티팝, 잔잔한 노래, 록."""
+    """The label of a group of one mood, one genre, or both: 신나는 시티팝, 잔잔한 노래, 록."""
     if not mood:
         return term_in(locale, genre)
     before = describing(locale, mood)

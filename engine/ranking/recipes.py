@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from engine.ranking.steps import (
-    Step,
-    explore,
-    keep_pool,
+from engine.ranking.boosts import (
     lean_to_adventure,
     lean_to_preferences,
-    only_what_was_asked,
     rest_what_was_shown,
     score,
-    vary,
+)
+from engine.ranking.diversity import keep_pool, vary
+from engine.ranking.draft import Step
+from engine.ranking.exploration import explore
+from engine.ranking.filters import (
+    only_what_was_asked,
     without_known_songs,
     without_what_was_refused,
 )
@@ -34,7 +35,7 @@ FAST = DEFAULT
 #: A longer shortlist (`Draft.length`) for a model that takes its time.
 DEEP = DEFAULT
 
-#: Songs like given ones: nobody's taste, nobody's history.
+#: Songs like given ones, without a member's taste or history.
 SIMILAR: tuple[Step, ...] = (
     only_what_was_asked,
     without_known_songs,

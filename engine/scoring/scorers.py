@@ -1,224 +1,66 @@
-"""Scores of all songs for one member: each scorer knows one thing, none knows the others.
+"""Scores all songs for one member, each scorer by one kind of evidence.
 
 Shapes: n songs of the catalog, k songs known of the member, m members of the training data.
-A score of 0 means "says nothing"; only the order within one scorer means anything, `engine.scoring.blend`
-makes them comparable.
+A score of 0 means "no evidence". Scores are comparable within one scorer; `engine.scoring.blend`
+makes them comparable across scorers.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-Floats = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int32]
-#: Songs of one member further apart than this belong to different sittings.
-SITTING_PAUSE_S = 3 * 3600
-#: Going from a member to his songs costs as much as so many likes that are read one after the other.
-_LEAPS = 10
-
-
-def _no_rows() -> Rows:
-    return np.empty(0, np.int32)
-
-
-def _no_floats() -> Floats:
-    return np.empty(0, np.float32)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Events:
-    """Dated interactions, one element per event and in time order; what sequences are learned from."""
-
-    member: Rows
-    row: Rows
-    #: Days since any fixed day.
-    day: Floats
-    #: Which sitting it belongs to: events of one member with the same number are one session.
-    session: Rows
-
-    @classmethod
-    def of_log(
-        cls, member: npt.NDArray[np.int64], row: Rows, at_s: npt.NDArray[np.float64]
-    ) -> Events:
-        """From dated events in any order: a new sitting begins when a member paused for hours."""
-        order = np.lexsort((at_s, member))
-        who, when = member[order], at_s[order]
-        begins = np.ones(len(order), bool)
-        begins[1:] = (np.diff(who) != 0) | (np.diff(when) > SITTING_PAUSE_S)
-        session = np.empty(len(order), np.int64)
-        session[order] = np.cumsum(begins)
-        in_time = np.argsort(at_s, kind="stable")
-        return cls(
-            member=member[in_time].astype(np.int32),
-            row=row[in_time].astype(np.int32),
-            day=(at_s[in_time] / 86_400).astype(np.float32),
-            session=session[in_time].astype(np.int32),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Corpus:
-    """What training and scoring see. Row i everywhere is `song_ids[i]`."""
-
-    #: (n,) int64
-    song_ids: npt.NDArray[np.int64]
-    #: (m, n) positive weights: likes with age decay, plays …; may have no rows in a serving process.
-    interactions: csr_matrix
-    #: (n, f) TF-IDF content, rows of length 1 (or 0 where a song has no text at all).
-    features: csr_matrix
-    #: (n,) decayed number of likes.
-    popularity: Floats
-    #: (n,) growth of a recent window over a longer one; 0 = as always.
-    trend: Floats
-    #: (n,) 0..1, 1 = added today.
-    recency: Floats
-    #: (n,) number of the artist, -1 = not known; empty = not known of any song.
-    artist_code: Rows = field(default_factory=_no_rows)
-    events: Events | None = None
-
-    @property
-    def n_songs(self) -> int:
-        return len(self.song_ids)
-
-    @cached_property
-    def log_popularity(self) -> Floats:
-        return np.log1p(np.maximum(self.popularity, 0)).astype(np.float32)
-
-    @cached_property
-    def liked_binary(self) -> csr_matrix:
-        """(m, n) 1 where there is any positive interaction."""
-        return binary(self.interactions)
-
-    def evened(self, power: float) -> csr_matrix:
-        """(m, n) interactions to this power, each divided by the mean of its member's."""
-        kept = self.interactions.tocsr().astype(np.float32)
-        kept.data = np.maximum(kept.data, 0)
-        kept.eliminate_zeros()
-        kept.data **= np.float32(power)
-        sizes = np.diff(kept.indptr)
-        means = np.asarray(kept.sum(axis=1)).ravel() / np.maximum(sizes, 1)
-        kept.data /= np.repeat(np.where(means > 0, means, 1), sizes).astype(np.float32)
-        return kept
-
-    @cached_property
-    def liked_by(self) -> csr_matrix:
-        """(n, m), the transpose, to walk from a song to its members."""
-        return self.liked_binary.T.tocsr()
-
-    @cached_property
-    def postings(self) -> csr_matrix:
-        """(f, n), to walk from a feature to its songs."""
-        return self.features.T.tocsr()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Known:
-    """What is known of a member at the moment of the request."""
-
-    #: (k,) distinct catalog rows, newest first.
-    rows: Rows
-    #: (k,) positive: strength of the signal, age decay included.
-    weights: Floats
-    #: Rows with a negative signal, and how strong (positive numbers).
-    disliked: Rows = field(default_factory=_no_rows)
-    disliked_weights: Floats = field(default_factory=_no_floats)
-    #: (k,) how often each was sung or played; empty = once each.
-    counts: Floats = field(default_factory=_no_floats)
-    #: (k,) days since the last time; empty = not known.
-    age_days: Floats = field(default_factory=_no_floats)
-    #: Rows of the sitting that is going on (sung or played in the last hours), oldest first.
-    session: Rows = field(default_factory=_no_rows)
-    #: (e,) every earlier time a song was sung or played, one row per time, and how many days ago.
-    sung: Rows = field(default_factory=_no_rows)
-    sung_days_ago: Floats = field(default_factory=_no_floats)
-
-    @classmethod
-    def nothing(cls) -> Known:
-        return cls(rows=_no_rows(), weights=_no_floats())
-
-    @classmethod
-    def liked(cls, rows: Sequence[int] | Rows) -> Known:
-        """Plain likes of equal strength."""
-        array = np.asarray(rows, np.int32)
-        return cls(rows=array, weights=np.ones(len(array), np.float32))
-
-    @classmethod
-    def in_sitting(
-        cls, session: Rows, *, sung: Rows | None = None, sung_days_ago: Floats | None = None
-    ) -> Known:
-        """In the middle of a sitting, with or without earlier ones."""
-        songs = np.unique(session).astype(np.int32)
-        return cls(
-            rows=songs,
-            weights=np.ones(len(songs), np.float32),
-            session=session.astype(np.int32),
-            sung=_no_rows() if sung is None else sung.astype(np.int32),
-            sung_days_ago=_no_floats() if sung_days_ago is None else sung_days_ago,
-        )
-
-    @property
-    def count(self) -> int:
-        return len(self.rows)
-
-    def evened(self, power: float = 1.0) -> Known:
-        """Weights to this power, divided by their mean, as in training: strong against weak counts."""
-        if not self.count:
-            return self
-        raised = self.weights ** np.float32(power)
-        return replace(self, weights=raised / np.float32(raised.mean()))
-
-    def vector(self, n_songs: int) -> csr_matrix:
-        """(1, n) weights of the known songs."""
-        return csr_matrix((self.weights, self.rows, [0, self.count]), shape=(1, n_songs))
+from engine.arrays import Floats, Rows
+from engine.catalog.corpus import Corpus
+from engine.scoring.known import KnownSongs, stack
+from engine.weights import ScorerName
 
 
 class Scorer(Protocol):
-    """One opinion about all songs. Implementations hold arrays and no state of a request."""
+    """Scores all songs. Implementations hold arrays and no state of a request."""
 
     @property
     def name(self) -> str:
-        """How weights, traces and figures call it."""
+        """Its name in weights, traces and figures."""
 
     @property
     def additive(self) -> bool:
         """True when a score is a sum over known songs, so that reasons are exact."""
 
-    def scores(self, known: Known) -> Floats:
-        """(n,) higher is better, 0 where it says nothing."""
+    def scores(self, known: KnownSongs) -> Floats:
+        """(n,) higher is better, 0 without evidence."""
 
-    def scores_many(self, knowns: Sequence[Known]) -> Floats:
+    def scores_many(self, knowns: Sequence[KnownSongs]) -> Floats:
         """(len(knowns), n), row by row what `scores` gives."""
 
-    def contributions(self, known: Known, row: int) -> Floats:
+    def contributions(self, known: KnownSongs, row: int) -> Floats:
         """(k,) share of each known song in the score of `row`; they add up to it."""
 
-    def contributions_many(self, known: Known, rows: Rows) -> Floats:
+    def contributions_many(self, known: KnownSongs, rows: Rows) -> Floats:
         """(len(rows), k), row by row what `contributions` gives."""
 
 
 @dataclass(frozen=True)
-class _OneByOne(ABC):
+class _RowByRow(ABC):
     """Batch scoring for scorers that gain nothing from it, and no shares."""
 
     @abstractmethod
-    def scores(self, known: Known) -> Floats:
+    def scores(self, known: KnownSongs) -> Floats:
         """(n,) as every scorer's."""
 
-    def scores_many(self, knowns: Sequence[Known]) -> Floats:
+    def scores_many(self, knowns: Sequence[KnownSongs]) -> Floats:
         return np.stack([self.scores(known) for known in knowns])
 
-    def contributions(self, known: Known, row: int) -> Floats:
+    def contributions(self, known: KnownSongs, row: int) -> Floats:
         return np.zeros(known.count, np.float32)
 
-    def contributions_many(self, known: Known, rows: Rows) -> Floats:
+    def contributions_many(self, known: KnownSongs, rows: Rows) -> Floats:
         shares = [self.contributions(known, int(row)) for row in rows]
         return np.stack(shares) if shares else np.zeros((0, known.count), np.float32)
 
@@ -227,26 +69,26 @@ class _OneByOne(ABC):
 class Neighbours:
     """Sum over known songs of a pruned song-to-song matrix: EASE, RP3β and their kin.
 
-    matrix: (n, n) CSR, row j holds what song j says for others; nothing on the diagonal.
+    matrix: (n, n) CSR, row j holds what song j adds to the others' scores; the diagonal is empty.
     """
 
     name: str
     matrix: csr_matrix
     additive: bool = True
 
-    def scores(self, known: Known) -> Floats:
+    def scores(self, known: KnownSongs) -> Floats:
         return _dense_row(known.vector(self.matrix.shape[0]) @ self.matrix)
 
-    def scores_many(self, knowns: Sequence[Known]) -> Floats:
+    def scores_many(self, knowns: Sequence[KnownSongs]) -> Floats:
         return np.asarray((stack(knowns, self.matrix.shape[0]) @ self.matrix).todense(), np.float32)
 
-    def contributions(self, known: Known, row: int) -> Floats:
-        said = np.asarray(self.matrix[known.rows, row].todense(), np.float32).ravel()
-        return said * known.weights
+    def contributions(self, known: KnownSongs, row: int) -> Floats:
+        weights = np.asarray(self.matrix[known.rows, row].todense(), np.float32).ravel()
+        return weights * known.weights
 
-    def contributions_many(self, known: Known, rows: Rows) -> Floats:
-        said = self.matrix[known.rows][:, rows].T
-        return np.asarray(said.todense(), np.float32) * known.weights
+    def contributions_many(self, known: KnownSongs, rows: Rows) -> Floats:
+        weights = self.matrix[known.rows][:, rows].T
+        return np.asarray(weights.todense(), np.float32) * known.weights
 
     def covered(self) -> int:
         """Songs that can get a score."""
@@ -266,18 +108,20 @@ class Walk:
     alpha: float = 0.8
     beta: float = 0.4
     members_per_song: int = 200
-    name: str = "rp3"
+    #: Jumping to the songs of one member costs as much as reading so many likes in a row.
+    reads_per_jump: int = 10
+    name: str = ScorerName.RP3
     additive: bool = True
 
     @cached_property
-    def _popular_lowered(self) -> Floats:
-        """(n,) what tames the popular: likes of each song to the minus β."""
-        return _lowered(self.corpus.liked_by, self.beta)
+    def _popularity_damping(self) -> Floats:
+        """(n,) likes of each song to the minus β: damps popular songs."""
+        return _damping(self.corpus.liked_by, self.beta)
 
     @cached_property
-    def _busy_lowered(self) -> Floats:
-        """(m,) what tames members who like everything: likes of each to the minus α."""
-        return _lowered(self.corpus.liked_binary, self.alpha)
+    def _activity_damping(self) -> Floats:
+        """(m,) likes of each member to the minus α: damps members who like everything."""
+        return _damping(self.corpus.liked_binary, self.alpha)
 
     def _first_steps(self, rows: Rows) -> csr_matrix:
         """(k, m) from each known song to (a sample of) its members."""
@@ -289,16 +133,16 @@ class Walk:
         members = np.concatenate(reached) if reached else np.empty(0, np.int32)
         degrees = np.diff(likes.indptr)[rows].clip(min=1).astype(np.float32)
         scale = degrees ** (1 - self.alpha) / sizes.clip(min=1)
-        steps = self._busy_lowered[members] * np.repeat(scale, sizes)
+        steps = self._activity_damping[members] * np.repeat(scale, sizes)
         shape = (len(rows), self.corpus.liked_binary.shape[0])
         ends = np.concatenate([[0], np.cumsum(sizes)])
         return csr_matrix((steps.astype(np.float32), members, ends), shape=shape)
 
     def _second_steps(self, reached: csr_matrix) -> Floats:
-        """(n,) from members (1, m) to their songs. Either way adds up in the order of the members."""
+        """(n,) from members (1, m) to their songs. Both ways add up in the order of the members."""
         likes = self.corpus.liked_binary
         walked = int((likes.indptr[reached.indices + 1] - likes.indptr[reached.indices]).sum())
-        if walked * _LEAPS > likes.nnz:
+        if walked * self.reads_per_jump > likes.nnz:
             return np.asarray(self.corpus.liked_by @ _dense_row(reached), np.float32)
         reached.sort_indices()
         return _dense_row(reached @ likes)
@@ -309,33 +153,33 @@ class Walk:
         sample: Rows = members[np.linspace(0, len(members) - 1, self.members_per_song).astype(int)]
         return sample
 
-    def scores(self, known: Known) -> Floats:
-        """One walk for all known songs together; what a song says of itself is taken off again."""
+    def scores(self, known: KnownSongs) -> Floats:
+        """One walk for all known songs together, less the score each known song gives itself."""
         steps = self._first_steps(known.rows)
         weights = csr_matrix(known.weights[None, :])
         total = self._second_steps(weights @ steps)
         back = np.asarray(steps.sum(axis=1), np.float32).ravel() * known.weights
         total[known.rows] -= back
-        return total * self._popular_lowered
+        return total * self._popularity_damping
 
-    def scores_many(self, knowns: Sequence[Known]) -> Floats:
+    def scores_many(self, knowns: Sequence[KnownSongs]) -> Floats:
         return np.stack([self.scores(known) for known in knowns])
 
-    def contributions(self, known: Known, row: int) -> Floats:
+    def contributions(self, known: KnownSongs, row: int) -> Floats:
         shares: Floats = self.contributions_many(known, np.array([row], np.int32))[0]
         return shares
 
-    def contributions_many(self, known: Known, rows: Rows) -> Floats:
+    def contributions_many(self, known: KnownSongs, rows: Rows) -> Floats:
         steps = self._first_steps(known.rows)
         said = np.asarray((steps @ self.corpus.liked_by[rows].T).todense(), np.float32).T
-        said = said * self._popular_lowered[rows][:, None]
+        said = said * self._popularity_damping[rows][:, None]
         said[rows[:, None] == known.rows[None, :]] = 0
         return np.asarray(said * known.weights, np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Factors:
-    """ALS: the member is folded in from what is known, so nobody has to be in the training data.
+    """ALS: the member is folded in from the known songs, so they need not be in the training data.
 
     songs: (n, d) factors, rows of zeros for songs it was not fitted on. gram: (d, d) songsᵀ·songs.
     Source: Hu, Koren, Volinsky, "Collaborative filtering for implicit feedback datasets" (2008), eq. 4.
@@ -345,38 +189,38 @@ class Factors:
     gram: Floats
     regularization: float
     alpha: float
-    name: str = "als"
+    name: str = ScorerName.ALS
     additive: bool = True
 
-    def _solver(self, known: Known) -> tuple[Floats, Floats]:
+    def _solver(self, known: KnownSongs) -> tuple[Floats, Floats]:
         """The known songs' factors (k, d) by confidence 1 + αw, and the matrix (d, d) that is solved."""
         chosen = self.songs[known.rows]
         confidence = (self.alpha * known.weights)[:, None]
         ridge = np.float32(self.regularization) * np.eye(chosen.shape[1], dtype=np.float32)
         return (confidence + 1) * chosen, self.gram + chosen.T @ (confidence * chosen) + ridge
 
-    def member(self, known: Known) -> Floats:
+    def member(self, known: KnownSongs) -> Floats:
         """(d,) the member's factors."""
         if not known.count:
             return np.zeros(self.songs.shape[1], np.float32)
         weighted, matrix = self._solver(known)
         return np.linalg.solve(matrix, weighted.sum(axis=0)).astype(np.float32)
 
-    def scores(self, known: Known) -> Floats:
+    def scores(self, known: KnownSongs) -> Floats:
         scores: Floats = self.songs @ self.member(known)
         return scores
 
-    def scores_many(self, knowns: Sequence[Known]) -> Floats:
+    def scores_many(self, knowns: Sequence[KnownSongs]) -> Floats:
         members = np.stack([self.member(known) for known in knowns])
         scores: Floats = members @ self.songs.T
         return scores
 
-    def contributions(self, known: Known, row: int) -> Floats:
+    def contributions(self, known: KnownSongs, row: int) -> Floats:
         """Hu et al., section 5: the fold-in is linear in the known songs once the matrix is fixed."""
         shares: Floats = self.contributions_many(known, np.array([row], np.int32))[0]
         return shares
 
-    def contributions_many(self, known: Known, rows: Rows) -> Floats:
+    def contributions_many(self, known: KnownSongs, rows: Rows) -> Floats:
         if not known.count:
             return np.zeros((len(rows), 0), np.float32)
         weighted, matrix = self._solver(known)
@@ -388,99 +232,81 @@ class Content:
     """Likeness of artist, anime, genre, mood, language and words to the known songs."""
 
     corpus: Corpus
-    name: str = "content"
+    name: str = ScorerName.CONTENT
     additive: bool = True
 
-    def scores(self, known: Known) -> Floats:
+    def scores(self, known: KnownSongs) -> Floats:
         wanted = _dense_row(known.vector(self.corpus.n_songs) @ self.corpus.features)
         # Common words have long postings: one pass over all songs is quicker, and always the same.
         scores: Floats = self.corpus.features @ wanted
         return scores
 
-    def scores_many(self, knowns: Sequence[Known]) -> Floats:
+    def scores_many(self, knowns: Sequence[KnownSongs]) -> Floats:
         wanted = stack(knowns, self.corpus.n_songs) @ self.corpus.features
         return np.asarray((wanted @ self.corpus.postings).todense(), np.float32)
 
-    def contributions(self, known: Known, row: int) -> Floats:
+    def contributions(self, known: KnownSongs, row: int) -> Floats:
         alike = self.corpus.features[known.rows] @ self.corpus.features[[row]].T
         return np.asarray(alike.todense(), np.float32).ravel() * known.weights
 
-    def contributions_many(self, known: Known, rows: Rows) -> Floats:
+    def contributions_many(self, known: KnownSongs, rows: Rows) -> Floats:
         alike = self.corpus.features[rows] @ self.corpus.features[known.rows].T
         return np.asarray(alike.todense(), np.float32) * known.weights
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dislike(_OneByOne):
-    """Minus the content likeness to what the member turned down."""
+class Dislike(_RowByRow):
+    """Minus the content likeness to what the member disliked."""
 
     corpus: Corpus
-    name: str = "dislike"
+    name: str = ScorerName.DISLIKE
     additive: bool = False
 
-    def scores(self, known: Known) -> Floats:
+    def scores(self, known: KnownSongs) -> Floats:
         if not len(known.disliked):
             return np.zeros(self.corpus.n_songs, np.float32)
-        against = Known(rows=known.disliked, weights=known.disliked_weights)
+        against = KnownSongs(rows=known.disliked, weights=known.disliked_weights)
         return -Content(corpus=self.corpus).scores(against)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Same(_OneByOne):
+class Same(_RowByRow):
     """The same for every member: popularity, trend, recency."""
 
     name: str
     values: Floats
     additive: bool = False
 
-    def scores(self, known: Known) -> Floats:
+    def scores(self, known: KnownSongs) -> Floats:
         return self.values
 
-    def scores_many(self, knowns: Sequence[Known]) -> Floats:
+    def scores_many(self, knowns: Sequence[KnownSongs]) -> Floats:
         return np.broadcast_to(self.values, (len(knowns), len(self.values)))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Repeat(_OneByOne):
-    """What the member sings again and again; only of use where known songs may be recommended."""
+class Repeat(_RowByRow):
+    """Songs the member sings repeatedly; useful only where known songs may be recommended."""
 
     n_songs: int
     half_life_days: float = 90.0
-    name: str = "repeat"
+    name: str = ScorerName.REPEAT
     additive: bool = True
 
-    def _strength(self, known: Known) -> Floats:
+    def _strength(self, known: KnownSongs) -> Floats:
         counts = known.counts if len(known.counts) else np.ones(known.count, np.float32)
         strength = np.log1p(counts)
         if len(known.age_days):
             strength = strength * np.exp2(-known.age_days / self.half_life_days)
         return np.asarray(strength, np.float32)
 
-    def scores(self, known: Known) -> Floats:
+    def scores(self, known: KnownSongs) -> Floats:
         total = np.zeros(self.n_songs, np.float32)
         total[known.rows] = self._strength(known)
         return total
 
-    def contributions(self, known: Known, row: int) -> Floats:
+    def contributions(self, known: KnownSongs, row: int) -> Floats:
         return np.where(known.rows == row, self._strength(known), 0).astype(np.float32)
-
-
-def binary(matrix: csr_matrix) -> csr_matrix:
-    """The same places with 1 in them; zeros and negative weights are no interaction."""
-    kept = matrix.copy()
-    kept.data = (kept.data > 0).astype(np.float32)
-    kept.eliminate_zeros()
-    return kept
-
-
-def stack(knowns: Sequence[Known], n_songs: int) -> csr_matrix:
-    """(len(knowns), n) weights of what is known of each."""
-    if not knowns:
-        return csr_matrix((0, n_songs), dtype=np.float32)
-    ends = np.cumsum([0, *(known.count for known in knowns)])
-    data = np.concatenate([known.weights for known in knowns])
-    rows = np.concatenate([known.rows for known in knowns])
-    return csr_matrix((data, rows, ends), shape=(len(knowns), n_songs), dtype=np.float32)
 
 
 def _dense_row(sparse: csr_matrix) -> Floats:
@@ -489,14 +315,14 @@ def _dense_row(sparse: csr_matrix) -> Floats:
     return dense
 
 
-def _lowered(matrix: csr_matrix, power: float) -> Floats:
+def _damping(matrix: csr_matrix, power: float) -> Floats:
     """(rows,) number of entries of each row, to the minus `power`."""
-    lowered: Floats = np.maximum(np.diff(matrix.indptr).astype(np.float32), 1) ** np.float32(-power)
-    return lowered
+    damping: Floats = np.maximum(np.diff(matrix.indptr).astype(np.float32), 1) ** np.float32(-power)
+    return damping
 
 
 def standardised(scores: Floats) -> Floats:
-    """z-scores over the catalog; all zeros when a scorer says the same of every song."""
+    """z-scores over the catalog; all zeros when every song has the same score."""
     deviation = float(scores.std())
     if deviation < 1e-12:
         return np.zeros(len(scores), np.float32)

@@ -1,4 +1,4 @@
-"""Decides which songs are like some given ones, whoever asks."""
+"""Finds the songs most like some given ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def similar(
     """Songs like all of the given ones together, best first, without them and their other versions.
 
     Ids the catalog does not hold are left out; with none left the answer is empty. Reasons name the
-    given songs and never say that anybody likes them. now: timezone-aware, for "new".
+    given songs without claiming that the member likes them. now: timezone-aware, for "new".
     """
     query = Query(member_key="", favorite_ids=tuple(song_ids), count=limit, locale=locale, now=now)
     draft = run(

@@ -8,11 +8,13 @@ Ke et al., "LightGBM" (NeurIPS 2017), section 2.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
+from engine.arrays import Floats
+
 Ints = npt.NDArray[np.int32]
 _BINS = 48
 
@@ -43,20 +45,29 @@ class ForestSettings:
     trees: int = 250
     depth: int = 3
     learning_rate: float = 0.06
-    #: Added to the curvature of a leaf: small leaves say little.
-    shrinkage: float = 10.0
-    #: … and one with less than this makes no leaf of its own.
-    least_curvature: float = 1.5
+    #: Added to the curvature of a leaf, so that small leaves get small values.
+    l2_regularization: float = 10.0
+    #: Minimum curvature on either side of a split.
+    min_child_weight: float = 1.5
     #: Share of rows and of features that each tree sees.
     rows: float = 0.7
     features: float = 0.5
 
 
 def fit(
-    values: Floats, wanted: npt.NDArray[np.bool_], *, settings: ForestSettings, seed: int
+    values: Floats, labels: npt.NDArray[np.bool_], *, settings: ForestSettings, seed: int
 ) -> Forest:
-    """Logistic boosting of (r, f) feature values towards (r,) wanted or not."""
-    return _Booster(values, wanted, settings, seed).forest()
+    """Logistic boosting of (r, f) feature values towards (r,) labels."""
+    return _Booster(values, labels, settings, seed).forest()
+
+
+class _Tree(NamedTuple):
+    """One tree; `cut` is the bin of each inner node, `threshold` the value at its upper end."""
+
+    feature: Ints
+    cut: Ints
+    threshold: Floats
+    leaf: Floats
 
 
 class _Booster:
@@ -65,34 +76,33 @@ class _Booster:
     def __init__(
         self,
         values: Floats,
-        wanted: npt.NDArray[np.bool_],
+        labels: npt.NDArray[np.bool_],
         settings: ForestSettings,
         seed: int,
     ) -> None:
         self.settings = settings
         self.random = np.random.default_rng(seed)
-        self.wanted = wanted.astype(np.float32)
+        self.labels = labels.astype(np.float32)
         self.edges = [_edges(values[:, f]) for f in range(values.shape[1])]
         binned = [np.searchsorted(e, values[:, f]) for f, e in enumerate(self.edges)]
         self.binned = np.stack(binned, axis=1).astype(np.int32)
 
     def forest(self) -> Forest:
-        rate = float(np.clip(self.wanted.mean(), 1e-6, 1 - 1e-6))
-        odds = np.full(len(self.wanted), np.log(rate / (1 - rate)), np.float32)
+        rate = float(np.clip(self.labels.mean(), 1e-6, 1 - 1e-6))
+        odds = np.full(len(self.labels), np.log(rate / (1 - rate)), np.float32)
         trees = []
         for _ in range(self.settings.trees):
             chance = (1 / (1 + np.exp(-odds))).astype(np.float32)
-            tree = self._tree(chance - self.wanted, chance * (1 - chance))
+            tree = self._tree(chance - self.labels, chance * (1 - chance))
             trees.append(tree)
             odds += self._leaf_values(tree)
         return Forest(
-            feature=np.stack([tree[0] for tree in trees]).astype(np.int32),
-            threshold=np.stack([tree[2] for tree in trees]).astype(np.float32),
-            leaf=np.stack([tree[3] for tree in trees]).astype(np.float32),
+            feature=np.stack([tree.feature for tree in trees]).astype(np.int32),
+            threshold=np.stack([tree.threshold for tree in trees]).astype(np.float32),
+            leaf=np.stack([tree.leaf for tree in trees]).astype(np.float32),
         )
 
-    def _tree(self, gradient: Floats, curvature: Floats) -> tuple[Ints, Ints, Floats, Floats]:
-        """feature, bin and threshold of each inner node, and the leaf values."""
+    def _tree(self, gradient: Floats, curvature: Floats) -> _Tree:
         inner = 2**self.settings.depth - 1
         feature, cut = np.zeros(inner, np.int32), np.full(inner, _BINS, np.int32)
         rows = np.flatnonzero(self.random.random(len(gradient)) < self.settings.rows)
@@ -108,8 +118,11 @@ class _Booster:
             went = binned[np.arange(len(rows)), best[node - first]]
             node = 2 * node + 1 + (went > cut[node])
         leaf = self._leaves(node - inner, inner + 1, gradient[rows], curvature[rows])
-        threshold = [self._threshold(f, c) for f, c in zip(feature, cut, strict=True)]
-        return feature, cut, np.array(threshold, np.float32), leaf
+        thresholds = [
+            float(self.edges[f][c]) if c < len(self.edges[f]) else np.inf
+            for f, c in zip(feature, cut, strict=True)
+        ]
+        return _Tree(feature, cut, np.array(thresholds, np.float32), leaf)
 
     def _splits(
         self, binned: Ints, node: Ints, nodes: int, gradient: Floats, curvature: Floats
@@ -133,31 +146,27 @@ class _Booster:
         self, g: npt.NDArray[np.float64], h: npt.NDArray[np.float64]
     ) -> npt.NDArray[np.float64]:
         """(nodes, features, bins) gain of sending bins up to this one left."""
-        ridge = self.settings.shrinkage
+        ridge = self.settings.l2_regularization
         all_g, all_h = g[..., -1:], h[..., -1:]
         gain = g**2 / (h + ridge) + (all_g - g) ** 2 / (all_h - h + ridge)
         gain -= all_g**2 / (all_h + ridge)
-        small = np.minimum(h, all_h - h) < self.settings.least_curvature
+        small = np.minimum(h, all_h - h) < self.settings.min_child_weight
         gain[small] = 0
         return gain
 
     def _leaves(self, leaf: Ints, leaves: int, gradient: Floats, curvature: Floats) -> Floats:
         g = np.bincount(leaf, gradient, minlength=leaves)
         h = np.bincount(leaf, curvature, minlength=leaves)
-        step = -self.settings.learning_rate * g / (h + self.settings.shrinkage)
+        step = -self.settings.learning_rate * g / (h + self.settings.l2_regularization)
         return np.asarray(step, np.float32)
 
-    def _threshold(self, feature: int, cut: int) -> float:
-        edges = self.edges[feature]
-        return float(edges[cut]) if cut < len(edges) else float("inf")
-
-    def _leaf_values(self, tree: tuple[Ints, Ints, Floats, Floats]) -> Floats:
-        feature, cut, _, leaf = tree
+    def _leaf_values(self, tree: _Tree) -> Floats:
+        """(r,) what the tree adds to the log-odds of each training row."""
         node = np.zeros(len(self.binned), np.int32)
         rows = np.arange(len(node))
         for _ in range(self.settings.depth):
-            node = 2 * node + 1 + (self.binned[rows, feature[node]] > cut[node])
-        values: Floats = leaf[node - len(feature)]
+            node = 2 * node + 1 + (self.binned[rows, tree.feature[node]] > tree.cut[node])
+        values: Floats = tree.leaf[node - len(tree.feature)]
         return values
 
 

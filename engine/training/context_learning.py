@@ -1,4 +1,4 @@
-"""Learns from events which genres and moods suit a situation, starting from what staff think."""
+"""Learns from events which genres and moods suit a situation, starting from staff's table."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from engine.catalog.catalog import Catalog
 from engine.catalog.text import term_key
 from engine.settings import SituationTable
 
-#: A situation with fewer events teaches nothing.
-LEAST_EVENTS = 200
-#: A word is judged where at least so many of those events were to be expected to hold it.
-LEAST_EXPECTED = 10.0
-#: Imagined events of everybody's mix: a word that was never sung in a situation is rare there, not barred.
+#: Minimum events of a situation.
+MIN_EVENTS = 200
+#: Minimum expected events of a word in a situation.
+MIN_EXPECTED = 10.0
+#: Additive smoothing, in events of the overall mix: a word without events is rare, not impossible.
 _SMOOTHING = 50.0
-#: What members do moves a word at most this far, either way.
-_MOST = 3.0
-#: Differences smaller than this are noise to a reader of the table.
-_DIGITS = 2
+#: Maximum observed ratio, and its inverse the minimum.
+_MAX_RATIO = 3.0
+#: Multipliers are rounded to this.
+_DECIMALS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ def _words(catalog: Catalog, rows: list[int]) -> dict[str, float]:
 
 
 def with_learned(table: SituationTable, found: Heard) -> SituationTable:
-    """Staff's table moved towards what members did, as far as there are events for it.
+    """Staff's table, shrunk towards what members did by the number of events.
 
     A multiplier is the geometric mean of staff's number, which weighs `prior_events`, and the observed one,
     which weighs its events: with as many events as that, each counts for half.
@@ -93,9 +93,9 @@ def with_learned(table: SituationTable, found: Heard) -> SituationTable:
 def _with_heard(
     multipliers: Mapping[str, Mapping[str, float]], found: Heard
 ) -> dict[str, Mapping[str, float]]:
-    """A time of day or activity that staff left out may still be learned."""
+    """Staff's multipliers, with empty entries for situations that only have events."""
     known = SituationTable().multipliers
-    enough = [name for name, events in found.events.items() if events >= LEAST_EVENTS]
+    enough = [name for name, events in found.events.items() if events >= MIN_EVENTS]
     return {**{name: {} for name in enough if name in known}, **multipliers}
 
 
@@ -103,18 +103,18 @@ def _learned(
     table: SituationTable, found: Heard, situation: str, words: Mapping[str, float]
 ) -> dict[str, float]:
     events = found.events.get(situation, 0.0)
-    if events < LEAST_EVENTS:
+    if events < MIN_EVENTS:
         return dict(words)
     weight = events / (events + table.prior_events)
     spelled = {term_key(word): word for word in words}
     learned = dict(words)
     for word, usual in found.usual.items():
-        if usual * events < LEAST_EXPECTED:
+        if usual * events < MIN_EXPECTED:
             continue
         name = spelled.get(term_key(word), word)
-        seen = found.words[situation].get(word, 0.0)
-        ratio = (seen + _SMOOTHING * usual) / ((events + _SMOOTHING) * usual)
-        ratio = min(max(ratio, 1 / _MOST), _MOST)
+        observed = found.words[situation].get(word, 0.0)
+        ratio = (observed + _SMOOTHING * usual) / ((events + _SMOOTHING) * usual)
+        ratio = min(max(ratio, 1 / _MAX_RATIO), _MAX_RATIO)
         logarithm = weight * math.log(ratio) + (1 - weight) * math.log(words.get(name, 1.0))
-        learned[name] = round(math.exp(logarithm), _DIGITS)
+        learned[name] = round(math.exp(logarithm), _DECIMALS)
     return learned

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from scipy.linalg import lapack
 from scipy.sparse import csr_matrix, diags, vstack
 
-from engine.scoring.scorers import Floats, binary
+from engine.arrays import Floats
+from engine.catalog.corpus import binary
 
 Dense = npt.NDArray[np.float32]
 #: Songs per block where a whole (n, n) temporary would not fit.
@@ -26,8 +27,8 @@ def prune(block: Dense, keep: int) -> csr_matrix:
     width = block.shape[1]
     if keep < width:
         size = np.abs(block)
-        bar = np.partition(size, width - keep, axis=1)[:, width - keep, None]
-        block = np.where(size >= bar, block, 0)
+        threshold = np.partition(size, width - keep, axis=1)[:, width - keep, None]
+        block = np.where(size >= threshold, block, 0)
     return csr_matrix(block, dtype=np.float32)
 
 
@@ -58,9 +59,9 @@ class EaseSettings:
 
     regularization: float = 100.0
     #: 0..0.5: a song's column is divided by its (weighted) likes to this power before fitting, and
-    #: what is said of it afterwards as well, so that what everybody likes does not win by size.
+    #: the resulting weights as well, so that popular songs do not win by size.
     flattening: float = 0.0
-    #: What one common content feature counts, measured in members who like both songs.
+    #: Weight of one shared content feature, in members who like both songs.
     content: float = 0.0
 
 
@@ -71,11 +72,13 @@ def ease(
     features: csr_matrix | None = None,
     max_songs: int,
     keep: int,
+    block: int = BLOCK,
 ) -> csr_matrix:
     """(n, n) song-to-song weights of EASE, the `keep` largest of each song.
 
     The one dense matrix is (s, s) float32 with s = min(max_songs, songs with members) and is
     inverted in place: 400 MB at 10 000 songs. features: (n, f), needed where content counts.
+    block: songs whose products are computed at once.
     Sources: Steck, "Embarrassingly shallow autoencoders for sparse data" (WWW 2019); content as
     further rows of the data: Jeunen et al., "Closed-form models for collaborative filtering with
     side-information" (RecSys 2020), section 3.
@@ -84,35 +87,35 @@ def ease(
     fitted = interactions[:, songs]
     power = np.asarray(fitted.multiply(fitted).sum(axis=0), np.float64).ravel()
     flat = np.maximum(power, 1e-3) ** -settings.flattening
-    gram = _gram((fitted @ diags(flat)).astype(np.float32))
+    gram = _gram((fitted @ diags(flat)).astype(np.float32), block)
     if settings.content and features is not None:
-        _add_products(gram, features[songs], settings.content)
+        _add_products(gram, features[songs], settings.content, block)
     gram[np.diag_indices_from(gram)] += np.float32(settings.regularization)
-    inverse = _inverse(gram)
+    inverse = _inverse(gram, block)
     scale = np.asarray(-1 / np.diag(inverse), np.float32)
     np.fill_diagonal(inverse, 0)
     rows = flat.astype(np.float32)[:, None]
-    spans = _spans(len(songs), BLOCK)
+    spans = _spans(len(songs), block)
     blocks = [prune(rows[start:end] * inverse[start:end] * scale, keep) for start, end in spans]
     return spread(_rows(blocks, len(songs)), songs, interactions.shape[1])
 
 
-def _gram(matrix: csr_matrix) -> Dense:
+def _gram(matrix: csr_matrix, block: int) -> Dense:
     """matrixᵀ·matrix, dense and in Fortran order."""
     gram = np.zeros((matrix.shape[1], matrix.shape[1]), np.float32, order="F")
-    _add_products(gram, matrix.T.tocsr(), 1.0)
+    _add_products(gram, matrix.T.tocsr(), 1.0, block)
     return gram
 
 
-def _add_products(gram: Dense, vectors: csr_matrix, weight: float) -> None:
-    """gram += weight · vectors·vectorsᵀ, block by block: whole it may be as large as gram again."""
+def _add_products(gram: Dense, vectors: csr_matrix, weight: float, block: int) -> None:
+    """gram += weight · vectors·vectorsᵀ, block by block: the whole product may be as large as gram."""
     across = vectors.T.tocsr()
-    for start, end in _spans(len(gram), BLOCK):
-        block = (vectors[start:end] @ across).toarray()
-        gram[:, start:end] += np.float32(weight) * block.T
+    for start, end in _spans(len(gram), block):
+        products = (vectors[start:end] @ across).toarray()
+        gram[:, start:end] += np.float32(weight) * products.T
 
 
-def _inverse(gram: Dense) -> Dense:
+def _inverse(gram: Dense, block: int) -> Dense:
     """Of a symmetric positive definite matrix in Fortran order, in its own memory."""
     if not len(gram):
         return gram
@@ -120,12 +123,12 @@ def _inverse(gram: Dense) -> Dense:
     if broken:
         raise ArithmeticError(f"EASE: not positive definite at {broken}; raise the regularization")
     upper, _ = lapack.spotri(factor, lower=0, overwrite_c=1)
-    return _mirrored(upper)
+    return _mirrored(upper, block)
 
 
-def _mirrored(upper: Dense) -> Dense:
+def _mirrored(upper: Dense, block: int) -> Dense:
     """Copies the upper triangle down, block by block: whole index arrays would be gigabytes."""
-    for start, end in _spans(len(upper), BLOCK):
+    for start, end in _spans(len(upper), block):
         corner = upper[start:end, start:end]
         below = np.tril_indices(end - start, -1)
         corner[below] = corner.T[below]
@@ -134,7 +137,7 @@ def _mirrored(upper: Dense) -> Dense:
 
 
 def rp3(interactions: csr_matrix, *, alpha: float, beta: float, keep: int) -> csr_matrix:
-    """(n, n) weights of RP3β: three-step walks song → member → song, less what is popular anyway.
+    """(n, n) weights of RP3β: three-step walks song → member → song, damped by popularity.
 
     Source: Paudel et al. (TiiS 2017).
     """
@@ -172,7 +175,7 @@ def als(
     rounds: int,
     seed: int,
 ) -> Floats:
-    """(n, d) song factors of weighted ALS. The members' factors are not kept: they are folded in."""
+    """(n, d) song factors of weighted ALS. The members' factors are dropped: members are folded in per request."""
     if not interactions.nnz:
         return np.zeros((interactions.shape[1], factors), np.float32)
     library = importlib.import_module("implicit.cpu.als")  # 68 MB that no serving process needs

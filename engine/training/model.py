@@ -1,4 +1,4 @@
-"""The trained part of the engine: made in a job, kept in plain array files, mapped by every process."""
+"""Holds the trained part of the engine; a job trains it, every process maps its array files."""
 
 from __future__ import annotations
 
@@ -14,35 +14,20 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from engine.scoring.scorers import (
-    Content,
-    Corpus,
-    Dislike,
-    Factors,
-    Floats,
-    Neighbours,
-    Repeat,
-    Rows,
-    Same,
-    Scorer,
-    Walk,
-)
+from engine.arrays import Floats, Rows
+from engine.catalog.corpus import Corpus
+from engine.scoring.scorers import Content, Dislike, Factors, Neighbours, Repeat, Same, Scorer, Walk
 from engine.training import fitting, session_ranker, tuning
 from engine.training.boosted_trees import Forest
 from engine.training.fitting import EaseSettings
+from engine.training.model_files import ModelFileInvalid, read_model, write_model
 from engine.training.session_ranker import Opinions, SessionRanker
-from engine.weights import BlendWeights
+from engine.weights import BlendWeights, ScorerName
 
-FORMAT = "songs-ai-model/2"
-MANIFEST = "manifest.json"
-#: Where training chooses on from; good on every data set tried.
+#: Starting point of tuning; good on every data set tried.
 _EASE = EaseSettings(regularization=30.0, flattening=0.2, content=3.0)
 _FOREST = ("feature", "threshold", "leaf")
 Progress = Callable[[str, float], None]
-
-
-class ModelFileInvalid(ValueError):
-    """A model on disk is truncated, foreign, or of another format; the one in use stays."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +49,13 @@ class TrainSettings:
     als_regularization: float = 30.0
     als_alpha: float = 10.0
     als_rounds: int = 12
-    #: Choose `strength`, `ease` and the blend's weights on rows held back; about doubles the time.
+    #: Choose `strength`, `ease` and the blend's weights on held back rows; about doubles the time.
     tune: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """Everything that was trained, as arrays over `song_ids`. Nothing trained: no arrays."""
+    """All trained scorers, as arrays over `song_ids`; an untrained model has none."""
 
     song_ids: npt.NDArray[np.int64]
     #: (n, n) neighbours by name.
@@ -82,7 +67,7 @@ class Model:
     #: Learned on rows held back from training; None where there were too few.
     weights: BlendWeights | None = None
     settings: TrainSettings = field(default_factory=TrainSettings)
-    #: What happened in training: seconds, sizes, validation figures. JSON-able.
+    #: Facts about the training: sizes, validation figures. JSON-able.
     facts: Mapping[str, Any] = field(default_factory=dict)
     version: str = "untrained"
 
@@ -100,23 +85,23 @@ class Model:
         seed: int = 0,
         progress: Progress | None = None,
     ) -> Model:
-        """Tunes and fits every scorer. Minutes and up to 2 GiB at the largest size; see `TrainSettings`."""
-        tell = progress or _silent
+        """Tune and fit every scorer. Minutes and up to 2 GiB at the largest size; see `TrainSettings`."""
+        report = progress or (lambda stage, share: None)
         chosen, weights = settings or TrainSettings(), None
         facts: dict[str, Any] = {}
         if chosen.tune:
-            tell("tuning", 0.0)
+            report("tuning", 0.0)
             chosen, weights, facts = _tuned(corpus, chosen, seed)
-        tell("fitting", 0.45)
-        made = _fitted(corpus, chosen, seed)
-        tell("sittings", 0.75)
+        report("fitting", 0.45)
+        fitted = _fitted(corpus, chosen, seed)
+        report("sittings", 0.75)
         ranker = session_ranker.train(corpus, seed=seed)
         if ranker is not None:
-            made = _with_ranker(made, ranker)
-        tell("done", 1.0)
-        facts["coverage"] = made.coverage()
-        version = _digest(made._arrays(), weights)
-        return replace(made, weights=weights, facts=facts, version=version)
+            fitted = _with_ranker(fitted, ranker)
+        report("done", 1.0)
+        facts["coverage"] = fitted.coverage()
+        version = _digest(fitted._arrays(), weights)
+        return replace(fitted, weights=weights, facts=facts, version=version)
 
     def scorers(self, corpus: Corpus) -> dict[str, Scorer]:
         """By name, over the rows of `corpus`, which must be those of the model (`realigned`)."""
@@ -128,23 +113,25 @@ class Model:
     def _trained(self, corpus: Corpus) -> tuple[Scorer, ...]:
         found: list[Scorer] = [
             Neighbours(name=name, matrix=self.matrices[name])
-            for name in ("ease", "knn", "rp3")
+            for name in (ScorerName.EASE, ScorerName.KNN, ScorerName.RP3)
             if name in self.matrices
         ]
-        if "rp3" not in self.matrices:
+        if ScorerName.RP3 not in self.matrices:
             found.append(
                 Walk(corpus=corpus, alpha=self.settings.rp3_alpha, beta=self.settings.rp3_beta)
             )
-        if "als" in self.per_song:
+        if ScorerName.ALS in self.per_song:
             found.append(self._als)
-        if "standing" in self.per_song:
-            found.append(Same(name="standing", values=self.per_song["standing"].ravel()))
+        if ScorerName.STANDING in self.per_song:
+            found.append(
+                Same(name=ScorerName.STANDING, values=self.per_song[ScorerName.STANDING].ravel())
+            )
         return tuple(found)
 
     @cached_property
     def _als(self) -> Factors:
         return Factors(
-            songs=self.per_song["als"],
+            songs=self.per_song[ScorerName.ALS],
             gram=self.fixed["als_gram"],
             regularization=self.settings.als_regularization,
             alpha=self.settings.als_alpha,
@@ -172,7 +159,7 @@ class Model:
         for name, factors in self.per_song.items():
             covered[name] = int(factors.any(axis=1).sum())
         counted = {"standing", "session_stats"}  # counts, not opinions
-        return {name: count for name, count in covered.items() if name not in counted}
+        return {str(name): count for name, count in covered.items() if name not in counted}
 
     def realigned(self, song_ids: npt.NDArray[np.int64]) -> Model:
         """The same model over another catalog: gone songs are dropped, new ones have no trained score."""
@@ -189,38 +176,29 @@ class Model:
         )
 
     def save(self, folder: Path) -> None:
-        """Writes .npy files and, last, the manifest with their digests."""
-        folder.mkdir(parents=True, exist_ok=True)
-        arrays = self._arrays()
-        for name, array in arrays.items():
-            np.save(folder / f"{name}.npy", array, allow_pickle=False)
-        manifest = {
-            "format": FORMAT,
+        """Write the arrays and their manifest; `load` maps them into memory."""
+        facts = {
             "version": self.version,
             "settings": asdict(self.settings),
             "weights": self.weights and self.weights.to_json(),
             "facts": dict(self.facts),
             "matrices": sorted(self.matrices),
             "per_song": sorted(self.per_song),
-            "files": {name: _file_digest(folder / f"{name}.npy") for name in arrays},
         }
-        text = json.dumps(manifest, ensure_ascii=False, indent=1)
-        (folder / MANIFEST).write_text(text, encoding="utf-8")
+        write_model(folder, self._arrays(), facts)
 
     @classmethod
     def load(cls, folder: Path) -> Model:
         """Memory-mapped. Raises ModelFileInvalid when anything is missing, altered or of another format."""
-        manifest = _read_manifest(folder)
         try:
-            return cls._from_manifest(folder, manifest)
+            return cls._from_manifest(*read_model(folder))
         except ModelFileInvalid:
             raise
         except (KeyError, TypeError, ValueError, OSError) as error:
             raise ModelFileInvalid(f"{folder}: {error}. Train again or roll back.") from error
 
     @classmethod
-    def _from_manifest(cls, folder: Path, manifest: dict[str, Any]) -> Model:
-        arrays = {name: _map(folder, name, digest) for name, digest in manifest["files"].items()}
+    def _from_manifest(cls, manifest: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> Model:
         song_ids = arrays.pop("song_ids")
         matrices = {name: _csr(arrays, name, len(song_ids)) for name in manifest["matrices"]}
         per_song = {name: arrays.pop(name) for name in manifest["per_song"]}
@@ -251,7 +229,7 @@ class Model:
 def _tuned(
     corpus: Corpus, settings: TrainSettings, seed: int
 ) -> tuple[TrainSettings, BlendWeights | None, dict[str, Any]]:
-    """Settings and weights that order rows held back best, and the figures they reach."""
+    """Settings and weights with the best NDCG on held back rows, and the figures they reach."""
     cuts = tuning.cuts(corpus, seed=seed)
     questions = sum(len(held.questions) for held in cuts)
     if not questions:
@@ -274,9 +252,9 @@ def _tuned(
 
 
 def _fitted(corpus: Corpus, settings: TrainSettings, seed: int) -> Model:
-    evened, liked = corpus.evened(settings.strength), corpus.liked_binary
+    normalized, liked = corpus.normalized(settings.strength), corpus.liked_binary
     ease = fitting.ease(
-        evened,
+        normalized,
         settings.ease,
         features=corpus.features,
         max_songs=settings.ease_max_songs,
@@ -290,7 +268,7 @@ def _fitted(corpus: Corpus, settings: TrainSettings, seed: int) -> Model:
         keep=settings.rp3_neighbours,
     )
     als = fitting.als(
-        evened,
+        normalized,
         factors=settings.als_factors,
         regularization=settings.als_regularization,
         alpha=settings.als_alpha,
@@ -300,8 +278,8 @@ def _fitted(corpus: Corpus, settings: TrainSettings, seed: int) -> Model:
     standing = np.log1p(np.asarray(liked.sum(axis=0), np.float32)).reshape(-1, 1)
     return Model(
         song_ids=corpus.song_ids,
-        matrices={"ease": ease, "knn": knn, "rp3": rp3},
-        per_song={"als": als, "standing": standing},
+        matrices={ScorerName.EASE: ease, ScorerName.KNN: knn, ScorerName.RP3: rp3},
+        per_song={ScorerName.ALS: als, ScorerName.STANDING: standing},
         fixed={"als_gram": np.asarray(als.T @ als, np.float32)},
         settings=settings,
     )
@@ -327,16 +305,12 @@ def _with_ranker(model: Model, ranker: SessionRanker) -> Model:
     )
 
 
-def _silent(stage: str, done: float) -> None:
-    """Nobody watches this training."""
-
-
 def _untrained(corpus: Corpus) -> tuple[Scorer, ...]:
     return (
         Content(corpus=corpus),
-        Same(name="popularity", values=corpus.log_popularity),
-        Same(name="trend", values=corpus.trend),
-        Same(name="recency", values=corpus.recency),
+        Same(name=ScorerName.POPULARITY, values=corpus.log_popularity),
+        Same(name=ScorerName.TREND, values=corpus.trend),
+        Same(name=ScorerName.RECENCY, values=corpus.recency),
         Repeat(n_songs=corpus.n_songs),
         Dislike(corpus=corpus),
     )
@@ -368,31 +342,6 @@ def _csr(arrays: dict[str, npt.NDArray[Any]], name: str, size: int) -> csr_matri
     """Takes the three arrays of a matrix out of `arrays`."""
     parts = tuple(arrays.pop(f"{name}_{part}") for part in ("data", "indices", "indptr"))
     return csr_matrix(parts, shape=(size, size), copy=False)
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelFileInvalid(f"{folder}: no readable {MANIFEST} ({error}).") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise ModelFileInvalid(f"{folder}: not a model of format {FORMAT}. Train again.")
-    return manifest
-
-
-def _map(folder: Path, name: str, digest: str) -> npt.NDArray[Any]:
-    path = folder / f"{name}.npy"
-    if _file_digest(path) != digest:
-        raise ModelFileInvalid(
-            f"{path}: not the file the manifest names. Train again or roll back."
-        )
-    mapped: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return mapped
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _digest(arrays: Mapping[str, npt.NDArray[Any]], weights: BlendWeights | None) -> str:

@@ -1,7 +1,7 @@
-"""What comes next in a sitting that is going on: several opinions, joined by a learned ranker.
+"""Ranks what may come next in a current sitting: several scorers, combined by gradient boosted trees.
 
-The ranker sees each candidate through the features of `FEATURES` and was trained on sittings that
-are later than everything its opinions were fitted on.
+`FEATURES` describe each candidate. The trees are trained on sittings that are later than the
+sittings its scorers were fitted on.
 """
 
 from __future__ import annotations
@@ -13,34 +13,37 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from engine.scoring.scorers import Corpus, Events, Factors, Floats, Known, Neighbours, Rows
+from engine.arrays import Floats, Rows, places_by_code
+from engine.catalog.corpus import Corpus, Events
+from engine.scoring.known import KnownSongs
+from engine.scoring.scorers import Factors, Neighbours
 from engine.training import boosted_trees, fitting
 from engine.training.boosted_trees import Forest, ForestSettings
 
 FEATURES = (
-    # what the songs of this sitting say
+    # from the songs of this sitting
     "ease", "knn", "rp3", "als", "knn_last", "content", "artist_here",
-    # what the member's own past says
+    # from the member's own past
     "times", "log_days_ago", "rate", "faded_times", "times_30", "times_90", "gaps", "first_ago",
     "past_ease", "past_knn", "artist_past",
-    # what everybody does
+    # from all members
     "popularity", "last_30", "last_90", "last_365", "log_age", "members", "artist_popularity",
-    # who asks: the same for all candidates
+    # of the member: the same for all candidates
     "sittings", "songs_known", "last_sitting_ago", "sung_so_far",
 )  # fmt: skip
 _PLACE = {name: place for place, name in enumerate(FEATURES)}
 _STATS = FEATURES[_PLACE["popularity"] : _PLACE["artist_popularity"] + 1]
 _NEVER_LOG_DAYS = 9.0
-_FADE_DAYS = 60.0
-#: Best songs of each opinion that become candidates.
-_REACH = 100
-#: A sitting is learned from when it has so many songs; half of them are given.
-_LEAST_SONGS = 6
-#: Fewer sittings than this teach nothing.
-_LEAST_SITTINGS = 40
-_ENOUGH_SITTINGS = 2000
+_HALF_LIFE_DAYS = 60.0
+#: Best songs of each scorer that become candidates.
+_CANDIDATES_PER_OPINION = 100
+#: Minimum songs of a sitting to learn from; half of them are given.
+_MIN_SONGS = 6
+#: Minimum sittings to train on.
+_MIN_SITTINGS = 40
+_TARGET_SITTINGS = 2000
 _WINDOWS = 5
-_OTHERS_PER_LIST = 150
+_NEGATIVES_PER_LIST = 150
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +55,7 @@ class Opinions:
     rp3: csr_matrix
     als: Floats
     als_gram: Floats
-    #: (n, len(_STATS)) what everybody does, song by song.
+    #: (n, len(_STATS)) counts over all members, song by song.
     stats: Floats
 
 
@@ -63,7 +66,7 @@ class SessionRanker:
     opinions: Opinions
     forest: Forest
 
-    def scores(self, corpus: Corpus, known: Known) -> tuple[Rows, Floats]:
+    def scores(self, corpus: Corpus, known: KnownSongs) -> tuple[Rows, Floats]:
         """(c,) candidate rows and (c,) log-odds that each will be sung in what is left."""
         rows, values = features(self.opinions, corpus, known)
         return rows, self.forest.predict(values)
@@ -73,24 +76,24 @@ def train(corpus: Corpus, *, seed: int) -> SessionRanker | None:
     """None where there are too few sittings to learn from."""
     if corpus.events is None or not _enough(corpus.events):
         return None
-    log = _Log(corpus)
+    log = SittingLog(corpus)
     lists = list(log.lists(seed))
-    if len(lists) < _LEAST_SITTINGS:
+    if len(lists) < _MIN_SITTINGS:
         return None
     values = np.concatenate([values for values, _ in lists])
-    wanted = np.concatenate([wanted for _, wanted in lists])
-    forest = boosted_trees.fit(values, wanted, settings=ForestSettings(), seed=seed)
+    labels = np.concatenate([labels for _, labels in lists])
+    forest = boosted_trees.fit(values, labels, settings=ForestSettings(), seed=seed)
     return SessionRanker(opinions=log.opinions(len(log.order), seed), forest=forest)
 
 
 def _enough(events: Events) -> bool:
-    """Whether so many sittings are long enough to be learned from."""
+    """Whether there are enough sittings of `_MIN_SONGS` or more."""
     pairs = np.unique(np.stack([events.session, events.row]), axis=1)
     _, songs = np.unique(pairs[0], return_counts=True)
-    return int((songs >= _LEAST_SONGS).sum()) >= _LEAST_SITTINGS
+    return int((songs >= _MIN_SONGS).sum()) >= _MIN_SITTINGS
 
 
-class _Log:
+class SittingLog:
     """All sittings in time order."""
 
     def __init__(self, corpus: Corpus) -> None:
@@ -104,28 +107,28 @@ class _Log:
         #: Places of the events of each sitting, sittings in time order.
         self.order = [places[bounds[s] : ends[s]] for s in by_day]
         self.day = self.events.day[start][by_day]
-        self.places_of_member = _grouped(self.events.member)
+        self.places_of_member = places_by_code(self.events.member)
 
     def lists(self, seed: int) -> Iterator[tuple[Floats, npt.NDArray[np.bool_]]]:
         """Candidates and which were sung, per sitting of the later part, newest windows first.
 
-        The opinions behind each list were fitted on the days before its window only.
+        The scorers of each list are fitted only on the days before its window.
         """
         random = np.random.default_rng(seed)
         found = 0
-        for first, last in self._windows():
+        for first, last in self.windows():
             opinions = self.opinions(first, seed)
             for number in range(first, last):
                 for known, rest in self._questions(number):
                     rows, values = features(opinions, self.corpus, known)
                     wanted = np.isin(rows, rest)
-                    shown = wanted | (random.random(len(rows)) * len(rows) < _OTHERS_PER_LIST)
+                    shown = wanted | (random.random(len(rows)) * len(rows) < _NEGATIVES_PER_LIST)
                     found += 1
                     yield values[shown], wanted[shown]
-            if found >= 2 * _ENOUGH_SITTINGS:
+            if found >= 2 * _TARGET_SITTINGS:
                 return
 
-    def _windows(self) -> list[tuple[int, int]]:
+    def windows(self) -> list[tuple[int, int]]:
         """The later 60 % of the sittings in equal parts, newest first; no day is cut in two."""
         marks = np.linspace(0.4, 1.0, _WINDOWS + 1) * len(self.order)
         cuts = np.searchsorted(self.day, self.day[np.minimum(marks, len(self.day) - 1).astype(int)])
@@ -133,19 +136,19 @@ class _Log:
         spans = list(zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True))
         return [span for span in reversed(spans) if 0 < span[0] < span[1]]
 
-    def _questions(self, number: int) -> Iterator[tuple[Known, Rows]]:
-        """What was known at half-time, with the member's past and without, and what came after."""
+    def _questions(self, number: int) -> Iterator[tuple[KnownSongs, Rows]]:
+        """What is known after half of the sitting, with the member's past and without, and the songs after that."""
         places = self.order[number]
         sung = _distinct(self.events.row[places])
-        if len(sung) < _LEAST_SONGS:
+        if len(sung) < _MIN_SONGS:
             return
         given, rest = sung[: len(sung) // 2], sung[len(sung) // 2 :]
-        yield Known.in_sitting(given), rest
+        yield KnownSongs.in_sitting(given), rest
         mine = self.places_of_member[int(self.events.member[places[0]])]
         past = mine[self.events.day[mine] < self.day[number]]
         if len(past):
             ago = self.day[number] - self.events.day[past]
-            yield Known.in_sitting(given, sung=self.events.row[past], sung_days_ago=ago), rest
+            yield KnownSongs.in_sitting(given, sung=self.events.row[past], sung_days_ago=ago), rest
 
     def opinions(self, before: int, seed: int) -> Opinions:
         """Fitted on the first `before` sittings."""
@@ -220,7 +223,7 @@ class _Past:
     sittings: int
 
     @classmethod
-    def of(cls, known: Known) -> _Past:
+    def of(cls, known: KnownSongs) -> _Past:
         rows, place = np.unique(known.sung, return_inverse=True)
         ago, size = known.sung_days_ago, len(rows)
         last, first = np.full(size, np.inf, np.float32), np.zeros(size, np.float32)
@@ -233,7 +236,7 @@ class _Past:
         return cls(
             rows=rows.astype(np.int32),
             times=total(np.ones(len(ago), np.float32)),
-            faded=total(np.exp2(-ago / np.float32(_FADE_DAYS))),
+            faded=total(np.exp2(-ago / np.float32(_HALF_LIFE_DAYS))),
             last_ago=last,
             first_ago=first,
             times_30=total((ago <= 30).astype(np.float32)),
@@ -242,7 +245,7 @@ class _Past:
         )
 
 
-def features(opinions: Opinions, corpus: Corpus, known: Known) -> tuple[Rows, Floats]:
+def features(opinions: Opinions, corpus: Corpus, known: KnownSongs) -> tuple[Rows, Floats]:
     """(c,) rows worth looking at and (c, f) their features; songs of the sitting are not among them."""
     past = _Past.of(known)
     whole = _whole(opinions, corpus, known, past)
@@ -253,14 +256,14 @@ def features(opinions: Opinions, corpus: Corpus, known: Known) -> tuple[Rows, Fl
     first = _PLACE[_STATS[0]]
     values[:, first : first + len(_STATS)] = opinions.stats[rows]
     _fill_past(values, rows, past)
-    _fill_asker(values, past, known)
+    _fill_member(values, past, known)
     return rows, values
 
 
-def _whole(opinions: Opinions, corpus: Corpus, known: Known, past: _Past) -> dict[str, Floats]:
+def _whole(opinions: Opinions, corpus: Corpus, known: KnownSongs, past: _Past) -> dict[str, Floats]:
     """The features that are scores of all songs."""
-    here = Known.liked(known.session)
-    before = Known(rows=past.rows, weights=past.faded / max(float(past.faded.sum()), 1e-9))
+    here = KnownSongs.liked(known.session)
+    before = KnownSongs(rows=past.rows, weights=past.faded / max(float(past.faded.sum()), 1e-9))
     knn = Neighbours(name="knn", matrix=opinions.knn)
     ease = Neighbours(name="ease", matrix=opinions.ease)
     als = Factors(songs=opinions.als, gram=opinions.als_gram, regularization=5, alpha=5)
@@ -270,7 +273,7 @@ def _whole(opinions: Opinions, corpus: Corpus, known: Known, past: _Past) -> dic
         "knn": knn.scores(here),
         "rp3": Neighbours(name="rp3", matrix=opinions.rp3).scores(here),
         "als": als.scores(here),
-        "knn_last": knn.scores(Known.liked(known.session[-3:])),
+        "knn_last": knn.scores(KnownSongs.liked(known.session[-3:])),
         "content": np.asarray((corpus.features @ wanted.T).todense(), np.float32).ravel(),
         "artist_here": _artist_share(corpus, here),
         "past_ease": ease.scores(before),
@@ -279,14 +282,16 @@ def _whole(opinions: Opinions, corpus: Corpus, known: Known, past: _Past) -> dic
     }
 
 
-def _artist_share(corpus: Corpus, known: Known) -> Floats:
+def _artist_share(corpus: Corpus, known: KnownSongs) -> Floats:
     """(n,) share of the known songs (by weight) that are of the song's artist."""
     values = np.zeros(corpus.n_songs, np.float32)
     values[known.rows] = known.weights / max(float(known.weights.sum()), 1e-9)
     return _by_artist(corpus, values)
 
 
-def _candidates(opinions: Opinions, whole: Mapping[str, Floats], past: _Past, known: Known) -> Rows:
+def _candidates(
+    opinions: Opinions, whole: Mapping[str, Floats], past: _Past, known: KnownSongs
+) -> Rows:
     lately = opinions.stats[:, _STATS.index("last_90")]
     everybody = opinions.stats[:, _STATS.index("popularity")]
     by_artist = whole["artist_here"] * (1 + everybody)
@@ -294,14 +299,16 @@ def _candidates(opinions: Opinions, whole: Mapping[str, Floats], past: _Past, kn
     best = [_best(values) for values in (*(whole[name] for name in asked), by_artist, lately)]
     recent = past.rows[np.argsort(past.last_ago, kind="stable")[:1000]]
     rows = np.setdiff1d(np.concatenate([*best, recent]), known.session)
-    # Never sung before: in a log every song is sung some day, so it would look like a sure thing.
+    # Songs never sung before are left out: in a log each of them is sung later, so they would look certain.
     return np.asarray(rows[everybody[rows] > 0], np.int32)
 
 
 def _best(values: Floats) -> Rows:
-    """Rows of the largest positive values, at most `_REACH`."""
-    if len(values) > _REACH:
-        rows = np.argpartition(values, len(values) - _REACH)[-_REACH:]
+    """Rows of the largest positive values, at most `_CANDIDATES_PER_OPINION`."""
+    if len(values) > _CANDIDATES_PER_OPINION:
+        rows = np.argpartition(values, len(values) - _CANDIDATES_PER_OPINION)[
+            -_CANDIDATES_PER_OPINION:
+        ]
     else:
         rows = np.arange(len(values))
     return rows[values[rows] > 0].astype(np.int32)
@@ -329,7 +336,7 @@ def _fill_past(values: Floats, rows: Rows, past: _Past) -> None:
         values[here, _PLACE[name]] = column
 
 
-def _fill_asker(values: Floats, past: _Past, known: Known) -> None:
+def _fill_member(values: Floats, past: _Past, known: KnownSongs) -> None:
     values[:, _PLACE["sittings"]] = past.sittings
     values[:, _PLACE["songs_known"]] = len(past.rows)
     values[:, _PLACE["last_sitting_ago"]] = past.last_ago.min(initial=999.0)
@@ -341,10 +348,3 @@ def _distinct(rows: Rows) -> Rows:
     _, first = np.unique(rows, return_index=True)
     distinct: Rows = rows[np.sort(first)]
     return distinct
-
-
-def _grouped(values: Rows) -> dict[int, npt.NDArray[np.intp]]:
-    """{value: ascending places where it stands}"""
-    places = np.argsort(values, kind="stable")
-    distinct, start = np.unique(values[places], return_index=True)
-    return dict(zip(distinct.tolist(), np.split(places, start[1:]), strict=True))

@@ -1,4 +1,4 @@
-"""Cuts interactions into what training may see and what it is asked about."""
+"""Splits interactions into a training part and a test part."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-#: Sittings with fewer distinct songs are not asked about; they still are somebody's past.
-LEAST_IN_SITTING = 6
+#: Minimum distinct songs of a sitting in the test; shorter ones only count as a member's past.
+MIN_SITTING_SONGS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,14 +50,14 @@ class Interactions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Split:
+class TrainTestSplit:
     train: Interactions
     test: Interactions
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sitting:
-    """A session to be asked about: places in `Split.test`."""
+    """A session of the test: places in `TrainTestSplit.test`."""
 
     session: int
     member: int
@@ -66,21 +66,21 @@ class Sitting:
     past_in_test: npt.NDArray[np.intp]  #: earlier rows of the member that training did not see
 
 
-def at_least(data: Interactions, least: int) -> Interactions:
-    """Rows of members and songs with at least `least` distinct partners, repeated until stable."""
+def with_min_partners(data: Interactions, minimum: int) -> Interactions:
+    """Rows of members and songs with at least `minimum` distinct partners, repeated until stable."""
     kept = np.ones(len(data), bool)
-    while least > 1 and kept.any():
+    while minimum > 1 and kept.any():
         before = int(kept.sum())
         pairs = np.unique(np.stack([data.member[kept], data.song[kept]]), axis=1)
         of_member = np.bincount(pairs[0], minlength=int(data.member.max()) + 1)
         of_song = np.bincount(pairs[1], minlength=int(data.song.max()) + 1)
-        kept &= (of_member[data.member] >= least) & (of_song[data.song] >= least)
+        kept &= (of_member[data.member] >= minimum) & (of_song[data.song] >= minimum)
         if int(kept.sum()) == before:
             break
     return data[kept]
 
 
-def random_split(data: Interactions, *, holdout: float, seed: int) -> Split:
+def random_split(data: Interactions, *, holdout: float, seed: int) -> TrainTestSplit:
     """Of each member's songs the share `holdout`, rounded, is test; at least one stays for training."""
     pairs, pair_of_row = np.unique(np.stack([data.member, data.song]), axis=1, return_inverse=True)
     draw = np.random.default_rng(seed).random((pairs.shape[1],))
@@ -91,34 +91,36 @@ def random_split(data: Interactions, *, holdout: float, seed: int) -> Split:
     place[order] = np.arange(len(draw)) - starts[pairs[0][order]]
     quota = np.minimum(np.round(holdout * sizes), np.maximum(sizes - 1, 0))
     tested = (place < quota[pairs[0]])[pair_of_row.ravel()]
-    return Split(train=data[~tested], test=data[tested])
+    return TrainTestSplit(train=data[~tested], test=data[tested])
 
 
-def temporal_split(data: Interactions, *, holdout: float) -> Split:
+def temporal_split(data: Interactions, *, holdout: float) -> TrainTestSplit:
     """The latest share `holdout` of all rows is test, less songs the member already had."""
     if np.isnan(data.at).all():
         raise ValueError("protocol temporal: no row has a timestamp; use --protocol random")
-    bar = np.quantile(data.when, 1 - holdout, method="higher")
-    late = data.when >= bar
+    threshold = np.quantile(data.when, 1 - holdout, method="higher")
+    late = data.when >= threshold
     train, test = data[~late], data[late]
-    seen = set(zip(train.member.tolist(), train.song.tolist(), strict=True))
+    known = set(zip(train.member.tolist(), train.song.tolist(), strict=True))
     fresh = [
-        pair not in seen for pair in zip(test.member.tolist(), test.song.tolist(), strict=True)
+        pair not in known for pair in zip(test.member.tolist(), test.song.tolist(), strict=True)
     ]
-    return Split(train=train, test=test[np.array(fresh, bool)])
+    return TrainTestSplit(train=train, test=test[np.array(fresh, bool)])
 
 
-def session_split(data: Interactions, *, since: float, until: float | None = None) -> Split:
+def session_split(
+    data: Interactions, *, since: float, until: float | None = None
+) -> TrainTestSplit:
     """Sessions that begin at `since` (Unix seconds) or later are test; undated ones are training."""
     begins = np.full(int(data.session.max(initial=-1)) + 2, np.inf)
     np.minimum.at(begins, data.session, data.when)
     begin = np.where(data.session >= 0, begins[data.session], data.when)
     late = begin >= since
     stays = np.ones(len(data), bool) if until is None else begin < until
-    return Split(train=data[~late], test=data[late & stays])
+    return TrainTestSplit(train=data[~late], test=data[late & stays])
 
 
-def sittings(split: Split) -> Iterator[Sitting]:
+def sittings(split: TrainTestSplit) -> Iterator[Sitting]:
     """Sessions of the test part with enough songs: the first half is given, the rest wanted."""
     test = split.test
     order = np.lexsort((np.arange(len(test)), test.when))
@@ -128,7 +130,7 @@ def sittings(split: Split) -> Iterator[Sitting]:
             by_session.setdefault(int(test.session[place]), []).append(place)
     for session, places in by_session.items():
         sung = _first_times(np.array(places), test.song)
-        if len(sung) >= LEAST_IN_SITTING:
+        if len(sung) >= MIN_SITTING_SONGS:
             half = len(sung) // 2
             member, begin = int(test.member[sung[0]]), test.when[places[0]]
             earlier = (test.member == member) & (test.when < begin) & (test.session != session)

@@ -1,7 +1,7 @@
-"""Chooses how EASE regularises and what each scorer counts, on rows that training does not see.
+"""Chooses EASE's settings and the weights of the scorers, on rows held back from training.
 
-The rows come out of the training data itself: of most members a fifth of their songs, of some all
-songs. So nothing of a later test is used, and the same code adapts to any data set.
+The rows come from the training data: of most members a fifth of their songs, of some all songs. So
+no later test leaks in, and the same code adapts to any data set.
 """
 
 from __future__ import annotations
@@ -13,119 +13,145 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from engine.scoring.scorers import Corpus, Floats, Known, Neighbours, Rows, Scorer, standardised
+from engine.arrays import Floats, Rows
+from engine.catalog.corpus import Corpus
+from engine.evaluation import metrics
+from engine.scoring.known import KnownSongs
+from engine.scoring.scorers import Neighbours, Scorer, standardised
 from engine.training.fitting import EaseSettings, ease
-from engine.weights import BUCKETS, DEFAULT_WEIGHTS, BlendWeights, bucket_of
+from engine.weights import BUCKETS, DEFAULT_WEIGHTS, BlendWeights, ScorerName, bucket_of
 
 DEPTH = 20
-#: A member is asked about when this many songs stay known or hidden in all: one of each at least.
-_LEAST_SONGS = 2
-_MOST_QUESTIONS = 1200
-_HIDDEN = 0.2
-_OUTSIDERS = 0.15
-_MOST_OUTSIDERS = 300
-#: How much is told of members unknown to training.
-_TOLD = (1, 2, 3, 5, 8, 10, 20)
-#: Fewer questions than this: EASE's starting settings stay.
-_LEAST_QUESTIONS = 20
-#: With so many members asked in a bucket, its weights are half what they chose, half a mix for all.
+#: Minimum songs of a member who is asked about: one stays known, one is held back.
+_MIN_SONGS = 2
+_MAX_QUESTIONS = 1200
+_HIDDEN_SHARE = 0.2
+_OUTSIDER_SHARE = 0.15
+_MAX_OUTSIDERS = 300
+#: Numbers of known songs of members that training does not see.
+_KNOWN_COUNTS = (1, 2, 3, 5, 8, 10, 20)
+#: Minimum questions for choosing EASE's settings.
+_MIN_QUESTIONS = 20
+#: Shrinkage prior: with 25 members in a bucket, learned weights and the global mix count half each.
 _MEMBERS_PRIOR = 25.0
-_POOL = 100
-#: Few members are asked again, with other songs hidden, until so many questions were asked.
-_ENOUGH_QUESTIONS = 2000
-_MOST_CUTS = 8
-#: … unless fitting takes long anyway.
-_ROWS_TO_CUT_AGAIN = 300_000
-_MOST_EASE_QUESTIONS = 900
-_EASE_CUTS = 2
-#: EASE is tuned on this many songs at most.
-_TUNED_SONGS = 2500
-#: A change must gain this share of NDCG, or the simpler setting stays.
-_WORTH = 1.002
-#: Standard errors that a change of weights must gain.
-_DOUBT = 0.5
-LEARNED = ("ease", "knn", "rp3", "als", "content", "popularity", "standing", "recency")
+_CANDIDATES_PER_SCORER = 100
+#: Small data sets are cut repeatedly, with other songs held back, up to so many questions.
+_TARGET_QUESTIONS = 2000
+_MAX_CUTS = 8
+#: … unless the data set is so large that fitting takes long.
+_MAX_ROWS_TO_CUT_AGAIN = 300_000
+_MAX_EASE_QUESTIONS = 900
+_MAX_EASE_CUTS = 2
+#: Maximum songs that EASE is tuned on.
+_MAX_TUNED_SONGS = 2500
+#: Minimum ratio of NDCG for a change of EASE's settings.
+_MIN_GAIN_RATIO = 1.002
+#: Minimum gain of a change of weights, in standard errors.
+_MIN_GAIN_STANDARD_ERRORS = 0.5
+LEARNED = (
+    ScorerName.EASE,
+    ScorerName.KNN,
+    ScorerName.RP3,
+    ScorerName.ALS,
+    ScorerName.CONTENT,
+    ScorerName.POPULARITY,
+    ScorerName.STANDING,
+    ScorerName.RECENCY,
+)
 
-#: Where choosing the weights starts; the first is what few members' choice is drawn towards.
+#: Starting points of the weights; the first is the global mix of the shrinkage.
 _MIXES: tuple[Mapping[str, float], ...] = (
-    {"ease": 0.5, "knn": 0.2, "rp3": 0.3, "als": 0.7, "content": 0.1, "standing": 0.3},
-    {"ease": 0.1, "knn": 0.1, "rp3": 0.1, "als": 0.3, "content": 0.05, "standing": 1.0},
+    {
+        ScorerName.EASE: 0.5,
+        ScorerName.KNN: 0.2,
+        ScorerName.RP3: 0.3,
+        ScorerName.ALS: 0.7,
+        ScorerName.CONTENT: 0.1,
+        ScorerName.STANDING: 0.3,
+    },
+    {
+        ScorerName.EASE: 0.1,
+        ScorerName.KNN: 0.1,
+        ScorerName.RP3: 0.1,
+        ScorerName.ALS: 0.3,
+        ScorerName.CONTENT: 0.05,
+        ScorerName.STANDING: 1.0,
+    },
     DEFAULT_WEIGHTS["10+"],
 )
 
-_DISCOUNT = (1 / np.log2(np.arange(2, DEPTH + 2))).astype(np.float32)
-_IDEAL = np.concatenate([[0], np.cumsum(_DISCOUNT)])
-
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
-    """Would these songs be found by what is known?"""
+class HeldOutQuestion:
+    """Known songs of a member, and held back ones to be found."""
 
-    known: Known
+    known: KnownSongs
     wanted: Rows
-    #: Whose songs they are: several questions to one member tell of one taste.
+    #: Several questions about one member count as one taste.
     member: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """Training data without the rows it is asked about."""
+    """Training data without the held back rows, and the questions about those."""
 
     corpus: Corpus
-    insiders: Sequence[Question]
-    outsiders: Sequence[Question]
+    insiders: Sequence[HeldOutQuestion]
+    outsiders: Sequence[HeldOutQuestion]
 
     @property
-    def questions(self) -> list[Question]:
+    def questions(self) -> list[HeldOutQuestion]:
         return [*self.insiders, *self.outsiders]
 
-    def asked(self, strength: float) -> list[Question]:
-        """All questions, with what is known as a request would have it."""
-        return _evened(self.questions, strength)
+    def asked(self, strength: float) -> list[HeldOutQuestion]:
+        """All questions, with weights normalised as in a request."""
+        return _normalized(self.questions, strength)
 
 
 def cuts(corpus: Corpus, *, seed: int) -> list[Cut]:
-    """So many cuts of the same rows, each hiding others, that even few members ask enough questions."""
+    """Enough cuts of the same rows, each with other rows held back, for `_TARGET_QUESTIONS`."""
     made = [cut(corpus, seed=seed)]
     asked = len(made[0].questions)
-    wanted = int(np.clip(_ENOUGH_QUESTIONS // max(asked, 1), 1, _MOST_CUTS))
-    if wanted > 1 and corpus.interactions.nnz <= _ROWS_TO_CUT_AGAIN:
+    wanted = int(np.clip(_TARGET_QUESTIONS // max(asked, 1), 1, _MAX_CUTS))
+    if wanted > 1 and corpus.interactions.nnz <= _MAX_ROWS_TO_CUT_AGAIN:
         made += [cut(corpus, seed=seed + 1000 * again) for again in range(1, wanted)]
     return made
 
 
 def cut(corpus: Corpus, *, seed: int) -> Cut:
-    """Hides rows of `corpus.interactions`; popularity falls by the hidden share."""
+    """Hold back rows of `corpus.interactions`; popularity falls by the held back share."""
     random = np.random.default_rng(seed)
     liked = corpus.interactions.tocsr()
     sizes = np.diff(liked.indptr)
-    able = random.permutation(np.flatnonzero(sizes >= _LEAST_SONGS))
-    strangers = able[: min(int(len(able) * _OUTSIDERS), _MOST_OUTSIDERS)]
-    asked = able[len(strangers) :][:_MOST_QUESTIONS]
+    able = random.permutation(np.flatnonzero(sizes >= _MIN_SONGS))
+    outside = able[: min(int(len(able) * _OUTSIDER_SHARE), _MAX_OUTSIDERS)]
+    asked = able[len(outside) :][:_MAX_QUESTIONS]
     kept = np.ones(liked.nnz, bool)
     insiders, outsiders = [], []
     for member in asked.tolist():
         places = random.permutation(np.arange(liked.indptr[member], liked.indptr[member + 1]))
-        hidden, told = np.split(places, [max(1, round(_HIDDEN * len(places)))])
+        hidden, told = np.split(places, [max(1, round(_HIDDEN_SHARE * len(places)))])
         kept[hidden] = False
         insiders.append(_question(liked, member, told, hidden))
-    for member in strangers.tolist():
+    for member in outside.tolist():
         places = random.permutation(np.arange(liked.indptr[member], liked.indptr[member + 1]))
         kept[places] = False
         outsiders += [
-            _question(liked, member, *np.split(places, [t])) for t in _TOLD if t < len(places)
+            _question(liked, member, *np.split(places, [t]))
+            for t in _KNOWN_COUNTS
+            if t < len(places)
         ]
     return Cut(corpus=_without(corpus, kept), insiders=insiders, outsiders=outsiders)
 
 
 def _question(
     liked: csr_matrix, member: int, told: npt.NDArray[np.intp], hidden: npt.NDArray[np.intp]
-) -> Question:
-    known = Known(
+) -> HeldOutQuestion:
+    known = KnownSongs(
         rows=liked.indices[told].astype(np.int32), weights=liked.data[told].astype(np.float32)
     )
     wanted = liked.indices[hidden].astype(np.int32)
-    return Question(known=known, wanted=wanted, member=member)
+    return HeldOutQuestion(known=known, wanted=wanted, member=member)
 
 
 def _without(corpus: Corpus, kept: npt.NDArray[np.bool_]) -> Corpus:
@@ -141,29 +167,33 @@ def _without(corpus: Corpus, kept: npt.NDArray[np.bool_]) -> Corpus:
 def choose_ease(
     held: Sequence[Cut], strength: float, start: EaseSettings, *, max_songs: int, keep: int
 ) -> tuple[float, EaseSettings]:
-    """How much the strength of likes counts, and EASE's settings: from `start` along one at a time
+    """Exponent of the strength of likes, and EASE's settings: one is changed at a time, from `start`,
     while NDCG@20 of the insiders' songs gains."""
-    held = held[:_EASE_CUTS]
-    share = max(1, _MOST_EASE_QUESTIONS // len(held))
+    held = held[:_MAX_EASE_CUTS]
+    share = max(1, _MAX_EASE_QUESTIONS // len(held))
     asked = [one.insiders[:share] for one in held]
-    if sum(map(len, asked)) < _LEAST_QUESTIONS:
+    if sum(map(len, asked)) < _MIN_QUESTIONS:
         return strength, start
     features = held[0].corpus.features
-    songs = min(max_songs, _TUNED_SONGS)
+    songs = min(max_songs, _MAX_TUNED_SONGS)
 
     def gain(power: float, settings: EaseSettings) -> float:
         gains = []
         for one, questions in zip(held, asked, strict=True):
-            evened = one.corpus.evened(power)
-            matrix = ease(evened, settings, features=features, max_songs=songs, keep=keep)
-            gains.append(ndcg(Neighbours(name="ease", matrix=matrix), _evened(questions, power)))
+            normalized = one.corpus.normalized(power)
+            matrix = ease(normalized, settings, features=features, max_songs=songs, keep=keep)
+            gains.append(
+                mean_ndcg(
+                    Neighbours(name=ScorerName.EASE, matrix=matrix), _normalized(questions, power)
+                )
+            )
         return float(np.average(gains, weights=[len(questions) for questions in asked]))
 
     has_content = features.nnz > 0
     start = start if has_content else replace(start, content=0.0)
     score, power = gain(strength, start), strength
     for tried in (strength / 2, 0.0):
-        if (reached := gain(tried, start)) > score * _WORTH:
+        if (reached := gain(tried, start)) > score * _MIN_GAIN_RATIO:
             score, power = reached, tried
     best = start
     for step in _ease_steps(has_content):
@@ -171,8 +201,8 @@ def choose_ease(
     return power, best
 
 
-def _evened(questions: Sequence[Question], power: float) -> list[Question]:
-    return [replace(question, known=question.known.evened(power)) for question in questions]
+def _normalized(questions: Sequence[HeldOutQuestion], power: float) -> list[HeldOutQuestion]:
+    return [replace(question, known=question.known.normalized(power)) for question in questions]
 
 
 def _ease_steps(has_content: bool) -> list[Callable[[EaseSettings], EaseSettings]]:
@@ -194,25 +224,26 @@ def _walk(
     step: Callable[[EaseSettings], EaseSettings],
     gain: Callable[[EaseSettings], float],
 ) -> tuple[EaseSettings, float]:
-    """Takes the same step until it gains no more, at most three times."""
+    """Repeat a step while it gains, at most three times."""
     for _ in range(3):
         tried = step(best)
-        if tried == best or (reached := gain(tried)) < score * _WORTH:
+        if tried == best or (reached := gain(tried)) < score * _MIN_GAIN_RATIO:
             break
         best, score = tried, reached
     return best, score
 
 
-def ndcg(scorer: Scorer, questions: Sequence[Question]) -> float:
+def mean_ndcg(scorer: Scorer, questions: Sequence[HeldOutQuestion]) -> float:
     """Mean NDCG@20 of one scorer over all songs but the known ones."""
-    gains = []
+    hits = []
     for start in range(0, len(questions), 100):
         some = questions[start : start + 100]
         scores = np.array(scorer.scores_many([q.known for q in some]))
         for row, question in zip(scores, some, strict=True):
             row[question.known.rows] = -np.inf
-            gains.append(_gain(np.isin(top(row, DEPTH), question.wanted), len(question.wanted)))
-    return float(np.mean(gains))
+            hits.append(np.isin(top(row, DEPTH), question.wanted))
+    wanted = np.array([len(question.wanted) for question in questions])
+    return float(metrics.ndcg(np.array(hits), wanted, DEPTH).mean())
 
 
 def top(scores: Floats, count: int) -> npt.NDArray[np.intp]:
@@ -223,11 +254,7 @@ def top(scores: Floats, count: int) -> npt.NDArray[np.intp]:
     return order
 
 
-def _gain(hits: npt.NDArray[np.bool_], wanted: int) -> float:
-    return float(_DISCOUNT[: len(hits)] @ hits / _IDEAL[min(wanted, DEPTH)])
-
-
-class _Pool:
+class _CandidatePool:
     """The best candidates of every scorer for the questions of one bucket."""
 
     def __init__(self) -> None:
@@ -236,21 +263,21 @@ class _Pool:
         self.members: set[int] = set()
         self.names: list[str] = []
 
-    def add(self, scorers: Mapping[str, Scorer], question: Question) -> None:
+    def add(self, scorers: Mapping[str, Scorer], question: HeldOutQuestion) -> None:
         self.names = [name for name in LEARNED if name in scorers]
         scores = np.stack([standardised(scorers[n].scores(question.known)) for n in self.names])
         hidden = scores.copy()
         hidden[:, question.known.rows] = -np.inf
-        rows = np.unique(np.concatenate([top(row, _POOL) for row in hidden]))
+        rows = np.unique(np.concatenate([top(row, _CANDIDATES_PER_SCORER) for row in hidden]))
         rows = np.setdiff1d(rows, question.known.rows)
         self.found.append((scores[:, rows].T, np.isin(rows, question.wanted)))
         self.sizes.append(len(question.wanted))
         self.members.add(question.member)
 
-    def closed(self) -> _Pool:
-        """Ready to be asked: everything in arrays of one width."""
+    def finish(self) -> _CandidatePool:
+        """Lay the candidates out in arrays of one width."""
         width = max(len(hits) for _, hits in self.found)
-        #: (questions, width, scorers); what is padding can never be among the best.
+        #: (questions, width, scorers); padding never ranks among the best.
         self.values = np.zeros((len(self.found), width, len(self.names)), np.float32)
         self.hits = np.zeros((len(self.found), width), bool)
         self.padding = np.full((len(self.found), width), -np.inf, np.float32)
@@ -258,7 +285,7 @@ class _Pool:
             self.values[place, : len(hits)] = values
             self.hits[place, : len(hits)] = hits
             self.padding[place, : len(hits)] = 0
-        self.ideal = _IDEAL[np.minimum(self.sizes, DEPTH)]
+        self.wanted = np.array(self.sizes)
         self.found = []
         return self
 
@@ -269,29 +296,28 @@ class _Pool:
         best = np.argpartition(-totals, depth - 1, axis=1)[:, :depth]
         order = np.argsort(-np.take_along_axis(totals, best, axis=1), axis=1)
         hits = np.take_along_axis(self.hits, np.take_along_axis(best, order, axis=1), axis=1)
-        reached: npt.NDArray[np.float64] = hits @ _DISCOUNT[:depth] / self.ideal
-        return reached
+        return metrics.ndcg(hits, self.wanted, DEPTH)
 
     @property
     def mixes(self) -> list[Floats]:
-        """Good on many data sets."""
+        """Starting mixes that are good on many data sets."""
         return [np.array([mix.get(name, 0.0) for name in self.names], np.float32) for mix in _MIXES]
 
     @property
     def starts(self) -> list[Floats]:
-        """The mixes, then each scorer that tells songs apart, alone."""
-        tells = self.values.any(axis=(0, 1))
-        return [*self.mixes, *np.eye(len(self.names), dtype=np.float32)[tells]]
+        """The mixes, then each scorer alone that is not constant."""
+        varies = self.values.any(axis=(0, 1))
+        return [*self.mixes, *np.eye(len(self.names), dtype=np.float32)[varies]]
 
 
 def choose_weights(
-    trials: Iterable[tuple[Mapping[str, Scorer], Sequence[Question]]],
+    trials: Iterable[tuple[Mapping[str, Scorer], Sequence[HeldOutQuestion]]],
 ) -> tuple[BlendWeights, dict[str, float]]:
-    """The weights that order the wanted songs best, per bucket, and the NDCG@20 they reach.
+    """The weights with the best NDCG@20 on the held back songs, per bucket, and that NDCG.
 
     trials: scorers, and questions about rows that they were not fitted on.
     """
-    pools = {name: _Pool() for _, name in BUCKETS}
+    pools = {name: _CandidatePool() for _, name in BUCKETS}
     for scorers, questions in trials:
         for question in questions:
             pools[bucket_of(question.known.count)].add(scorers, question)
@@ -299,8 +325,8 @@ def choose_weights(
     reached = {}
     for bucket, pool in pools.items():
         if pool.sizes:
-            chosen = _ascend(pool.closed())
-            weights = _drawn(chosen, towards=pool.mixes[0], members=len(pool.members))
+            chosen = _ascend(pool.finish())
+            weights = _shrunk(chosen, towards=pool.mixes[0], members=len(pool.members))
             reached[bucket] = float(pool.gains(weights).mean())
             learned = {name: float(w) for name, w in zip(pool.names, weights, strict=True)}
             kept = {n: w for n, w in table[bucket].items() if n not in LEARNED}
@@ -308,10 +334,10 @@ def choose_weights(
     return BlendWeights(by_bucket=table, version="learned"), reached
 
 
-def _ascend(pool: _Pool) -> Floats:
+def _ascend(pool: _CandidatePool) -> Floats:
     """Coordinate ascent on NDCG from the best start; source: Metzler and Croft, "Linear
     feature-based models for information retrieval" (2007), section 4.3."""
-    climb = _Climb(pool, pool.starts[0])
+    climb = _HillClimb(pool, pool.starts[0])
     for start in pool.starts[1:]:
         climb.take_if_better(start)
     for _ in range(3):
@@ -322,26 +348,26 @@ def _ascend(pool: _Pool) -> Floats:
                 tried[place] = value
                 if tried.any():
                     climb.take_if_better(tried)
-        if climb.score <= before * _WORTH:
+        if climb.score <= before * _MIN_GAIN_RATIO:
             break
     return climb.best
 
 
-def _drawn(chosen: Floats, *, towards: Floats, members: int) -> Floats:
-    """What few members chose, drawn towards a mix: their questions are many, their tastes are few.
+def _shrunk(chosen: Floats, *, towards: Floats, members: int) -> Floats:
+    """Shrink the weights few members chose towards a mix: many questions, but few tastes.
 
-    The square leaves alone what a hundred members and more chose.
+    The square leaves the weights of a hundred members or more nearly unchanged.
     """
     trust = np.float32(members**2 / (members**2 + _MEMBERS_PRIOR**2))
-    drawn: Floats = trust * (chosen / chosen.sum()) + (1 - trust) * (towards / towards.sum())
-    drawn /= drawn.max()
-    return drawn
+    shrunk: Floats = trust * (chosen / chosen.sum()) + (1 - trust) * (towards / towards.sum())
+    shrunk /= shrunk.max()
+    return shrunk
 
 
-class _Climb:
-    """The best weights so far. Others must gain more than chance would give on so few questions."""
+class _HillClimb:
+    """The best weights so far. Others must gain more than the noise of the questions."""
 
-    def __init__(self, pool: _Pool, start: Floats) -> None:
+    def __init__(self, pool: _CandidatePool, start: Floats) -> None:
         self.pool, self.best, self.gains = pool, start, pool.gains(start)
 
     @property
@@ -351,11 +377,11 @@ class _Climb:
     def take_if_better(self, tried: Floats) -> None:
         gains = self.pool.gains(tried)
         more = gains - self.gains
-        doubt = _DOUBT * float(more.std()) / np.sqrt(len(more))
-        if more.mean() > max(3e-4 * self.score, doubt):
+        noise = _MIN_GAIN_STANDARD_ERRORS * float(more.std()) / np.sqrt(len(more))
+        if more.mean() > max(3e-4 * self.score, noise):
             self.best, self.gains = tried, gains
 
 
 def _values(now: float) -> list[float]:
-    """Where to look next: nothing, a first try, or a step down or up."""
+    """Values to try next: 0, first values for a weight of 0, or steps down and up."""
     return [0.0, now * 0.6, now * 0.8, now * 1.25, now * 1.6] if now else [0.05, 0.15, 0.4, 0.8]

@@ -14,6 +14,8 @@ from infrastructure.admin import (
     ReadOnlyAdmin,
     pretty_json,
 )
+from infrastructure.audit import verb_label
+from prompts.audit_verbs import ALARMING_VERBS
 from prompts.models import AuditEvent
 
 
@@ -27,7 +29,7 @@ class AuditAdmin(ReadOnlyAdmin):
     fields = (
         "created_at",
         "actor_name",
-        "verb",
+        "verb_shown",
         "object_type",
         "object_id",
         "object_label",
@@ -37,12 +39,17 @@ class AuditAdmin(ReadOnlyAdmin):
         "request_id",
         "ip",
     )
-    readonly_fields = ("before_shown", "after_shown")
+    readonly_fields = ("verb_shown", "before_shown", "after_shown")
 
     @admin.display(description=_("무엇을"), ordering="verb")
     def what(self, event: AuditEvent) -> str:
-        loud = event.verb.endswith("break_glass") or event.verb.startswith("release.kill")
-        return format_html('<code class="{}">{}</code>', "tone-bad" if loud else "", event.verb)
+        tone = "tone-bad" if event.verb in ALARMING_VERBS else ""
+        label = verb_label(event.verb)
+        return format_html('<span class="{}" title="{}">{}</span>', tone, event.verb, label)
+
+    @admin.display(description=_("무엇을"))
+    def verb_shown(self, event: AuditEvent) -> str:
+        return f"{verb_label(event.verb)} ({event.verb})"
 
     @admin.display(description=_("이유"))
     def why(self, event: AuditEvent) -> str:

@@ -1,4 +1,4 @@
-"""What every page of the studio shares: who acts, and how a refused move is reported."""
+"""What every page of the studio shares: the acting account, and reporting of refused changes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def attempt(request: HttpRequest, move: Callable[[], Any], success: str) -> bool
     except PromptError as error:
         messages.error(request, str(error))
         return False
-    dashboard.forget()  # banners show the move at once
+    dashboard.clear_cache()  # banners show the move at once
     messages.success(request, success)
     return True
 

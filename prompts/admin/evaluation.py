@@ -15,20 +15,21 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 from kombu.exceptions import OperationalError as BrokerDown
 
-from infrastructure import audit
 from prompts.admin.base import (
     StudioAdmin,
     actor_of,
     attempt,
 )
 from prompts.admin.forms import FreezeForm
+from prompts.audit_verbs import PromptVerb
 from prompts.errors import NotAllowed
-from prompts.evaluation import runs
-from prompts.models import EvalRun, EvalSet, PromptVersion, Verdict
+from prompts.evaluation import eval_sets, runs
+from prompts.evaluation.verdicts import Thresholds
+from prompts.models import EvalRun, EvalSet, EvalVerdict, PromptVersion
 from prompts.tasks import run_evaluation
 
 #: Cases and runs shown on a set's page.
-MOST_ROWS = 50
+MAX_ROWS = 50
 
 
 def start_evaluation(request: HttpRequest, version: PromptVersion, set_id: str) -> None:
@@ -54,7 +55,7 @@ def _send(request: HttpRequest, eval_run: EvalRun) -> None:
         run_evaluation.delay(eval_run.pk)
     except BrokerDown as error:
         EvalRun.objects.filter(pk=eval_run.pk).update(
-            verdict=Verdict.ERROR,
+            verdict=EvalVerdict.ERROR,
             findings=[{"name": "broker", "met": False, "text": str(error)[:200]}],
         )
         messages.error(request, gettext("작업자에게 보내지 못했습니다. 브로커를 확인하십시오."))
@@ -93,7 +94,7 @@ class EvalSetAdmin(StudioAdmin):
             values = form.cleaned_data
             attempt(
                 request,
-                lambda: made.append(runs.freeze(**values, actor=actor_of(request))),
+                lambda: made.append(eval_sets.freeze(**values, actor=actor_of(request))),
                 gettext("실행을 얼려 평가 세트를 만들었습니다."),
             )
         if made:
@@ -116,8 +117,8 @@ class EvalSetAdmin(StudioAdmin):
             eval_set=eval_set,
             cases=eval_set.cases.count(),
             poisoned=eval_set.cases.filter(poisoned__gt=0).count(),
-            runs=eval_set.runs.select_related("version__template", "created_by")[:MOST_ROWS],
-            thresholds=runs.Thresholds(**eval_set.thresholds),
+            runs=eval_set.runs.select_related("version__template", "created_by")[:MAX_ROWS],
+            thresholds=Thresholds(**eval_set.thresholds),
             may_change=request.user.has_perm("prompts.change_evalset"),
         )
 
@@ -128,13 +129,9 @@ class EvalSetAdmin(StudioAdmin):
             raise PermissionDenied
         eval_set.active = not eval_set.active
         eval_set.save(update_fields=["active"])
-        who = actor_of(request)
-        audit.record(
-            actor=who.user,
-            verb="evalset.activated" if eval_set.active else "evalset.deactivated",
-            object=eval_set,
-            request_id=who.request_id,
-            ip=who.ip,
+        actor_of(request).record(
+            PromptVerb.EVALSET_ACTIVATED if eval_set.active else PromptVerb.EVALSET_DEACTIVATED,
+            eval_set,
         )
         messages.success(request, gettext("저장했습니다."))
         return redirect(reverse("admin:prompts_evalset_change", args=[eval_set.pk]))
@@ -172,7 +169,7 @@ class EvalRunAdmin(StudioAdmin):
             obj=run,
             run=run,
             rows=_figure_rows(run),
-            results=run.results.select_related("case")[:MOST_ROWS],
+            results=run.results.select_related("case")[:MAX_ROWS],
         )
 
 

@@ -118,7 +118,7 @@ class PublishForm(ReasonForm):
 
 
 class RolloutForm(ReasonForm):
-    """How a candidate is let out step by step."""
+    """The steps and limits of a rollout."""
 
     steps = forms.CharField(
         label=_("단계(%)"),
@@ -162,7 +162,7 @@ class RolloutForm(ReasonForm):
 
 
 class FreezeForm(forms.Form):
-    """An evaluation set made of logged runs."""
+    """Which logged runs an evaluation set is made of."""
 
     template = forms.ModelChoiceField(label=_("프롬프트"), queryset=PromptTemplate.objects.all())
     title = forms.CharField(

@@ -1,4 +1,4 @@
-"""What was asked of models and through whom: calls to read, profiles and the budget to edit."""
+"""The admin of model calls (read-only), model profiles and the budget."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 
-from infrastructure import audit
 from infrastructure.admin import (
     ReadOnlyAdmin,
     known_values_filter,
@@ -23,6 +22,7 @@ from infrastructure.admin import (
 from prompts.admin.base import (
     actor_of,
 )
+from prompts.audit_verbs import PromptVerb
 from prompts.llm import budget, ceilings, model_profiles
 from prompts.llm.breaker import breaker
 from prompts.llm.capability_probe import probe
@@ -39,17 +39,13 @@ class AuditedAdmin(admin.ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Model, form: ModelForm, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        who = actor_of(request)
-        audit.record(
-            actor=who.user,
-            verb=f"{self.opts.model_name}.{'changed' if change else 'added'}",
-            object=obj,
+        actor_of(request).record(
+            PromptVerb(f"{self.opts.model_name}.{'changed' if change else 'added'}"),
+            obj,
             before={name: str(form.initial.get(name)) for name in form.changed_data} or None,
             after={name: str(form.cleaned_data.get(name)) for name in form.changed_data},
-            request_id=who.request_id,
-            ip=who.ip,
         )
-        model_profiles.forget()
+        model_profiles.clear_cache()
         budget.clear_cache()
 
 
@@ -127,7 +123,7 @@ class ModelProfileAdmin(AuditedAdmin):
     def run_probe(self, request: HttpRequest, rows: QuerySet[ModelProfile]) -> None:
         for row in rows:
             found = probe(row)
-            self._audit(request, "modelprofile.probed", row, after=found.capabilities)
+            actor_of(request).record(PromptVerb.MODELPROFILE_PROBED, row, after=found.capabilities)
             if found.usable:
                 said = _("%(name)s: 연결되었습니다 (%(format)s).")
                 text = said % {"name": row, "format": found.capabilities["format"]}
@@ -140,19 +136,8 @@ class ModelProfileAdmin(AuditedAdmin):
     def close_breaker(self, request: HttpRequest, rows: QuerySet[ModelProfile]) -> None:
         for row in rows:
             breaker.close(str(row.pk))
-            self._audit(request, "modelprofile.breaker_closed", row)
+            actor_of(request).record(PromptVerb.MODELPROFILE_BREAKER_CLOSED, row)
         messages.success(request, _("차단기를 닫았습니다. 다음 호출부터 다시 모델에 묻습니다."))
-
-    def _audit(self, request: HttpRequest, verb: str, row: ModelProfile, after: Any = None) -> None:
-        who = actor_of(request)
-        audit.record(
-            actor=who.user,
-            verb=verb,
-            object=row,
-            after=after,
-            request_id=who.request_id,
-            ip=who.ip,
-        )
 
 
 def _badge(tone: str, text: Any) -> Any:
@@ -271,14 +256,14 @@ class ModelCallAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("보낸 글"))
     def input_shown(self, call: ModelCall) -> str:
-        return _kept(call.input_text)
+        return _stored_text(call.input_text)
 
     @admin.display(description=_("받은 글"))
     def output_shown(self, call: ModelCall) -> str:
-        return _kept(call.output_text)
+        return _stored_text(call.output_text)
 
 
-def _kept(text: str) -> Any:
+def _stored_text(text: str) -> Any:
     if not text:
         return _("보관 기간이 지났거나 없습니다.")
     return format_html('<pre class="prompt-text">{}</pre>', text)

@@ -25,9 +25,9 @@ from prompts.models import PromptTemplate, PromptVersion, Release
 from prompts.versions import drafts, releases
 from prompts.versions.diffing import words
 
-#: Moves and versions shown on a prompt's page; the rest is one link away.
-MOST_RELEASES = 30
-MOST_VERSIONS = 20
+#: Releases and versions listed on a prompt's page; a link leads to the rest.
+MAX_RELEASES = 30
+MAX_VERSIONS = 20
 
 
 @admin.register(PromptTemplate)
@@ -116,8 +116,8 @@ class TemplateAdmin(StudioAdmin):
         live = playground.live_of(template)
         moves = Release.objects.filter(template=template).select_related(
             "version__template", "previous__template"
-        )[:MOST_RELEASES]
-        versions = template.versions.select_related("created_by")[:MOST_VERSIONS]
+        )[:MAX_RELEASES]
+        versions = template.versions.select_related("created_by")[:MAX_VERSIONS]
         has = request.user.has_perm
         return self.page(
             request,
@@ -224,7 +224,7 @@ class TemplateAdmin(StudioAdmin):
 
 
 def _was_live(release: Release) -> bool:
-    """Whether this row made a version the live one, so that it can be gone back to."""
+    """Whether this release made a version live, so that staff can roll back to it."""
     return release.kind in releases.LIVE_KINDS
 
 

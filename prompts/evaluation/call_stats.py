@@ -1,4 +1,4 @@
-"""Decides how well a version does, from the calls it made: validity, fallback, time, cost, and likes that followed."""
+"""Aggregates the calls of a version: validity, fallback, latency, cost, and later likes."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from uuid import UUID
 from django.utils import timezone
 
 from prompts.evaluation import input_providers
-from prompts.models import STAFF_TRIGGERS, ModelCall, Outcome
+from prompts.models import STAFF_TRIGGERS, CallOutcome, ModelCall
 from prompts.models.calls import USABLE
 
-#: Newest calls that a figure is made of: enough for a p95, read through one index.
-MOST_CALLS = 2_000
+#: At most this many calls, the newest, per figure: enough for a p95, read through one index.
+MAX_CALLS = 2_000
 WEEK = timedelta(days=7)
-#: Likes count for so long after a run; a younger one can't be judged yet.
+#: Likes within this time after a run count; younger runs are left out.
 JUDGED_AFTER = timedelta(days=14)
-#: Never reached the model's text: no fault of the version.
+#: Without any text from the model: not the version's fault.
 _NO_ANSWER = frozenset(
     {
-        Outcome.TIMEOUT,
-        Outcome.RATE_LIMITED,
-        Outcome.QUOTA,
-        Outcome.HTTP_4XX,
-        Outcome.HTTP_5XX,
-        Outcome.CONNECTION,
-        Outcome.BUDGET_DENIED,
-        Outcome.CIRCUIT_OPEN,
-        Outcome.CANCELLED,
+        CallOutcome.TIMEOUT,
+        CallOutcome.RATE_LIMITED,
+        CallOutcome.QUOTA,
+        CallOutcome.HTTP_4XX,
+        CallOutcome.HTTP_5XX,
+        CallOutcome.CONNECTION,
+        CallOutcome.BUDGET_DENIED,
+        CallOutcome.CIRCUIT_OPEN,
+        CallOutcome.CANCELLED,
     }
 )
 #: 95 % of a normal distribution lies within so many standard deviations.
@@ -75,7 +75,7 @@ class Figures:
     usable: int = 0
     #: There were more calls; these figures are of the newest.
     more: bool = False
-    #: Runs old enough to know, and those of them with at least one later like.
+    #: Runs at least 14 days old, and those of them with a later like.
     judged_runs: int = 0
     liked_runs: int = 0
 
@@ -139,7 +139,7 @@ def summarised(calls: Sequence[CallFacts], likes: Sequence[int] = ()) -> Figures
         cost_half=Z * spread / math.sqrt(len(costs)),
         answered=answered,
         usable=usable,
-        more=len(calls) >= MOST_CALLS,
+        more=len(calls) >= MAX_CALLS,
         judged_runs=len(likes),
         liked_runs=sum(count > 0 for count in likes),
     )
@@ -153,7 +153,7 @@ def calls_of(label: str, *, since: datetime, until: datetime | None = None) -> l
     rows = (
         made.exclude(trigger__in=STAFF_TRIGGERS)
         .order_by("-created_at")
-        .values_list("outcome", "latency_ms", "cost_micro_usd", "run_uuid")[:MOST_CALLS]
+        .values_list("outcome", "latency_ms", "cost_micro_usd", "run_uuid")[:MAX_CALLS]
     )
     return [
         CallFacts(outcome=outcome, latency_ms=ms, cost_micro_usd=cost, run_uuid=run)

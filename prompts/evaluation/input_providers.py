@@ -1,11 +1,12 @@
-"""What the layers above hand in about members and runs, so that the studio can show them without importing upward.
+"""Hooks for data about members and runs, so that the studio needs no import from the layers above.
 
 `recommendations` fills these in when the application starts; without them only the synthetic member is there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -15,7 +16,7 @@ from prompts.versions.contracts import ParamValue, contract
 
 
 class NoSuchMember(PromptError):
-    """Nothing is known of this member."""
+    """There are no data about this member."""
 
     code = "NO_SUCH_MEMBER"
 
@@ -28,7 +29,7 @@ class NoSuchRun(PromptError):
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """What a prompt would be told about one member, and how its numbers read."""
+    """The values of a prompt for one member, and what its line numbers stand for."""
 
     #: As for `prompts.services.Ask.variables`.
     variables: Mapping[str, Any]
@@ -38,7 +39,7 @@ class Input:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Member:
+class MemberOption:
     """One proposal of the member field."""
 
     key: str
@@ -64,7 +65,7 @@ class LoggedRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Replayable:
-    """A logged run with its input laid out for the preview: the same numbers stand for the same songs."""
+    """A logged run with its input for the preview, under the same line numbers."""
 
     run: LoggedRun
     given: Input
@@ -75,7 +76,7 @@ class Hooks:
     """Everything that can be handed in; see the functions of this module for what each must do."""
 
     build: dict[str, Callable[[str, Mapping[str, ParamValue]], Input]] = field(default_factory=dict)
-    members: list[Callable[[str], Sequence[Member]]] = field(default_factory=list)
+    members: list[Callable[[str], Sequence[MemberOption]]] = field(default_factory=list)
     logged: list[Callable[[str, int], Sequence[LoggedRun]]] = field(default_factory=list)
     liked: list[Callable[[Sequence[UUID]], Sequence[int]]] = field(default_factory=list)
     replay: list[Callable[[str, UUID], Replayable]] = field(default_factory=list)
@@ -84,28 +85,39 @@ class Hooks:
 _hooks = Hooks()
 
 
+@contextmanager
+def only(hooks: Hooks) -> Iterator[Hooks]:
+    """Use these hooks alone in the block, instead of those that the application registered."""
+    global _hooks
+    registered, _hooks = _hooks, hooks
+    try:
+        yield hooks
+    finally:
+        _hooks = registered
+
+
 def register(slug: str, build: Callable[[str, Mapping[str, ParamValue]], Input]) -> None:
-    """`build(member_key, params)` makes a prompt's input for a member; raises NoSuchMember."""
+    """`build(member_key, params)` returns a prompt's input for a member; raises NoSuchMember."""
     _hooks.build[slug] = build
 
 
-def register_members(search: Callable[[str], Sequence[Member]]) -> None:
+def register_members(search: Callable[[str], Sequence[MemberOption]]) -> None:
     """`search(text)` proposes a few members for the preview's field."""
     _hooks.members[:] = [search]
 
 
 def register_logged_runs(read: Callable[[str, int], Sequence[LoggedRun]]) -> None:
-    """`read(slug, limit)` gives the newest runs that asked this prompt, with what was liked later."""
+    """`read(slug, limit)` returns the newest runs that used this prompt, with later likes."""
     _hooks.logged[:] = [read]
 
 
 def register_later_likes(count: Callable[[Sequence[UUID]], Sequence[int]]) -> None:
-    """`count(run_uuids)` gives, for those runs that are 14 days old, how many of their songs were liked since."""
+    """`count(run_uuids)` returns the number of later likes of each run that is at least 14 days old."""
     _hooks.liked[:] = [count]
 
 
 def register_replay(read: Callable[[str, UUID], Replayable]) -> None:
-    """`read(slug, run_uuid)` gives one run with the snapshot and seed it was made from; raises NoSuchRun."""
+    """`read(slug, run_uuid)` returns one run with its candidates and seed; raises NoSuchRun."""
     _hooks.replay[:] = [read]
 
 
@@ -125,7 +137,7 @@ def input_for(
 
 
 def synthetic(contract_key: str) -> Input:
-    """A made-up member, enough to see every variable filled."""
+    """The contract's sample values, as the input of a made-up member."""
     samples = contract(contract_key).samples()
     listed = samples.get("candidates") or samples.get("labels") or ""
     items = tuple(line.partition(" ")[2] for line in listed.splitlines())
@@ -139,7 +151,7 @@ def replayable(slug: str, run_uuid: UUID) -> Replayable:
     raise NoSuchRun
 
 
-def members_like(text: str) -> list[Member]:
+def members_like(text: str) -> list[MemberOption]:
     return [member for search in _hooks.members for member in search(text)]
 
 
@@ -148,5 +160,5 @@ def logged_runs(slug: str, limit: int) -> list[LoggedRun]:
 
 
 def later_likes(run_uuids: Sequence[UUID]) -> list[int]:
-    """Later likes per run, for runs old enough to know."""
+    """Later likes per run, for runs at least 14 days old."""
     return [likes for count in _hooks.liked for likes in count(run_uuids)]

@@ -1,4 +1,4 @@
-"""Tries a version without anybody getting its answer: rendered text, estimate, and its picks beside the live ones."""
+"""Tries a version in the admin: rendered text, cost estimate, and its answer beside the live version's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prompts.errors import ModelUnavailable
 from prompts.evaluation.input_providers import Input
 from prompts.llm import model_profiles
 from prompts.llm.ask import Answer, Ask, ask_many, rendered
-from prompts.models import PromptTemplate
+from prompts.models import CallTrigger, PromptTemplate
 from prompts.versions.rendering import Rendered, estimate_tokens
 from prompts.versions.resolution import ResolvedVersion, as_resolved, builtin
 
@@ -78,7 +78,7 @@ def question(
     *,
     member_key: str = "",
     run_uuid: UUID | None = None,
-    trigger: str = "preview",
+    trigger: str = CallTrigger.PREVIEW,
     seed: int = 0,
 ) -> Ask:
     """The question that `version` would put about this input."""

@@ -14,7 +14,7 @@ from prompts.llm.breaker import breaker
 from prompts.llm.exchange import CallPlan
 from prompts.llm.model_profiles import Profile
 from prompts.llm.preparing import PreparedCall
-from prompts.models import STAFF_TRIGGERS, CallTrigger, Outcome
+from prompts.models import STAFF_TRIGGERS, CallOutcome, CallTrigger
 
 #: No member waits for these calls: they are retried.
 RETRIED_TRIGGERS = frozenset({CallTrigger.QUEUE, CallTrigger.SCHEDULE})
@@ -64,7 +64,7 @@ class Refusal:
 
     call: PreparedCall
     profile: Profile
-    outcome: Outcome
+    outcome: CallOutcome
     error_class: str
     #: Value of `degraded` where it is not the outcome's own.
     reason: str = ""
@@ -73,7 +73,7 @@ class Refusal:
 def admit(call: PreparedCall, deadline_s: float) -> Admission | Refusal:
     """Take a place at the call's profile, or at its fallback."""
     first, other = call.profile, model_profiles.fallback_of(call.profile)
-    refusal = Refusal(call=call, profile=first, outcome=Outcome.CANCELLED, error_class="")
+    refusal = Refusal(call=call, profile=first, outcome=CallOutcome.CANCELLED, error_class="")
     for candidate in filter(None, (first, other)):
         if blocked := _blocked_by(candidate):
             refusal = replace(refusal, outcome=blocked[0], error_class=blocked[1])
@@ -82,21 +82,23 @@ def admit(call: PreparedCall, deadline_s: float) -> Admission | Refusal:
             candidate.label, places=candidate.concurrency, seconds=deadline_s
         )
         if not place:
-            refusal = replace(refusal, outcome=Outcome.CANCELLED, error_class="Busy", reason="busy")
+            refusal = replace(
+                refusal, outcome=CallOutcome.CANCELLED, error_class="Busy", reason="busy"
+            )
             continue
         fallback = other if candidate is first and other and not _blocked_by(other) else None
         return Admission(call=call, profile=candidate, fallback=fallback, place=place)
     return refusal
 
 
-def _blocked_by(profile: Profile) -> tuple[Outcome, str] | None:
-    """Outcome and error class of a profile that can't be asked; None if it can."""
+def _blocked_by(profile: Profile) -> tuple[CallOutcome, str] | None:
+    """CallOutcome and error class of a profile that can't be asked; None if it can."""
     if not model_profiles.host_allowed(profile):
-        return Outcome.CANCELLED, "HostNotAllowed"
+        return CallOutcome.CANCELLED, "HostNotAllowed"
     if profile.is_openai and not profile.key:
-        return Outcome.CANCELLED, "NoKey"
+        return CallOutcome.CANCELLED, "NoKey"
     if not breaker.admits(profile.label):
-        return Outcome.CIRCUIT_OPEN, "CircuitOpen"
+        return CallOutcome.CIRCUIT_OPEN, "CircuitOpen"
     return None
 
 
@@ -129,7 +131,7 @@ def reserve(admissions: Sequence[Admission], deadline_s: float) -> list[Admissio
         else Refusal(
             call=one.call,
             profile=one.profile,
-            outcome=Outcome.BUDGET_DENIED,
+            outcome=CallOutcome.BUDGET_DENIED,
             error_class=error_class,
         )
         for one, paid in zip(costed, granted, strict=True)

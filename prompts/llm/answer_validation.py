@@ -1,4 +1,4 @@
-"""Decides what of a model's answer can be used: finds the JSON, checks it, repairs what can be repaired."""
+"""Validates a model's answer: finds the JSON, checks it against the contract, repairs small faults."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from typing import Any
 
 from engine.catalog.text import fold, match_key
 from prompts.llm import sanitizing
-from prompts.models import Outcome
+from prompts.models import CallOutcome
 
 _FENCE = re.compile(r"^\s*```[a-zA-Z]*\s*\n?(.*?)\n?\s*```\s*$", re.S)
 #: An answer of ours is a few hundred characters; more is not worth searching.
-LONGEST_ANSWER = 20_000
+MAX_ANSWER_CHARS = 20_000
 
 
 class BadAnswer(Exception):
-    """The answer holds nothing to use; `outcome` says why."""
+    """The answer is unusable, for the reason in `outcome`."""
 
-    def __init__(self, outcome: Outcome, detail: str = "") -> None:
+    def __init__(self, outcome: CallOutcome, detail: str = "") -> None:
         super().__init__(detail or outcome)
         self.outcome = outcome
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
-    """What the model was shown, as far as its answer is judged by it."""
+class ShownItems:
+    """The part of the prompt that the answer is validated against."""
 
     locale: str = "ko"
     #: Lines that were numbered: songs of a curation, labels that want a tagline.
@@ -48,10 +48,10 @@ class CheckedAnswer:
     repairs: dict[str, int]
 
 
-def check(key: str, text: str, shown: Shown, schema: Mapping[str, Any]) -> CheckedAnswer:
+def check(key: str, text: str, shown: ShownItems, schema: Mapping[str, Any]) -> CheckedAnswer:
     """Read and repair an answer to contract `key`; raises BadAnswer."""
     if not text.strip():
-        raise BadAnswer(Outcome.EMPTY)
+        raise BadAnswer(CallOutcome.EMPTY)
     repairs: Counter[str] = Counter()
     answer = _conforming(_json_object(text, repairs), schema, repairs)
     data = _CHECKS.get(key, _as_it_is)(answer, shown, repairs)
@@ -62,7 +62,7 @@ def check(key: str, text: str, shown: Shown, schema: Mapping[str, Any]) -> Check
 
 def _json_object(text: str, repairs: Counter[str]) -> dict[str, Any]:
     """The first JSON object in `text`, which may be fenced or surrounded by prose."""
-    text = text[:LONGEST_ANSWER]
+    text = text[:MAX_ANSWER_CHARS]
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -70,7 +70,7 @@ def _json_object(text: str, repairs: Counter[str]) -> dict[str, Any]:
         unfenced = _FENCE.match(text)
         found = _first_object(unfenced[1] if unfenced else text)
     if not isinstance(found, dict):
-        raise BadAnswer(Outcome.SCHEMA_MISMATCH, "The answer is JSON, but no object.")
+        raise BadAnswer(CallOutcome.SCHEMA_MISMATCH, "The answer is JSON, but no object.")
     return found
 
 
@@ -81,7 +81,7 @@ def _first_object(text: str) -> Any:
             return decoder.raw_decode(text, start)[0]
         except (ValueError, RecursionError):
             continue
-    raise BadAnswer(Outcome.INVALID_JSON)
+    raise BadAnswer(CallOutcome.INVALID_JSON)
 
 
 def _conforming(
@@ -93,14 +93,18 @@ def _conforming(
     kinds = {"array": list, "string": str, "integer": int, "object": dict}
     for name, wanted in properties.items():
         if not isinstance(answer.get(name), kinds.get(wanted["type"], object)):
-            raise BadAnswer(Outcome.SCHEMA_MISMATCH, f"{name!r} is missing or no {wanted['type']}.")
+            raise BadAnswer(
+                CallOutcome.SCHEMA_MISMATCH, f"{name!r} is missing or no {wanted['type']}."
+            )
     return {name: answer[name] for name in properties}
 
 
-def _check_picks(answer: dict[str, Any], shown: Shown, repairs: Counter[str]) -> dict[str, Any]:
+def _check_picks(
+    answer: dict[str, Any], shown: ShownItems, repairs: Counter[str]
+) -> dict[str, Any]:
     """Numbers of shown lines, each once, at most as many as asked for."""
     if not answer["picks"]:
-        raise BadAnswer(Outcome.EMPTY, "No song was picked.")
+        raise BadAnswer(CallOutcome.EMPTY, "No song was picked.")
     picks: dict[int, None] = {}
     for raw in answer["picks"]:
         number = _as_number(raw)
@@ -111,7 +115,7 @@ def _check_picks(answer: dict[str, Any], shown: Shown, repairs: Counter[str]) ->
         else:
             picks[number] = None
     if not picks:
-        raise BadAnswer(Outcome.SCHEMA_MISMATCH, "No pick names a song that was shown.")
+        raise BadAnswer(CallOutcome.SCHEMA_MISMATCH, "No pick names a song that was shown.")
     wanted = min(shown.count or shown.items, shown.items)
     repairs["surplus"] += max(0, len(picks) - wanted)
     repairs["missing"] += max(0, wanted - len(picks))
@@ -129,7 +133,9 @@ def _as_number(raw: object) -> int | None:
     return raw if isinstance(raw, int) else None
 
 
-def _check_taste(answer: dict[str, Any], shown: Shown, repairs: Counter[str]) -> dict[str, Any]:
+def _check_taste(
+    answer: dict[str, Any], shown: ShownItems, repairs: Counter[str]
+) -> dict[str, Any]:
     """A sentence, terms that were in the counts, one tagline (or None) for each label."""
     data: dict[str, Any] = {"taste": sanitizing.taste_text(answer["taste"])}
     repairs["taste_rejected"] += not data["taste"]
@@ -141,12 +147,12 @@ def _check_taste(answer: dict[str, Any], shown: Shown, repairs: Counter[str]) ->
     repairs["taglines_missing"] += shown.items - len(lines)
     data["taglines"] = lines + [None] * (shown.items - len(lines))
     if not (data["taste"] or any(data["taglines"]) or data["genres"] or data["moods"]):
-        raise BadAnswer(Outcome.SCHEMA_MISMATCH, "Nothing in the answer passed the checks.")
+        raise BadAnswer(CallOutcome.SCHEMA_MISMATCH, "Nothing in the answer passed the checks.")
     return data
 
 
 def _known_terms(raw: Sequence[Any], known: Sequence[str], repairs: Counter[str]) -> list[str]:
-    """Terms as we spell them; what was not shown is dropped: labels come from the database only."""
+    """The terms that were shown, in our spelling; others are dropped."""
     spelled = {match_key(name): name for name in known}
     found = [spelled.get(match_key(fold(term))) for term in raw if isinstance(term, str)]
     kept = list(dict.fromkeys(term for term in found if term))
@@ -154,12 +160,12 @@ def _known_terms(raw: Sequence[Any], known: Sequence[str], repairs: Counter[str]
     return kept
 
 
-def _as_it_is(answer: dict[str, Any], shown: Shown, repairs: Counter[str]) -> dict[str, Any]:
-    """A contract of a layer above: shape is checked, meaning is the caller's matter."""
+def _as_it_is(answer: dict[str, Any], shown: ShownItems, repairs: Counter[str]) -> dict[str, Any]:
+    """A contract of a layer above: only the shape is checked."""
     return answer
 
 
-_CHECKS: dict[str, Callable[[dict[str, Any], Shown, Counter[str]], dict[str, Any]]] = {
+_CHECKS: dict[str, Callable[[dict[str, Any], ShownItems, Counter[str]], dict[str, Any]]] = {
     "curation": _check_picks,
     "taste_and_taglines": _check_taste,
 }

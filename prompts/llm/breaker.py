@@ -1,6 +1,6 @@
-"""Decides whether a profile may be asked right now: a breaker against failing servers, places against floods.
+"""Circuit breaker and concurrency limit of each model profile.
 
-State lies in Redis, so that all processes act as one; in this process's memory where there is none.
+BreakerThe state is in Redis, shared by all processes; without Redis, in this process's memory.
 """
 
 from __future__ import annotations
@@ -12,45 +12,54 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from typing import NamedTuple
 
 import redis
 
 from infrastructure.redis import gate
-from prompts.models import Outcome
+from prompts.models import CallOutcome
 
 log = logging.getLogger(__name__)
 
 WINDOW_S = 60
 BUCKET_S = 5
-#: Fewer calls than this say nothing about a server.
-LEAST_CALLS = 10
+#: With fewer calls in the window, the failure share is ignored.
+MIN_CALLS = 10
 FAILURE_SHARE = 0.5
 STREAK = 5
 FIRST_OPEN_S = 30.0
-LONGEST_OPEN_S = 600.0
-#: A probe that never reports (its process died) holds the half-open place this long.
+MAX_OPEN_S = 600.0
+#: A probe whose process died blocks the next one for this long.
 PROBE_S = 30.0
-#: A wrong key, a missing model or an empty account do not heal by themselves.
+#: A wrong key, a missing model or an empty account need an operator.
 LASTING_STATUS = frozenset({401, 403, 404})
 
-#: Outcomes that speak against the server. A refusal or bad JSON speaks against the prompt.
+#: Outcomes that count as failures of the server. A refusal or bad JSON is the prompt's fault.
 FAILURES = frozenset(
     {
-        Outcome.TIMEOUT,
-        Outcome.RATE_LIMITED,
-        Outcome.QUOTA,
-        Outcome.HTTP_5XX,
-        Outcome.CONNECTION,
+        CallOutcome.TIMEOUT,
+        CallOutcome.RATE_LIMITED,
+        CallOutcome.QUOTA,
+        CallOutcome.HTTP_5XX,
+        CallOutcome.CONNECTION,
     }
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class State:
-    """What is remembered of one profile. Times are wall-clock seconds, comparable between hosts."""
+class Bucket(NamedTuple):
+    """Calls within BUCKET_S; stored as a JSON list."""
 
-    #: (bucket number, calls, failures), oldest first, no older than WINDOW_S.
-    window: tuple[tuple[int, int, int], ...] = ()
+    number: int
+    calls: int
+    failures: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BreakerState:
+    """The breaker of one profile. Times are wall-clock seconds, comparable between hosts."""
+
+    #: Oldest first, no older than WINDOW_S.
+    window: tuple[Bucket, ...] = ()
     streak: int = 0
     #: How often in a row it opened; doubles the wait.
     opened: int = 0
@@ -64,7 +73,7 @@ class State:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class CallReport:
     """How one call ended, as far as it concerns the server."""
 
     failed: bool
@@ -72,14 +81,14 @@ class Report:
     why: str = ""
 
 
-def report_of(outcome: Outcome, status: int | None) -> Report:
+def report_of(outcome: CallOutcome, status: int | None) -> CallReport:
     """Judge an outcome: did the server fail, and will waiting half a minute help?"""
-    lasting = outcome == Outcome.QUOTA or status in LASTING_STATUS
+    lasting = outcome == CallOutcome.QUOTA or status in LASTING_STATUS
     why = f"{outcome} {status or ''}".strip()
-    return Report(failed=lasting or outcome in FAILURES, lasting=lasting, why=why)
+    return CallReport(failed=lasting or outcome in FAILURES, lasting=lasting, why=why)
 
 
-def admit(state: State, now: float) -> tuple[bool, State]:
+def admit(state: BreakerState, now: float) -> tuple[bool, BreakerState]:
     """May one call go out? Open for a while after failures, then one probe at a time."""
     if state.is_closed:
         return True, state
@@ -88,42 +97,42 @@ def admit(state: State, now: float) -> tuple[bool, State]:
     return True, replace(state, probe_until=now + PROBE_S)
 
 
-def advance(state: State, report: Report, now: float) -> State:
+def advance(state: BreakerState, report: CallReport, now: float) -> BreakerState:
     """The state after a call ended."""
     if not report.failed:
-        closed = State(window=state.window) if state.is_closed else State()
+        closed = BreakerState(window=state.window) if state.is_closed else BreakerState()
         return replace(closed, window=_counted(closed.window, now, failed=False))
     window = _counted(state.window, now, failed=True)
     streak = state.streak + 1
     was_probe = not state.is_closed and now >= state.open_until
     if not (report.lasting or was_probe or (state.is_closed and _too_many(window, streak))):
         return replace(state, window=window, streak=streak)
-    wait_s = LONGEST_OPEN_S if report.lasting else FIRST_OPEN_S * 2.0**state.opened
-    return State(
+    wait_s = MAX_OPEN_S if report.lasting else FIRST_OPEN_S * 2.0**state.opened
+    return BreakerState(
         window=window,
         streak=streak,
         opened=min(state.opened + 1, 10),
-        open_until=now + min(wait_s, LONGEST_OPEN_S),
+        open_until=now + min(wait_s, MAX_OPEN_S),
         why=report.why,
     )
 
 
-def _too_many(window: tuple[tuple[int, int, int], ...], streak: int) -> bool:
-    calls = sum(bucket[1] for bucket in window)
-    failures = sum(bucket[2] for bucket in window)
-    return streak >= STREAK or (calls >= LEAST_CALLS and failures >= FAILURE_SHARE * calls)
+def _too_many(window: tuple[Bucket, ...], streak: int) -> bool:
+    calls = sum(bucket.calls for bucket in window)
+    failures = sum(bucket.failures for bucket in window)
+    return streak >= STREAK or (calls >= MIN_CALLS and failures >= FAILURE_SHARE * calls)
 
 
-def _counted(
-    window: tuple[tuple[int, int, int], ...], now: float, *, failed: bool
-) -> tuple[tuple[int, int, int], ...]:
+def _counted(window: tuple[Bucket, ...], now: float, *, failed: bool) -> tuple[Bucket, ...]:
     current = int(now // BUCKET_S)
-    kept = [bucket for bucket in window if bucket[0] > current - WINDOW_S // BUCKET_S]
-    number, calls, failures = kept.pop() if kept and kept[-1][0] == current else (current, 0, 0)
-    return (*kept, (number, calls + 1, failures + int(failed)))
+    recent = [bucket for bucket in window if bucket.number > current - WINDOW_S // BUCKET_S]
+    last = Bucket(current, 0, 0)
+    if recent and recent[-1].number == current:
+        last = recent.pop()
+    return (*recent, Bucket(current, last.calls + 1, last.failures + int(failed)))
 
 
-# --- Where the state lies ---------------------------------------------------------------------------
+# --- Shared state -----------------------------------------------------------------------------------
 #: Takes a place if one is free: ARGV now_ms, places, lease end in ms, token, life of the key in ms.
 _TAKE = """
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[1])
@@ -132,7 +141,7 @@ redis.call('ZADD', KEYS[1], ARGV[3], ARGV[4])
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
 return 1
 """
-#: Concurrent writers of one state retry so often; after that one sample is lost, which does no harm.
+#: Optimistic writes are tried this often; then one sample is lost, which is harmless.
 WRITE_TRIES = 5
 STATE_LIFE_S = 3_600
 
@@ -142,7 +151,7 @@ class Breaker:
     """Breaker and places of all profiles."""
 
     clock: Callable[[], float] = time.time
-    _states: dict[str, State] = field(default_factory=dict)
+    _states: dict[str, BreakerState] = field(default_factory=dict)
     _places: dict[str, dict[str, float]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -153,10 +162,10 @@ class Breaker:
         allowed: bool = self._change(profile, lambda state: admit(state, self.clock()))
         return allowed
 
-    def record(self, profile: str, report: Report) -> None:
-        """Tell how a call ended."""
+    def record(self, profile: str, report: CallReport) -> None:
+        """Record how a call ended."""
 
-        def step(state: State) -> tuple[bool, State]:
+        def step(state: BreakerState) -> tuple[bool, BreakerState]:
             after = advance(state, report, self.clock())
             return state.is_closed and not after.is_closed, after
 
@@ -165,19 +174,19 @@ class Breaker:
                 "model profile %s: breaker opened after %s; answers are local", profile, report.why
             )
 
-    def state(self, profile: str) -> State:
-        """What is known of a profile, for the admin."""
+    def state(self, profile: str) -> BreakerState:
+        """The current state of a profile."""
         found = gate.call(lambda client: _loaded(client.get(_state_key(profile))), None)
-        return found or self._states.get(profile, State())
+        return found or self._states.get(profile, BreakerState())
 
     def close(self, profile: str) -> None:
-        """Forget failures: staff put something right."""
+        """Close the breaker: staff repaired the cause."""
         with self._lock:
             self._states.pop(profile, None)
         gate.attempt(lambda client: client.delete(_state_key(profile)))
 
-    def forget(self) -> None:
-        """Drop what this process keeps; what Redis holds stays."""
+    def clear_cache(self) -> None:
+        """Clear this process's memory; the state in Redis stays."""
         with self._lock:
             self._states.clear()
             self._places.clear()
@@ -207,30 +216,32 @@ class Breaker:
             return True
 
     def free_place(self, profile: str, token: str) -> None:
-        """Give a place back; one that is not given back ends with its lease."""
+        """Free a place before its lease ends."""
         with self._lock:
             here = self._places.get(profile, {}).pop(token, None)
         if here is None:
             gate.attempt(lambda client: client.zrem(_places_key(profile), token))
 
-    def _change(self, profile: str, step: Callable[[State], tuple[bool, State]]) -> bool:
+    def _change(
+        self, profile: str, step: Callable[[BreakerState], tuple[bool, BreakerState]]
+    ) -> bool:
         """Apply `step` to the shared state and return its verdict."""
         verdict = gate.call(lambda client: _change_shared(client, _state_key(profile), step), None)
         if verdict is not None:
             return verdict
         with self._lock:
-            verdict, self._states[profile] = step(self._states.get(profile, State()))
+            verdict, self._states[profile] = step(self._states.get(profile, BreakerState()))
         return verdict
 
 
 def _change_shared(
-    client: redis.Redis, key: str, step: Callable[[State], tuple[bool, State]]
+    client: redis.Redis, key: str, step: Callable[[BreakerState], tuple[bool, BreakerState]]
 ) -> bool:
-    """Read, decide, write if nobody wrote in between."""
+    """Read, decide, write unless another process wrote in between."""
     for _ in range(WRITE_TRIES):
         with client.pipeline() as pipe:
             pipe.watch(key)
-            before = _loaded(pipe.get(key)) or State()
+            before = _loaded(pipe.get(key)) or BreakerState()
             verdict, after = step(before)
             if after == before:
                 return verdict
@@ -244,13 +255,13 @@ def _change_shared(
     return False
 
 
-def _loaded(raw: object) -> State | None:
+def _loaded(raw: object) -> BreakerState | None:
     if not isinstance(raw, bytes | str):
         return None
     try:
         known = json.loads(raw)
-        window = tuple(tuple(bucket) for bucket in known.pop("window"))
-        return State(window=window, **known)
+        window = tuple(Bucket(*bucket) for bucket in known.pop("window"))
+        return BreakerState(window=window, **known)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None  # written by another version of this code
 

@@ -28,7 +28,7 @@ from infrastructure.redis import gate
 from prompts.llm import ceilings
 from prompts.llm.exchange import Attempt, Exchange, ModelRequest
 from prompts.llm.model_profiles import Profile
-from prompts.models import LedgerScope, ModelCall, Outcome, Reservation
+from prompts.models import CallOutcome, LedgerScope, ModelCall, Reservation
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Denied(Exception):
 
 
 def full_cost(profile: Profile, request: ModelRequest) -> int:
-    """Upper bound of one attempt: a byte-level tokenizer never makes more tokens than there are bytes."""
+    """Upper bound of the cost of one attempt: a byte-level tokenizer yields at most one token per byte."""
     schema = json.dumps(request.schema)
     most_input = len(f"{request.system}{request.user}{schema}".encode()) + FRAME_TOKENS
     return profile.price.cost(input=most_input, output=request.max_output_tokens)
@@ -176,7 +176,7 @@ def _create_missing(keys: Iterable[str]) -> None:
 # --- Full rows --------------------------------------------------------------------------------------
 @dataclass(frozen=True, kw_only=True)
 class _FullRow:
-    """A row that denied a claim, as this process remembers it."""
+    """A row that denied a claim, cached by this process."""
 
     #: time.monotonic() after which the database is asked again.
     until: float
@@ -265,7 +265,7 @@ def _settle_now(calls: list[ModelCall]) -> None:
         swept = _without_swept(calls, held)
         ModelCall.objects.bulk_create(swept)
         cost = {call.uuid: call.cost_micro_usd for call in calls}
-        # Counters last and in lock order: the rows everybody needs are held for the shortest time.
+        # Counters last and in lock order: the rows shared by all workers are locked for the shortest time.
         _release(list(held.values()), cost)
 
 
@@ -310,7 +310,7 @@ def sweep(*, now: datetime) -> int:
                     version_label=row.version_label,
                     api=row.api,
                     model_asked=row.model_asked,
-                    outcome=Outcome.CANCELLED,
+                    outcome=CallOutcome.CANCELLED,
                     error_class="ProcessDied",
                     reserved_micro_usd=row.micro_usd,
                     cost_micro_usd=row.micro_usd,

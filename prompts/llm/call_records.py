@@ -14,7 +14,7 @@ from prompts.llm.breaker import breaker, report_of
 from prompts.llm.exchange import Exchange, Reply
 from prompts.llm.model_profiles import Profile
 from prompts.llm.preparing import PreparedCall
-from prompts.models import ModelCall, Outcome
+from prompts.models import CallOutcome, ModelCall
 from prompts.models.calls import packed
 from prompts.versions.rendering import estimate_tokens
 
@@ -48,9 +48,9 @@ class FinishedCall:
 
 @dataclass(frozen=True, kw_only=True)
 class _Judgement:
-    """Outcome of a reply, and its checked answer if it is usable."""
+    """CallOutcome of a reply, and its checked answer if it is usable."""
 
-    outcome: Outcome
+    outcome: CallOutcome
     error_class: str = ""
     checked: CheckedAnswer | None = None
 
@@ -134,15 +134,15 @@ def _fill_tokens(row: ModelCall, call: PreparedCall, exchange: Exchange) -> None
 
 def _judge(call: PreparedCall, reply: Reply) -> _Judgement:
     if reply.refusal:
-        return _Judgement(outcome=Outcome.REFUSED)
+        return _Judgement(outcome=CallOutcome.REFUSED)
     if reply.truncated:
-        return _Judgement(outcome=Outcome.TRUNCATED)
+        return _Judgement(outcome=CallOutcome.TRUNCATED)
     contract = call.version.contract
     try:
         checked = check(contract.key, reply.text, call.shown, contract.schema)
     except BadAnswer as bad:
         return _Judgement(outcome=bad.outcome, error_class=str(bad)[:80])
-    outcome = Outcome.OK_REPAIRED if checked.repairs else Outcome.OK
+    outcome = CallOutcome.OK_REPAIRED if checked.repairs else CallOutcome.OK
     return _Judgement(outcome=outcome, checked=checked)
 
 

@@ -15,7 +15,7 @@ from prompts.llm import budget, model_profiles, sanitizing
 from prompts.llm.exchange import CallPlan, Exchange, ModelRequest
 from prompts.llm.gateway import exchange_all
 from prompts.llm.model_profiles import Profile
-from prompts.models import ModelCall, ModelProfile, Outcome
+from prompts.models import CallOutcome, CallTrigger, ModelCall, ModelProfile
 from prompts.models.calls import packed
 
 #: A cold local model loads for a while before its first word.
@@ -53,18 +53,18 @@ class Probed:
 
 
 def probe(row: ModelProfile) -> Probed:
-    """Probe the profile's server, store what was found on the row, and say it."""
+    """Probe the profile's server and store the result on the row."""
     found = probe_profile(model_profiles.from_row(row, today=timezone.localdate()))
     row.capabilities = found.capabilities
     row.probed_at = timezone.now()
     row.probe_error = found.error[:300]
     row.save(update_fields=["capabilities", "probed_at", "probe_error"])
-    model_profiles.forget()
+    model_profiles.clear_cache()
     return found
 
 
 def probe_profile(profile: Profile) -> Probed:
-    """Climb down json_schema → json_object → text until an answer holds picks; then try the extras."""
+    """Try json_schema, json_object, then text until an answer has picks; then try the extras."""
     if not model_profiles.host_allowed(profile):
         return Probed(capabilities={}, error="HostNotAllowed")
     bare = replace(profile, capabilities={"temperature": False, "seed": False, "effort": ""})
@@ -74,7 +74,11 @@ def probe_profile(profile: Profile) -> Probed:
         last = _ask(asked, PROSE if form == "json_schema" else PLAIN)
         if _picks(last) is not None:
             return Probed(capabilities=_extras(asked, last))
-        if last.outcome in {Outcome.TIMEOUT, Outcome.CONNECTION, Outcome.QUOTA} or last.status in {
+        if last.outcome in {
+            CallOutcome.TIMEOUT,
+            CallOutcome.CONNECTION,
+            CallOutcome.QUOTA,
+        } or last.status in {
             401,
             403,
             404,
@@ -88,7 +92,7 @@ def _with(profile: Profile, **capabilities: Any) -> Profile:
 
 
 def _extras(profile: Profile, first: Exchange) -> dict[str, Any]:
-    """Try one parameter at a time; kept is what the server takes without an error."""
+    """Try one parameter at a time; the server supports those it accepts without an error."""
     known: dict[str, Any] = dict(profile.capabilities)
     known["usage"] = bool(first.reply and first.reply.usage)
     for name in ("temperature", "seed"):
@@ -102,7 +106,7 @@ def _extras(profile: Profile, first: Exchange) -> dict[str, Any]:
 
 
 def _accepts(profile: Profile, capabilities: Mapping[str, Any]) -> bool:
-    return _ask(_with(profile, **capabilities), PLAIN).outcome == Outcome.OK
+    return _ask(_with(profile, **capabilities), PLAIN).outcome == CallOutcome.OK
 
 
 def _ask(profile: Profile, system: str) -> Exchange:
@@ -122,7 +126,7 @@ def _ask(profile: Profile, system: str) -> Exchange:
     row = ModelCall(
         uuid=uuid4(),
         purpose="probe",
-        trigger="probe",
+        trigger=CallTrigger.PROBE,
         version_label="probe",
         profile_id=profile.id,
         api=profile.api,
@@ -140,7 +144,7 @@ def _ask(profile: Profile, system: str) -> Exchange:
         model=profile.model,
     )
     if not budget.reserve([claim], now=now)[0]:
-        exchange = Exchange(outcome=Outcome.BUDGET_DENIED, profile=profile)
+        exchange = Exchange(outcome=CallOutcome.BUDGET_DENIED, profile=profile)
         row.reserved_micro_usd = 0
     else:
         deadline = time.monotonic() + PROBE_DEADLINE_S

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prompts.llm.model_profiles import Profile
-from prompts.models import Outcome
+from prompts.models import CallOutcome
 
 HEDGE_AFTER_S = 0.8
 
@@ -72,7 +72,7 @@ class CallFailed(Exception):
 
     def __init__(
         self,
-        outcome: Outcome,
+        outcome: CallOutcome,
         *,
         error: BaseException | None = None,
         status: int | None = None,
@@ -98,7 +98,7 @@ class CallPlan:
     #: time.monotonic() at which the caller must have its answer.
     deadline: float
     fallback: Profile | None = None
-    #: One more attempt where it helps; never for somebody who is waiting.
+    #: One more attempt after a retryable failure; never while a member waits.
     retry: bool = False
     hedge: bool = False
     #: The second request of a hedged call is sent no earlier than this after the first.
@@ -110,7 +110,7 @@ class AttemptReport:
     """How one attempt ended at a profile's server."""
 
     profile: Profile
-    outcome: Outcome
+    outcome: CallOutcome
     #: HTTP status, if a response came.
     status: int | None = None
 
@@ -119,7 +119,7 @@ class AttemptReport:
 class Exchange:
     """The result of a plan: the reply or the failure, and every attempt."""
 
-    outcome: Outcome
+    outcome: CallOutcome
     reply: Reply | None = None
     #: Who answered, or was asked last.
     profile: Profile | None = None

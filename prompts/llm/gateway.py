@@ -29,7 +29,7 @@ from prompts.llm.exchange import (
 )
 from prompts.llm.model_profiles import Profile
 from prompts.llm.openai_client import new_client
-from prompts.models import Api, Outcome
+from prompts.models import Api, CallOutcome
 
 #: Added to the deadline before a caller stops waiting for the loop's own report.
 GRACE_S = 0.25
@@ -81,17 +81,17 @@ class Gateway:
 
     async def _run(self, plan: CallPlan) -> Exchange:
         started = time.monotonic()
-        exchange = Exchange(outcome=Outcome.TIMEOUT, profile=plan.profile)
+        exchange = Exchange(outcome=CallOutcome.TIMEOUT, profile=plan.profile)
         self._calls += 1
         allowed = min(plan.deadline - started, plan.profile.max_seconds)
         try:
             async with asyncio.timeout(allowed):
                 exchange.reply = await self._answer(plan, exchange)
-                exchange.outcome = Outcome.OK
+                exchange.outcome = CallOutcome.OK
         except TimeoutError as error:
             exchange.error_class = type(error).__name__
             exchange.reports += [
-                AttemptReport(profile=attempt.profile, outcome=Outcome.TIMEOUT)
+                AttemptReport(profile=attempt.profile, outcome=CallOutcome.TIMEOUT)
                 for attempt in exchange.attempts
                 if not attempt.ended
             ]
@@ -160,7 +160,7 @@ class Gateway:
             raise
         attempt.usage, attempt.ended = reply.usage, True
         exchange.profile = profile
-        exchange.reports.append(AttemptReport(profile=profile, outcome=Outcome.OK, status=200))
+        exchange.reports.append(AttemptReport(profile=profile, outcome=CallOutcome.OK, status=200))
         latencies = self._latencies.setdefault(profile.label, deque(maxlen=100))
         latencies.append(time.monotonic() - started)
         return reply
@@ -229,7 +229,7 @@ def _result(plan: CallPlan, future: Future[Exchange]) -> Exchange:
         # The loop itself is late (no CPU time): the caller does not wait for it.
         future.cancel()
         return Exchange(
-            outcome=Outcome.TIMEOUT,
+            outcome=CallOutcome.TIMEOUT,
             profile=plan.profile,
             attempts=[Attempt(profile=plan.profile)],
             error_class=type(error).__name__,

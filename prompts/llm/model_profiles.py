@@ -1,4 +1,4 @@
-"""Decides which model is asked: a profile row, or the one that the OPENAI_* settings describe."""
+"""Finds the model profile to ask: a row, or the one that the OPENAI_* settings describe."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from infrastructure.database import (
 from prompts.models import Api, ModelPrice, ModelProfile
 from prompts.models.calls import KEY_VARIABLE, allowed_hosts
 
-#: How long a process keeps a profile row; an edit in the admin is in force after that.
-KEEP_S = 2.0
+#: How long a process caches a profile row.
+CACHE_S = 2.0
 MICRO = 1_000_000
 
 #: Days on which providers withdraw models, for profiles without a row.
@@ -135,7 +135,7 @@ def _api_from_settings() -> Api:
 
 
 def assumed_price() -> Price:
-    """LLM_PRICE_* in micro-dollars per million tokens, for profiles that nobody entered a price for."""
+    """LLM_PRICE_* in micro-dollars per million tokens, for profiles without a price."""
     paid_input = round(settings.LLM_PRICE_INPUT_USD * MICRO)
     return Price(
         input=paid_input,
@@ -188,8 +188,14 @@ def host_allowed(profile: Profile) -> bool:
     return profile.is_openai or (urlsplit(profile.base_url).hostname or "") in allowed_hosts()
 
 
-# --- A few seconds' memory --------------------------------------------------------------------------
-_kept: dict[int | None, tuple[float, Profile | None]] = {}
+# --- Cache of a few seconds --------------------------------------------------------------------------
+@dataclass(frozen=True, kw_only=True)
+class _CachedProfile:
+    read_at: float
+    profile: Profile | None
+
+
+_cached: dict[int | None, _CachedProfile] = {}
 _lock = threading.Lock()
 
 
@@ -201,30 +207,26 @@ def find(profile_id: int | None) -> Profile | None:
     """
     now = time.monotonic()
     with _lock:
-        kept = _kept.get(profile_id)
-    if kept and now - kept[0] < KEEP_S:
-        return kept[1]
+        cached = _cached.get(profile_id)
+    if cached and now - cached.read_at < CACHE_S:
+        return cached.profile
     try:
         with guard():
-            found = _look_up(profile_id)
+            rows = ModelProfile.objects.filter(enabled=True)
+            row = rows.filter(pk=profile_id).first() if profile_id else None
+            row = row or rows.filter(is_default=True).first()
+            found = from_row(row, today=timezone.localdate()) if row else from_settings()
     except DATABASE_FAULTS:
-        return kept[1] if kept else from_settings()
+        return cached.profile if cached else from_settings()
     with _lock:
-        _kept[profile_id] = (now, found)
+        _cached[profile_id] = _CachedProfile(read_at=now, profile=found)
     return found
 
 
-def _look_up(profile_id: int | None) -> Profile | None:
-    rows = ModelProfile.objects.filter(enabled=True)
-    row = rows.filter(pk=profile_id).first() if profile_id else None
-    row = row or rows.filter(is_default=True).first()
-    return from_row(row, today=timezone.localdate()) if row else from_settings()
-
-
-def forget() -> None:
-    """Drop what is kept, so that this process sees an edit at once."""
+def clear_cache() -> None:
+    """Read profiles anew, so that this process sees an edit at once."""
     with _lock:
-        _kept.clear()
+        _cached.clear()
 
 
 def fallback_of(profile: Profile) -> Profile | None:

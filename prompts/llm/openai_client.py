@@ -7,7 +7,7 @@ from typing import Any
 
 from prompts.llm.exchange import CallFailed, ModelRequest, Reply, Usage
 from prompts.llm.model_profiles import Profile
-from prompts.models import Outcome
+from prompts.models import CallOutcome
 
 RETRYABLE_STATUS = frozenset({408, 409, 429}) | frozenset(range(500, 600))
 #: A larger count is not plausible for any model, and is ignored.
@@ -40,31 +40,33 @@ async def send(request: Awaitable[Any]) -> Any:
     try:
         return await request
     except openai.APITimeoutError as error:
-        raise CallFailed(Outcome.TIMEOUT, error=error, retryable=True) from error
+        raise CallFailed(CallOutcome.TIMEOUT, error=error, retryable=True) from error
     except openai.APIConnectionError as error:
         # Only a request that never left is surely not billed.
         never_left = type(error.__cause__).__name__ in {"ConnectError", "ConnectTimeout"}
         raise CallFailed(
-            Outcome.CONNECTION, error=error, retryable=True, unbilled=never_left
+            CallOutcome.CONNECTION, error=error, retryable=True, unbilled=never_left
         ) from error
     except openai.APIStatusError as error:
         raise _status_failure(error) from error
     except (openai.OpenAIError, ValueError) as error:
-        raise CallFailed(Outcome.INVALID_JSON, error=error) from error
+        raise CallFailed(CallOutcome.INVALID_JSON, error=error) from error
 
 
 def _status_failure(error: Any) -> CallFailed:
     status: int = error.status_code
-    outcome = Outcome.HTTP_5XX if status >= 500 else Outcome.HTTP_4XX
+    outcome = CallOutcome.HTTP_5XX if status >= 500 else CallOutcome.HTTP_4XX
     if status == 429:
         no_money = {"insufficient_quota", "billing_hard_limit_reached"}
-        outcome = Outcome.QUOTA if {error.code, error.type} & no_money else Outcome.RATE_LIMITED
+        outcome = (
+            CallOutcome.QUOTA if {error.code, error.type} & no_money else CallOutcome.RATE_LIMITED
+        )
     return CallFailed(
         outcome,
         error=error,
         status=status,
         retry_after_s=_retry_after(error.response.headers),
-        retryable=status in RETRYABLE_STATUS and outcome != Outcome.QUOTA,
+        retryable=status in RETRYABLE_STATUS and outcome != CallOutcome.QUOTA,
         unbilled=True,
     )
 
@@ -96,13 +98,13 @@ def read_reply(raw: Any, kind: type, read: Callable[[Any, str], Reply]) -> Reply
     try:
         found = raw.parse()
     except ValueError as error:
-        raise CallFailed(Outcome.INVALID_JSON, error=error) from error
+        raise CallFailed(CallOutcome.INVALID_JSON, error=error) from error
     if not isinstance(found, kind):
-        raise CallFailed(Outcome.INVALID_JSON)
+        raise CallFailed(CallOutcome.INVALID_JSON)
     try:
         return read(found, raw.headers.get("x-request-id", ""))
     except (AttributeError, TypeError, LookupError) as error:
-        raise CallFailed(Outcome.SCHEMA_MISMATCH, error=error) from error
+        raise CallFailed(CallOutcome.SCHEMA_MISMATCH, error=error) from error
 
 
 def clean_text(value: Any) -> str:

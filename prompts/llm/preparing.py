@@ -10,10 +10,10 @@ from uuid import UUID, uuid4
 
 from prompts.errors import ModelUnavailable, PromptError, TemplatePaused
 from prompts.llm import model_profiles, sanitizing
-from prompts.llm.answer_validation import Shown
+from prompts.llm.answer_validation import ShownItems
 from prompts.llm.exchange import ModelRequest
 from prompts.llm.model_profiles import Profile
-from prompts.models import CallTrigger, Outcome
+from prompts.models import CallOutcome, CallTrigger
 from prompts.versions.rendering import Rendered, estimate_tokens
 from prompts.versions.resolution import ResolvedVersion, resolve
 
@@ -65,7 +65,7 @@ class PreparedCall:
     profile: Profile
     rendered: Rendered
     request: ModelRequest
-    shown: Shown
+    shown: ShownItems
 
 
 def prepare(one: Ask, deadline_s: float) -> PreparedCall | ModelUnavailable:
@@ -74,14 +74,16 @@ def prepare(one: Ask, deadline_s: float) -> PreparedCall | ModelUnavailable:
         version = one.version or resolve(one.slug, one.member_key)
         profile = model_profiles.find(version.model_profile_id)
         if profile is None:
-            return ModelUnavailable(Outcome.CANCELLED, "No model is configured.", reason="no_model")
+            return ModelUnavailable(
+                CallOutcome.CANCELLED, "No model is configured.", reason="no_model"
+            )
         values, shown = prompt_values(one, version)
         rendered = version.render(values)
     except TemplatePaused as error:
-        return ModelUnavailable(Outcome.CANCELLED, str(error), reason="paused")
+        return ModelUnavailable(CallOutcome.CANCELLED, str(error), reason="paused")
     except PromptError as error:
         log.error("prompt %s can't be asked: %s", one.slug, error)
-        return ModelUnavailable(Outcome.CANCELLED, str(error), reason=error.code.lower())
+        return ModelUnavailable(CallOutcome.CANCELLED, str(error), reason=error.code.lower())
     return PreparedCall(
         ask=one,
         version=version,
@@ -92,7 +94,7 @@ def prepare(one: Ask, deadline_s: float) -> PreparedCall | ModelUnavailable:
     )
 
 
-def prompt_values(one: Ask, version: ResolvedVersion) -> tuple[dict[str, str], Shown]:
+def prompt_values(one: Ask, version: ResolvedVersion) -> tuple[dict[str, str], ShownItems]:
     """Format the variables as text for the model; also what the answer is validated against."""
     known = {item.name: item for item in version.contract.variables}
     fenced = {name for name in one.variables if name in known and known[name].fenced}
@@ -108,7 +110,7 @@ def prompt_values(one: Ask, version: ResolvedVersion) -> tuple[dict[str, str], S
     values |= {name: _within(sanitizing.lines(one.variables[name]), room) for name in fenced}
     listed = [values[name].splitlines() for name in ("labels", *fenced) if name in values]
     count = str(one.variables.get("count", ""))
-    shown = Shown(
+    shown = ShownItems(
         locale=one.locale,
         items=one.n_items or max(map(len, listed), default=0),
         count=int(count) if count.isdigit() else 0,
@@ -144,7 +146,7 @@ def _request(
     one: Ask,
     version: ResolvedVersion,
     rendered: Rendered,
-    shown: Shown,
+    shown: ShownItems,
     profile: Profile,
     deadline_s: float,
 ) -> ModelRequest:

@@ -1,4 +1,4 @@
-"""Decides what strangers' text may look like on its way to a model, and a model's text on its way to a member."""
+"""Sanitizes text from outside before it goes to a model, and a model's text before it goes to a member."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FIELD_LENGTH = 60
 TASTE_LENGTH = 200
 #: One line on a phone (contract §1).
 TAGLINE_LENGTH = 20
-#: Shown in place of a title that speaks to the model instead of naming a song.
+#: Replaces a title that is an instruction to the model.
 HIDDEN_TITLE = "—"
 
 _LIST_NUMBER = re.compile(
@@ -28,7 +28,7 @@ _LIST_NUMBER = re.compile(
 _MARKS = re.compile(
     r"<<+|>>+|```+|\{\{|\}\}|</?[\s|]*[a-z_]+[\s|]*>|\[/?(?:inst|sys|system)\]", re.IGNORECASE
 )
-#: Words by which a text addresses a model. One alone may be a song's name; two of different kinds are not.
+#: Words of instructions to a model. One kind alone may be a song's name; two kinds are refused.
 _ORDERS = (
     re.compile(r"ignore|disregard|forget|override|무시|잊어|無視|忘れ", re.IGNORECASE),
     re.compile(r"instruction|prompt|system|assistant|previous|above|지시|명령|프롬프트|시스템|위의|앞의|指示|命令|プロンプト|システム|上記", re.IGNORECASE),
@@ -38,7 +38,7 @@ _ORDERS = (
 
 
 def member_hash(member_key: str) -> str:
-    """The only form in which a member leaves the house: a keyed hash, 32 hex digits, "" for nobody."""
+    """A keyed hash of the member, 32 hex digits, for logs and providers; "" without a member."""
     if not member_key:
         return ""
     key = settings.SECRET_KEY.encode()
@@ -54,7 +54,7 @@ def one_line(text: str, limit: int = FIELD_LENGTH) -> str:
 
 
 def addresses_the_model(text: str) -> bool:
-    """Tell whether a text reads as an order to a model rather than as the name of something."""
+    """Whether a text reads as an instruction to a model rather than a name."""
     plain = unicodedata.normalize("NFKC", text)
     return sum(bool(pattern.search(plain)) for pattern in _ORDERS) >= 2
 
@@ -130,7 +130,7 @@ _FORBIDDEN = re.compile(
     re.IGNORECASE,
 )
 _QUOTED = re.compile(r"^['‘’].*['‘’]$")
-#: What must not stand over a member's songs, whoever wrote it.
+#: Words that no tagline or taste text may contain.
 _DENIED = re.compile(
     r"시발|씨발|병신|좆|섹스|야동|도박|카지노|바카라|마약|자살|죽어|무료\s*쿠폰|클릭|광고|프롬프트|시스템|무시"
     r"|死ね|殺す|エロ|セックス|カジノ|クリック|プロンプト"

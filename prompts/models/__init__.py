@@ -1,23 +1,23 @@
-"""The rows of everything said to a language model: who may change it, what it said, what it cost."""
+"""The models: prompts and their versions, model calls and their cost, evaluations, the audit log."""
 
 from prompts.models.audit import AppendOnly, AuditEvent
 from prompts.models.calls import (
     STAFF_TRIGGERS,
     Api,
     Budget,
+    CallOutcome,
     CallTrigger,
     LedgerScope,
     ModelCall,
     ModelPrice,
     ModelProfile,
-    Outcome,
     Reservation,
 )
-from prompts.models.evaluation import EvalCase, EvalResult, EvalRun, EvalSet, Verdict
+from prompts.models.evaluation import EvalCase, EvalResult, EvalRun, EvalSet, EvalVerdict
 from prompts.models.releases import PromptEpoch, Release, ReleaseKind
 from prompts.models.rollouts import Rollout, RolloutState
 from prompts.models.templates import PromptTemplate
-from prompts.models.versions import PromptVersion, State
+from prompts.models.versions import PromptVersion, VersionState
 
 __all__ = [
     "STAFF_TRIGGERS",
@@ -25,16 +25,17 @@ __all__ = [
     "AppendOnly",
     "AuditEvent",
     "Budget",
+    "CallOutcome",
     "CallTrigger",
     "EvalCase",
     "EvalResult",
     "EvalRun",
     "EvalSet",
+    "EvalVerdict",
     "LedgerScope",
     "ModelCall",
     "ModelPrice",
     "ModelProfile",
-    "Outcome",
     "PromptEpoch",
     "PromptTemplate",
     "PromptVersion",
@@ -43,6 +44,5 @@ __all__ = [
     "Reservation",
     "Rollout",
     "RolloutState",
-    "State",
-    "Verdict",
+    "VersionState",
 ]

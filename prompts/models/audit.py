@@ -1,4 +1,4 @@
-"""Keeps what staff and the system did: rows are added, never changed, never taken away."""
+"""The audit log: rows are added, never changed or deleted."""
 
 from __future__ import annotations
 
@@ -35,12 +35,17 @@ class AppendOnlyQuerySet(models.QuerySet[Any]):
         raise AppendOnlyError(self.model)
 
 
+class AppendOnlyManager(models.Manager[Any]):
+    def get_queryset(self) -> AppendOnlyQuerySet:
+        return AppendOnlyQuerySet(self.model, using=self._db)
+
+
 class AppendOnly(models.Model):
     """A row that is written once."""
 
     created_at = models.DateTimeField(_("언제"), auto_now_add=True, db_index=True)
 
-    objects = AppendOnlyQuerySet.as_manager()
+    objects = AppendOnlyManager()
 
     class Meta:
         abstract = True
@@ -65,7 +70,7 @@ class AuditEvent(AppendOnly):
         on_delete=models.SET_NULL,
         related_name="+",
     )
-    #: Kept when the account is gone; "시스템" for what nobody did by hand.
+    #: Stays when the account is deleted; "시스템" for the system itself.
     actor_name = models.CharField(_("이름"), max_length=150)
     verb = models.CharField(_("무엇을"), max_length=60, db_index=True)
     object_type = models.CharField(_("대상 종류"), max_length=60)

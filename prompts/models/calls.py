@@ -1,4 +1,4 @@
-"""Rows of the gateway: whom we may ask, what every call said and cost, and what may still be spent."""
+"""Model profiles and prices, model calls with their cost, and the budget."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 #: Only variables named like a provider's key may be named: SECRET_KEY must never travel as a bearer token.
 KEY_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*_API_KEY")
 #: Micro-dollars per million tokens; larger than any price in the field, small enough to never overflow.
-MOST_MICRO_USD = 10**12
+MAX_MICRO_USD = 10**12
 
 
 class Api(models.TextChoices):
@@ -29,7 +29,7 @@ class Api(models.TextChoices):
     CHAT = "chat", "chat.completions"
 
 
-class Outcome(models.TextChoices):
+class CallOutcome(models.TextChoices):
     """How a call ended. Everything but the first two means: answer locally."""
 
     OK = "ok", _("정상")
@@ -72,7 +72,7 @@ STAFF_TRIGGERS = (
     CallTrigger.PROBE,
 )
 
-USABLE = frozenset({Outcome.OK, Outcome.OK_REPAIRED})
+USABLE = frozenset({CallOutcome.OK, CallOutcome.OK_REPAIRED})
 
 
 def allowed_hosts() -> set[str]:
@@ -207,17 +207,17 @@ class ModelPrice(models.Model):
     valid_from = models.DateField(_("적용 시작일"), default=timezone.localdate)
     input = models.PositiveBigIntegerField(
         _("입력"),
-        validators=[MaxValueValidator(MOST_MICRO_USD)],
+        validators=[MaxValueValidator(MAX_MICRO_USD)],
         help_text=_("백만 토큰당 마이크로달러"),
     )
     cached = models.PositiveBigIntegerField(
-        _("캐시된 입력"), validators=[MaxValueValidator(MOST_MICRO_USD)]
+        _("캐시된 입력"), validators=[MaxValueValidator(MAX_MICRO_USD)]
     )
     cache_write = models.PositiveBigIntegerField(
-        _("캐시 쓰기"), validators=[MaxValueValidator(MOST_MICRO_USD)], default=0
+        _("캐시 쓰기"), validators=[MaxValueValidator(MAX_MICRO_USD)], default=0
     )
     output = models.PositiveBigIntegerField(
-        _("출력"), validators=[MaxValueValidator(MOST_MICRO_USD)]
+        _("출력"), validators=[MaxValueValidator(MAX_MICRO_USD)]
     )
 
     class Meta:
@@ -233,7 +233,7 @@ class ModelPrice(models.Model):
 
 
 class ModelCall(models.Model):
-    """One question to a model, whatever became of it. Written once, never changed (texts are purged)."""
+    """One call to a model and its outcome. Written once, never changed (texts are purged)."""
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     #: The run it was made for; no foreign key, because runs live in an app above this one.
@@ -257,7 +257,7 @@ class ModelCall(models.Model):
     request_id = models.CharField(max_length=120, blank=True)
     #: Keyed hash of the member (`prompts.llm.sanitizing.member_hash`); what the provider sees too.
     member_hash = models.CharField(max_length=32, blank=True, db_index=True)
-    outcome = models.CharField(_("결과"), max_length=16, choices=Outcome.choices)
+    outcome = models.CharField(_("결과"), max_length=16, choices=CallOutcome.choices)
     error_class = models.CharField(_("오류"), max_length=80, blank=True)
     error_status = models.PositiveSmallIntegerField(_("HTTP 상태"), null=True)
     refusal = models.CharField(_("거절 사유"), max_length=300, blank=True)
@@ -299,12 +299,12 @@ class ModelCall(models.Model):
 
     @property
     def input_text(self) -> str:
-        """What was said to the model; "" once retention has passed."""
+        """The text sent to the model; "" once retention has passed."""
         return unpacked(self.input_zlib)
 
     @property
     def output_text(self) -> str:
-        """What it answered, unchanged; "" once retention has passed."""
+        """The model's answer, unchanged; "" once retention has passed."""
         return unpacked(self.output_zlib)
 
 
@@ -323,14 +323,14 @@ class Budget(models.Model):
 
     day_micro_usd = models.PositiveBigIntegerField(
         _("하루 한도"),
-        validators=[MaxValueValidator(MOST_MICRO_USD)],
+        validators=[MaxValueValidator(MAX_MICRO_USD)],
         help_text=_("마이크로달러 (1,000,000 = 1달러)"),
     )
     month_micro_usd = models.PositiveBigIntegerField(
-        _("한 달 한도"), validators=[MaxValueValidator(MOST_MICRO_USD)]
+        _("한 달 한도"), validators=[MaxValueValidator(MAX_MICRO_USD)]
     )
     member_day_micro_usd = models.PositiveBigIntegerField(
-        _("회원당 하루 한도"), validators=[MaxValueValidator(MOST_MICRO_USD)]
+        _("회원당 하루 한도"), validators=[MaxValueValidator(MAX_MICRO_USD)]
     )
     mail_at_percent = models.PositiveSmallIntegerField(
         _("메일 알림 기준(%)"),

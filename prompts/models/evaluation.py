@@ -37,7 +37,7 @@ class EvalSet(models.Model):
 
 
 class EvalCase(AppendOnly):
-    """One logged run as it was: what the model was told, the order without it, and what the member liked later."""
+    """One logged run: the values sent to the model, our own ranking, and what the member liked later."""
 
     eval_set = models.ForeignKey(EvalSet, on_delete=models.CASCADE, related_name="cases")
     run_uuid = models.UUIDField(_("실행"), null=True, blank=True)
@@ -49,7 +49,7 @@ class EvalCase(AppendOnly):
     #: The same ids in the order of the local ranking.
     baseline_ids = models.JSONField(_("우리 순위"), default=list)
     later_liked_ids = models.JSONField(_("이후 좋아요"), default=list)
-    #: Number (1-based) of a planted title that tries to give orders; 0 where there is none.
+    #: Line number (from 1) of a planted instruction; 0 without one.
     poisoned = models.PositiveIntegerField(_("오염된 곡 번호"), default=0)
     n_items = models.PositiveIntegerField(_("요청 수"), default=0)
     seed = models.BigIntegerField(default=0)
@@ -64,7 +64,7 @@ class EvalCase(AppendOnly):
         return f"#{self.pk}"
 
 
-class Verdict(models.TextChoices):
+class EvalVerdict(models.TextChoices):
     RUNNING = "running", _("진행 중")
     PASS = "pass", _("합격")
     FAIL = "fail", _("불합격")
@@ -86,7 +86,7 @@ class EvalRun(models.Model):
     reference = models.JSONField(_("비교 수치"), default=dict)
     findings = models.JSONField(_("판정 내용"), default=list)
     verdict = models.CharField(
-        _("판정"), max_length=10, choices=Verdict.choices, default=Verdict.RUNNING
+        _("판정"), max_length=10, choices=EvalVerdict.choices, default=EvalVerdict.RUNNING
     )
     created_by = staff_account(_("실행한 사람"))
     created_at = models.DateTimeField(_("시작"), auto_now_add=True)

@@ -49,6 +49,11 @@ class MovedQuerySet(models.QuerySet[Any]):
         raise OnlyPublishingMoves(f"{self.model.__name__}: rows are kept, history names them.")
 
 
+class MovedManager(models.Manager[Any]):
+    def get_queryset(self) -> MovedQuerySet:
+        return MovedQuerySet(self.model, using=self._db)
+
+
 def check_move(row: models.Model, fields: frozenset[str]) -> None:
     """Refuse to save a row whose `fields` differ from the stored ones, outside of a `moving()` block."""
     if _moving.get():

@@ -9,7 +9,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from prompts.models.fields import staff_account
-from prompts.models.moving import MovedQuerySet, needs_moving
+from prompts.models.moving import MovedManager, needs_moving
 
 
 class RolloutState(models.TextChoices):
@@ -33,7 +33,7 @@ def default_guardrails() -> dict[str, float]:
 
 
 class Rollout(models.Model):
-    """A candidate that a growing share of members gets, beside the version that was live."""
+    """A candidate for a growing share of members; the others get the control."""
 
     template = models.ForeignKey(
         "prompts.PromptTemplate",
@@ -68,14 +68,14 @@ class Rollout(models.Model):
     state = models.CharField(
         _("상태"), max_length=10, choices=RolloutState.choices, default=RolloutState.RUNNING
     )
-    #: What stopped it, in the words of whoever or whatever did.
+    #: Why it was paused or ended, from staff or the guardrail.
     state_reason = models.TextField(_("상태의 이유"), blank=True)
     started_by = staff_account(_("시작한 사람"))
     started_at = models.DateTimeField(_("시작"), auto_now_add=True)
     ended_at = models.DateTimeField(_("끝"), null=True, blank=True)
 
-    objects = MovedQuerySet.as_manager()
-    #: Every field says who gets what; none is edited by hand.
+    objects = MovedManager()
+    #: Fields that decide who gets which version; none is edited by hand.
     MOVED_FIELDS: ClassVar = frozenset(
         {
             "control",
@@ -107,7 +107,7 @@ class Rollout(models.Model):
 
     @property
     def percent(self) -> int:
-        """Share of members that the current step gives to the candidate."""
+        """Percent of members that get the candidate in the current step."""
         return int(self.steps[self.step_index])
 
     @property

@@ -8,7 +8,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from prompts.errors import OnlyPublishingMoves
-from prompts.models.moving import MovedQuerySet, check_move
+from prompts.models.moving import MovedManager, check_move
 from prompts.versions.contracts import Contract, contract
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class PromptTemplate(models.Model):
     lock_version = models.PositiveIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(_("만든 때"), auto_now_add=True)
 
-    objects = MovedQuerySet.as_manager()
+    objects = MovedManager()
     #: What members get, and the count of its moves.
     MOVED_FIELDS: ClassVar = frozenset(
         {"live_release", "live_release_id", "rollout", "rollout_id", "paused", "lock_version"}

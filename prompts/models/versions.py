@@ -18,11 +18,17 @@ from prompts.models.rollouts import default_guardrails, default_steps
 from prompts.models.templates import PromptTemplate
 from prompts.versions.rendering import body_sha
 
-__all__ = ["PromptVersion", "PromptVersionQuerySet", "State", "default_guardrails", "default_steps"]
+__all__ = [
+    "PromptVersion",
+    "PromptVersionQuerySet",
+    "VersionState",
+    "default_guardrails",
+    "default_steps",
+]
 
 
-class State(models.TextChoices):
-    """Where a version stands. Live, candidate and retired are read off releases and rollouts, never stored here."""
+class VersionState(models.TextChoices):
+    """The review state of a version. Whether it is live or a candidate follows from releases and rollouts."""
 
     DRAFT = "draft", _("초안")
     IN_REVIEW = "in_review", _("검토 중")
@@ -31,7 +37,7 @@ class State(models.TextChoices):
     ARCHIVED = "archived", _("보관")
 
 
-#: What a version says and how it is asked: frozen as soon as it is no draft any more.
+#: Fields of the texts and parameters: frozen once the version is no longer a draft.
 BODY_FIELDS = frozenset(
     {
         "template",
@@ -58,7 +64,7 @@ MOVED_FIELDS = frozenset(
 
 
 class PromptVersionQuerySet(models.QuerySet["PromptVersion"]):
-    """Refuses to change what a version says, or where it stands, behind the model's back."""
+    """Refuses updates of frozen fields, and of the state outside of a `moving()` block."""
 
     def update(self, **values: Any) -> int:
         touched = BODY_FIELDS & values.keys()
@@ -76,8 +82,8 @@ class PromptVersionQuerySet(models.QuerySet["PromptVersion"]):
         return super().bulk_create(objs, *args, **kwargs)
 
     def save_draft(self, version_id: int, *, seen_lock: int, **body: Any) -> bool:
-        """Change a draft if nobody else did since `seen_lock` was read; False means somebody did, or it is no draft."""
-        untouched = self.filter(pk=version_id, state=State.DRAFT, lock_version=seen_lock)
+        """Change a draft unless it was changed since `seen_lock` was read; False if it was, or is no draft."""
+        untouched = self.filter(pk=version_id, state=VersionState.DRAFT, lock_version=seen_lock)
         return (
             super(PromptVersionQuerySet, untouched).update(**body, lock_version=seen_lock + 1) == 1
         )
@@ -106,7 +112,9 @@ class PromptVersion(models.Model):
         on_delete=models.PROTECT,
         related_name="+",
     )
-    state = models.CharField(_("상태"), max_length=20, choices=State.choices, default=State.DRAFT)
+    state = models.CharField(
+        _("상태"), max_length=20, choices=VersionState.choices, default=VersionState.DRAFT
+    )
     system_text = models.TextField(_("시스템 글"))
     user_text = models.TextField(_("사용자 글"))
     params = models.JSONField(_("매개변수"), default=dict)
@@ -166,10 +174,10 @@ class PromptVersion(models.Model):
 
     @property
     def is_draft(self) -> bool:
-        return self.state == State.DRAFT
+        return self.state == VersionState.DRAFT
 
     def content_sha(self) -> str:
-        """The hash of what this row says right now."""
+        """Content hash of the row's current fields."""
         return body_sha(
             contract_key=self.template.contract_key,
             contract_version=self.contract_version,
@@ -180,7 +188,7 @@ class PromptVersion(models.Model):
         )
 
     def _stored_as_draft(self) -> bool:
-        return PromptVersion.objects.filter(pk=self.pk, state=State.DRAFT).exists()
+        return PromptVersion.objects.filter(pk=self.pk, state=VersionState.DRAFT).exists()
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise VersionIsFrozen(

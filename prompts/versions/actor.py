@@ -9,6 +9,7 @@ from django.db import models
 from django.utils.translation import gettext as _
 
 from infrastructure import audit
+from prompts.audit_verbs import PromptVerb
 from prompts.errors import GuardFailed, NotAllowed
 
 
@@ -45,7 +46,7 @@ class Actor:
 
     def record(
         self,
-        verb: str,
+        verb: PromptVerb,
         changed: models.Model,
         *,
         before: Any = None,

@@ -1,4 +1,4 @@
-"""Decides what each prompt may be told and what it must answer.
+"""Declares the variables, parameters and answer schema of every prompt.
 
 A contract is code, because the code around a prompt depends on it; the text is data. A stored version is served
 only while its contract version is the one here: bump `version` when variables or the schema change their meaning.
@@ -27,9 +27,9 @@ class Variable:
     help: Text
     sample: str
     required: bool = True
-    #: The same for every member, so it may stand in the system text.
+    #: The same for every member, so the system text may use it.
     shared: bool = False
-    #: Text by strangers (song titles): rendered between marks that its author cannot know.
+    #: Text from outside (song titles): rendered between marks that its author cannot know.
     fenced: bool = False
 
 
@@ -49,7 +49,7 @@ class Param:
 
 @dataclass(frozen=True, kw_only=True)
 class Contract:
-    """What a prompt is told (variables) and what it must answer (JSON schema)."""
+    """Variables and parameters of a prompt, and the JSON schema of its answer."""
 
     key: str
     version: int
@@ -78,7 +78,7 @@ _registry: dict[str, Contract] = {}
 
 
 def register(contract: Contract) -> Contract:
-    """Make a contract known; layers above add their own in AppConfig.ready()."""
+    """Register a contract; layers above register theirs in AppConfig.ready()."""
     _registry[contract.key] = contract
     return contract
 

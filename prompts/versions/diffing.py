@@ -1,4 +1,4 @@
-"""Decides how two texts are shown beside each other: which words left, which came."""
+"""Word-by-word difference of two texts."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Literal
 
 _WORD = re.compile(r"\{\{\s*\w+\s*\}\}|\w+|\n|[^\S\n]+|[^\w\s]")
 #: Beyond this many words the texts are compared line by line: word matching is quadratic.
-MOST_WORDS = 4_000
+MAX_WORDS = 4_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """A stretch of text that stayed, went or came."""
+    """A stretch of unchanged, removed or added text."""
 
     kind: Literal["same", "gone", "new"]
     text: str
 
 
 def words(before: str, after: str) -> list[Piece]:
-    """The way from one text to the other, word by word; the texts are the joined pieces."""
+    """The pieces of both texts, word by word."""
     left, right = _split(before), _split(after)
-    if len(left) + len(right) > MOST_WORDS:
+    if len(left) + len(right) > MAX_WORDS:
         left, right = before.splitlines(keepends=True), after.splitlines(keepends=True)
     matcher = SequenceMatcher(None, left, right, autojunk=False)
     return _joined(list(_pieces(matcher, left, right)))

@@ -10,16 +10,17 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils.translation import gettext as _
 
+from prompts.audit_verbs import PromptVerb
 from prompts.errors import StaleEdit
 from prompts.models import PromptTemplate, PromptVersion
 from prompts.versions import moves
 from prompts.versions.actor import Actor
-from prompts.versions.lint import Draft, as_json, lint
+from prompts.versions.lint import LintInput, as_json, lint
 
 
 @dataclass(frozen=True, kw_only=True)
 class Body:
-    """What a version says and how it is asked."""
+    """Texts, parameters and model of a version."""
 
     system_text: str
     user_text: str
@@ -28,7 +29,7 @@ class Body:
     note: str = ""
 
     def cleaned(self) -> Body:
-        """Browsers send CRLF; the model is sent what the author saw."""
+        """With Unix line ends (browsers send CRLF) and without surrounding space."""
         return Body(
             system_text=_normalized(self.system_text),
             user_text=_normalized(self.user_text),
@@ -68,12 +69,12 @@ def create_draft(
         )
         version.lint = as_json(lint(draft_of(version)))
         version.save()
-        actor.record("version.created", version, after={"parent": parent and parent.label})
+        actor.record(PromptVerb.VERSION_CREATED, version, after={"parent": parent and parent.label})
     return version
 
 
 def fork(version: PromptVersion, *, actor: Actor, author: Any = None) -> PromptVersion:
-    """A draft that says what `version` says: how anything but a draft is edited."""
+    """Copy a version into a new draft: submitted versions are edited this way."""
     body = Body(
         system_text=version.system_text,
         user_text=version.user_text,
@@ -86,7 +87,7 @@ def fork(version: PromptVersion, *, actor: Actor, author: Any = None) -> PromptV
 def save_draft(
     version: PromptVersion, body: Body, *, seen_lock: int, actor: Actor
 ) -> PromptVersion:
-    """Change a draft. Raises StaleEdit if somebody else did since `seen_lock`, or it is no draft any more."""
+    """Change a draft. Raises StaleEdit if it was changed since `seen_lock` or is no longer a draft."""
     actor.require_permission("change_promptversion")
     body = body.cleaned()
     before = version.content_sha()
@@ -120,7 +121,7 @@ def save_draft(
             )
         if before != changed.content_sha():
             actor.record(
-                "version.edited",
+                PromptVerb.VERSION_EDITED,
                 version,
                 before={"sha": before},
                 after={"sha": changed.content_sha()},
@@ -129,10 +130,10 @@ def save_draft(
     return version
 
 
-def draft_of(version: PromptVersion) -> Draft:
+def draft_of(version: PromptVersion) -> LintInput:
     """What lint looks at."""
     profile = version.model_profile if version.model_profile_id else None
-    return Draft(
+    return LintInput(
         system_text=version.system_text,
         user_text=version.user_text,
         params=version.params,

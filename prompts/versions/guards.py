@@ -8,7 +8,14 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from prompts.errors import GuardFailed, NotAllowed
-from prompts.models import EvalRun, EvalSet, PromptTemplate, PromptVersion, State, Verdict
+from prompts.models import (
+    EvalRun,
+    EvalSet,
+    EvalVerdict,
+    PromptTemplate,
+    PromptVersion,
+    VersionState,
+)
 from prompts.versions.actor import Actor
 from prompts.versions.drafts import draft_of
 from prompts.versions.lint import has_errors, lint
@@ -19,7 +26,7 @@ MIN_BREAK_GLASS_REASON = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """What the newest active evaluation set says about a version."""
+    """The newest active evaluation set and its verdict on a version."""
 
     eval_set: EvalSet | None
     run: EvalRun | None
@@ -27,7 +34,9 @@ class Gate:
     @property
     def open(self) -> bool:
         """Without a set there is nothing to pass."""
-        return self.eval_set is None or (self.run is not None and self.run.verdict == Verdict.PASS)
+        return self.eval_set is None or (
+            self.run is not None and self.run.verdict == EvalVerdict.PASS
+        )
 
 
 def gate(version: PromptVersion) -> Gate:
@@ -70,8 +79,8 @@ def require_no_rollout(template: PromptTemplate) -> None:
 
 
 def require_approval_and_verdict(version: PromptVersion) -> None:
-    """As the row stands now: it may have been put away since the page was opened."""
-    if not PromptVersion.objects.filter(pk=version.pk, state=State.APPROVED).exists():
+    """Reads the row again: it may have been archived since the page was opened."""
+    if not PromptVersion.objects.filter(pk=version.pk, state=VersionState.APPROVED).exists():
         raise GuardFailed(_("승인된 버전만 배포할 수 있습니다."))
     if not gate(version).open:
         raise GuardFailed(_("평가 세트에서 합격하지 않은 버전입니다."))

@@ -1,4 +1,4 @@
-"""Decides what is wrong with a text before it can be submitted, and what only might be."""
+"""Lints a version: errors block its submission, warnings do not."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ Where = Literal["system", "user", "params"]
 
 #: Tokens of both texts without their values: beyond it the budget of 2 500 for both calls is in danger.
 WARN_TOKENS = 600
-MOST_TOKENS = 4_000
+MAX_TOKENS = 4_000
 _JSON_PROSE = re.compile(r"JSON|json|제이슨|코드\s*블록|```")
 _PERSONAL = re.compile(r"[\w.+-]+@[\w-]+\.\w+|\b01[016789][- ]?\d{3,4}[- ]?\d{4}\b")
 _ALLOWED_CONTROLS = "\n\t"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One thing lint has to say."""
+class LintFinding:
+    """One error or warning."""
 
     level: Level
     code: str
@@ -35,8 +35,8 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draft:
-    """What is checked: a form in the making or a stored version."""
+class LintInput:
+    """What is checked: an unsaved form or a stored version."""
 
     system_text: str
     user_text: str
@@ -49,35 +49,35 @@ class Draft:
         return ("system", self.system_text), ("user", self.user_text)
 
 
-def lint(draft: Draft) -> list[Finding]:
+def lint(draft: LintInput) -> list[LintFinding]:
     """Every finding, errors first."""
     found = [finding for check in _CHECKS for finding in check(draft)]
     return sorted(found, key=lambda finding: finding.level != "error")
 
 
-def has_errors(findings: list[Finding]) -> bool:
+def has_errors(findings: list[LintFinding]) -> bool:
     return any(finding.level == "error" for finding in findings)
 
 
-def as_json(findings: list[Finding]) -> list[dict[str, str]]:
+def as_json(findings: list[LintFinding]) -> list[dict[str, str]]:
     return [asdict(finding) for finding in findings]
 
 
-def _error(code: str, where: Where, message: str) -> Finding:
-    return Finding(level="error", code=code, where=where, message=message)
+def _error(code: str, where: Where, message: str) -> LintFinding:
+    return LintFinding(level="error", code=code, where=where, message=message)
 
 
-def _warning(code: str, where: Where, message: str) -> Finding:
-    return Finding(level="warning", code=code, where=where, message=message)
+def _warning(code: str, where: Where, message: str) -> LintFinding:
+    return LintFinding(level="warning", code=code, where=where, message=message)
 
 
-def _empty(draft: Draft) -> Iterator[Finding]:
+def _empty(draft: LintInput) -> Iterator[LintFinding]:
     for where, text in draft.texts():
         if not text.strip():
             yield _error("empty", where, _("글이 비어 있습니다."))
 
 
-def _unknown(draft: Draft) -> Iterator[Finding]:
+def _unknown(draft: LintInput) -> Iterator[LintFinding]:
     for where, text in draft.texts():
         for name in placeholders(text):
             if name not in draft.contract.names:
@@ -90,8 +90,8 @@ def _unknown(draft: Draft) -> Iterator[Finding]:
                 )
 
 
-def _malformed(draft: Draft) -> Iterator[Finding]:
-    """Braces that look like a variable and are none would reach the model as they stand."""
+def _malformed(draft: LintInput) -> Iterator[LintFinding]:
+    """Malformed variables would reach the model as plain text."""
     for where, text in draft.texts():
         for match in BRACES.finditer(text):
             if not PLACEHOLDER.fullmatch(match[0]):
@@ -106,7 +106,7 @@ def _malformed(draft: Draft) -> Iterator[Finding]:
             yield _error("unclosed_variable", where, _("닫히지 않은 중괄호 {{ 또는 }}가 있습니다."))
 
 
-def _missing(draft: Draft) -> Iterator[Finding]:
+def _missing(draft: LintInput) -> Iterator[LintFinding]:
     used = {*placeholders(draft.system_text), *placeholders(draft.user_text)}
     for variable in draft.contract.variables:
         if variable.name in used:
@@ -127,7 +127,7 @@ def _missing(draft: Draft) -> Iterator[Finding]:
             )
 
 
-def _member_data_in_system(draft: Draft) -> Iterator[Finding]:
+def _member_data_in_system(draft: LintInput) -> Iterator[LintFinding]:
     for name in placeholders(draft.system_text):
         variable = draft.contract.variable(name)
         if variable is not None and not variable.shared:
@@ -141,7 +141,7 @@ def _member_data_in_system(draft: Draft) -> Iterator[Finding]:
             )
 
 
-def _fenced_not_last(draft: Draft) -> Iterator[Finding]:
+def _fenced_not_last(draft: LintInput) -> Iterator[LintFinding]:
     for variable in draft.contract.variables:
         last = placeholders(draft.user_text)[-1:]
         if (
@@ -157,14 +157,14 @@ def _fenced_not_last(draft: Draft) -> Iterator[Finding]:
             )
 
 
-def _length(draft: Draft) -> Iterator[Finding]:
+def _length(draft: LintInput) -> Iterator[LintFinding]:
     tokens = sum(estimate_tokens(text) for _where, text in draft.texts())
-    if tokens > MOST_TOKENS:
+    if tokens > MAX_TOKENS:
         yield _error(
             "too_long",
             "user",
             _("글이 너무 깁니다: 약 %(tokens)d토큰(한도 %(most)d).")
-            % {"tokens": tokens, "most": MOST_TOKENS},
+            % {"tokens": tokens, "most": MAX_TOKENS},
         )
     elif tokens > WARN_TOKENS:
         yield _warning(
@@ -175,7 +175,7 @@ def _length(draft: Draft) -> Iterator[Finding]:
         )
 
 
-def _control_characters(draft: Draft) -> Iterator[Finding]:
+def _control_characters(draft: LintInput) -> Iterator[LintFinding]:
     """Invisible characters: controls, bidi marks, zero widths. They hide what a reader would object to."""
     for where, text in draft.texts():
         odd = {
@@ -193,7 +193,7 @@ def _control_characters(draft: Draft) -> Iterator[Finding]:
             )
 
 
-def _json_prose(draft: Draft) -> Iterator[Finding]:
+def _json_prose(draft: LintInput) -> Iterator[LintFinding]:
     for where, text in draft.texts():
         if _JSON_PROSE.search(text):
             yield _warning(
@@ -203,7 +203,7 @@ def _json_prose(draft: Draft) -> Iterator[Finding]:
             )
 
 
-def _personal_data(draft: Draft) -> Iterator[Finding]:
+def _personal_data(draft: LintInput) -> Iterator[LintFinding]:
     for where, text in draft.texts():
         if _PERSONAL.search(text):
             yield _error(
@@ -213,7 +213,7 @@ def _personal_data(draft: Draft) -> Iterator[Finding]:
             )
 
 
-def _params(draft: Draft) -> Iterator[Finding]:
+def _params(draft: LintInput) -> Iterator[LintFinding]:
     known = {param.name: param for param in draft.contract.params}
     for name in draft.params.keys() - known.keys():
         yield _error("unknown_param", "params", _("모르는 매개변수: %(name)s") % {"name": name})
@@ -237,8 +237,8 @@ def within(param: Param, value: Any) -> bool:
     return whole and param.least <= value <= param.most
 
 
-def _capabilities(draft: Draft) -> Iterator[Finding]:
-    """Parameters the chosen model was seen to refuse; the gateway leaves them out, staff should know."""
+def _capabilities(draft: LintInput) -> Iterator[LintFinding]:
+    """Warn of parameters that the probe found unsupported; the gateway leaves them out."""
     effort = draft.params.get("effort", "none")
     if draft.capabilities.get("reasoning") is False and effort != "none":
         yield _warning(

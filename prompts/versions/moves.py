@@ -13,6 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from prompts.audit_verbs import PromptVerb
 from prompts.errors import StaleEdit
 from prompts.models import (
     PromptTemplate,
@@ -21,7 +22,7 @@ from prompts.models import (
     ReleaseKind,
     Rollout,
     RolloutState,
-    State,
+    VersionState,
 )
 from prompts.models.moving import moving
 from prompts.versions import resolution
@@ -56,11 +57,11 @@ def locked_rollout(rollout: Rollout, states: set[RolloutState]) -> Iterator[Roll
 
 def change_state(
     version: PromptVersion,
-    sources: set[State],
-    target: State,
+    sources: set[VersionState],
+    target: VersionState,
     *,
     actor: Actor,
-    verb: str,
+    verb: PromptVerb,
     **values: Any,
 ) -> None:
     """Move a version from one of `sources` to `target`; raises StaleEdit if it is in none of them or was changed."""
@@ -122,7 +123,7 @@ def record_release(
     template.lock_version += 1
     template.save(update_fields=["live_release", "rollout", "paused", "lock_version"])
     actor.record(
-        f"release.{kind.value}" + (".break_glass" if (evidence or {}).get("break_glass") else ""),
+        PromptVerb.of_release(kind, break_glass=bool((evidence or {}).get("break_glass"))),
         template,
         before={"version": previous and previous.label},
         after={"version": version and version.label, "percent": percent},

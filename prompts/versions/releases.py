@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from infrastructure.email import notify_operators
+from prompts.audit_verbs import PromptVerb
 from prompts.errors import GuardFailed, StaleEdit
 from prompts.models import (
     PromptTemplate,
@@ -23,7 +24,7 @@ from prompts.models import (
     Release,
     ReleaseKind,
     RolloutState,
-    State,
+    VersionState,
 )
 from prompts.versions import moves
 from prompts.versions.actor import Actor
@@ -58,13 +59,13 @@ def publish(
         require_no_rollout(template)
         if template.live_release and template.live_release.version_id == version.pk:
             raise GuardFailed(_("이 버전은 이미 배포되어 있습니다."))
-        if version.state != State.APPROVED:
+        if version.state != VersionState.APPROVED:
             moves.change_state(
                 version,
-                {State.DRAFT, State.IN_REVIEW},
-                State.APPROVED,
+                {VersionState.DRAFT, VersionState.IN_REVIEW},
+                VersionState.APPROVED,
                 actor=actor,
-                verb="version.approved_by_break_glass",
+                verb=PromptVerb.VERSION_APPROVED_BY_BREAK_GLASS,
             )
         release = moves.go_live(
             template,
@@ -89,7 +90,7 @@ def schedule(version: PromptVersion, *, at: datetime, actor: Actor) -> None:
     require_approval_and_verdict(version)
     with moves.locked(version.template):
         PromptVersion.objects.filter(pk=version.pk).update(go_live_at=at)
-        actor.record("version.scheduled", version, after={"go_live_at": at})
+        actor.record(PromptVerb.VERSION_SCHEDULED, version, after={"go_live_at": at})
     version.refresh_from_db()
 
 
@@ -100,12 +101,14 @@ def unschedule(version: PromptVersion, *, actor: Actor) -> None:
         waiting = PromptVersion.objects.filter(pk=version.pk, go_live_at__isnull=False)
         if not waiting.update(go_live_at=None):
             raise StaleEdit(_("예약된 배포가 없습니다."))
-        actor.record("version.unscheduled", version, before={"go_live_at": version.go_live_at})
+        actor.record(
+            PromptVerb.VERSION_UNSCHEDULED, version, before={"go_live_at": version.go_live_at}
+        )
     version.refresh_from_db()
 
 
 def publish_due(now: datetime) -> list[str]:
-    """Publish what was scheduled up to `now`; what no longer passes its guards stays and says why."""
+    """Publish what was scheduled up to `now`; a version that fails its guards loses its schedule."""
     done = []
     due = PromptVersion.objects.select_related("template").filter(go_live_at__lte=now)
     for version in due.order_by("go_live_at"):
@@ -118,7 +121,7 @@ def publish_due(now: datetime) -> list[str]:
 
 
 def _publish_scheduled(version: PromptVersion) -> Release | None:
-    """None when another process did it, or somebody took the schedule back."""
+    """None when another process published it, or the schedule was cancelled."""
     require_servable(version)
     actor = Actor(reason=_("예약된 배포"))
     with moves.locked(version.template) as template:
@@ -136,10 +139,10 @@ def _publish_scheduled(version: PromptVersion) -> Release | None:
 
 
 def _drop_schedule(version: PromptVersion, why: str) -> None:
-    """What can't go live stays as it is, and people are told."""
+    """Cancel a schedule that failed its guards, and mail the operators."""
     with moves.locked(version.template):
         PromptVersion.objects.filter(pk=version.pk).update(go_live_at=None)
-        Actor().record("version.schedule_failed", version, reason=why)
+        Actor().record(PromptVerb.VERSION_SCHEDULE_FAILED, version, reason=why)
     _mail_after_commit(_("예약된 배포를 하지 못함: %(label)s") % {"label": version.label}, why)
 
 
@@ -185,7 +188,7 @@ def lift(template: PromptTemplate, *, actor: Actor) -> Release:
 
 
 def _evidence(version: PromptVersion, break_glass: bool) -> dict[str, Any]:
-    """What the decision stood on, kept with the release."""
+    """The facts behind the decision, stored with the release."""
     run = gate(version).run
     return {
         "sha": version.body_sha256,

@@ -1,4 +1,4 @@
-"""Decides how a text and its values become what is sent to a model.
+"""Renders a text with its values into what is sent to a model.
 
 The syntax is `{{ name }}` and nothing else: one pass, and values are never read again as text of ours.
 """

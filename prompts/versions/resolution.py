@@ -1,7 +1,7 @@
-"""Decides which version of a prompt a member gets, from memory: no query on the way of a request.
+"""Resolves the version of a prompt for a member, from memory: no query during a request.
 
-A snapshot of everything live is held per process. The database's epoch row says that it is outdated, Redis says so
-sooner. Whatever is unreachable, the last snapshot stays; a process that never saw one uses the repository's texts.
+Each process holds a snapshot of everything live. A changed epoch in the database outdates it; Redis signals that
+sooner. If neither is reachable, the last snapshot stays; a process without one uses the repository's texts.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from django.conf import settings
 from django.db import Error as DatabaseFailure
-from django.db import close_old_connections
+from django.db import close_old_connections, models
 from django.db.models import F
+from django.utils.translation import gettext_lazy as _
 from django_redis import get_redis_connection
 from redis.exceptions import RedisError
 
@@ -31,13 +32,19 @@ from prompts.versions.rendering import Rendered, render
 log = logging.getLogger(__name__)
 
 EPOCH_KEY = "songs_ai:prompts:epoch"
-#: The database is asked at least this often, also while Redis answers: a publisher may have missed Redis.
+#: The database is asked at least this often, even while Redis answers: a publisher may not have reached Redis.
 DATABASE_POLL_S = 1.2
-#: How long the very first question of a process waits for the rows before it takes the repository's text.
+#: How long the first call of a process waits for the rows before it uses the repository's text.
 FIRST_LOAD_S = 1.0
 BUCKETS = 10_000
 
-Arm = Literal["live", "candidate", "builtin"]
+
+class Arm(models.TextChoices):
+    """Where a member's version comes from."""
+
+    LIVE = "live", _("현재 배포")
+    CANDIDATE = "candidate", _("후보")
+    BUILTIN = "builtin", _("기본 문구")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,14 +61,14 @@ class ResolvedVersion:
     user_text: str
     params: Mapping[str, ParamValue]
     model_profile_id: int | None
-    arm: Arm = "live"
+    arm: Arm = Arm.LIVE
     rollout_id: int | None = None
     #: 0–9999, the member's place in the rollout's split; None while nothing is rolled out.
     bucket: int | None = None
 
     @property
     def builtin(self) -> bool:
-        return self.arm == "builtin"
+        return self.arm == Arm.BUILTIN
 
     def render(self, variables: Mapping[str, Any]) -> Rendered:
         """Raises MissingVariables naming every one that is absent."""
@@ -69,7 +76,7 @@ class ResolvedVersion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Split:
+class RolloutSplit:
     """A rollout under way: who of the members gets the candidate."""
 
     rollout_id: int
@@ -83,17 +90,17 @@ class Live:
     """What one prompt serves."""
 
     control: ResolvedVersion
-    split: Split | None = None
+    split: RolloutSplit | None = None
     paused: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class Snapshot:
+class PromptSnapshot:
     """Everything live at one moment, built whole and then swapped in."""
 
     epoch: int
     prompts: Mapping[str, Live]
-    #: time.monotonic() of the moment it was known to be current.
+    #: time.monotonic() when it was last known to be current.
     seen_at: float
 
 
@@ -104,7 +111,7 @@ def bucket_of(salt: str, member_key: str) -> int:
 
 
 def resolve(slug: str, member_key: str) -> ResolvedVersion:
-    """The version this member gets. Raises TemplatePaused, or UnknownContract for a slug nobody knows."""
+    """The version this member gets. Raises TemplatePaused, or UnknownContract for an unknown slug."""
     live = _watch.snapshot().prompts.get(slug)
     if live is None:
         raise UnknownContract(
@@ -135,7 +142,7 @@ def builtin(slug: str) -> ResolvedVersion:
 
 
 def announce() -> None:
-    """Tell every process, this one at once, that something moved. Call after the commit."""
+    """Notify every process, this one at once, of a change. Call after the commit."""
     if settings.REDIS_URL:
         try:
             get_redis_connection("default").incr(EPOCH_KEY)
@@ -147,12 +154,12 @@ def announce() -> None:
 
 
 def bump_epoch() -> None:
-    """Count one move, inside the transaction that makes it."""
+    """Increase the epoch, inside the transaction of the change."""
     if not PromptEpoch.objects.filter(pk=1).update(value=F("value") + 1):
         PromptEpoch.objects.create(pk=1, value=1)
 
 
-def as_resolved(version: PromptVersion, *, arm: Arm = "live") -> ResolvedVersion:
+def as_resolved(version: PromptVersion, *, arm: Arm = Arm.LIVE) -> ResolvedVersion:
     """A row as it would be served; the template must be loaded. Raises UnknownContract."""
     return ResolvedVersion(
         slug=version.template.slug,
@@ -179,7 +186,7 @@ def _from_default(text: DefaultText) -> ResolvedVersion:
         user_text=text.user_text,
         params=text.params,
         model_profile_id=None,
-        arm="builtin",
+        arm=Arm.BUILTIN,
     )
 
 
@@ -193,7 +200,7 @@ def _servable(version: PromptVersion | None) -> bool:
 
 
 def _live(template: PromptTemplate) -> Live | None:
-    """What a template's row says; None when it has nothing servable and the repository no text either."""
+    """What a template serves; None without a servable version or a text in the repository."""
     version = template.live_version
     if version is not None and _servable(version):
         control = as_resolved(version)
@@ -204,19 +211,19 @@ def _live(template: PromptTemplate) -> Live | None:
     return Live(control=control, split=_split(template), paused=template.paused)
 
 
-def _split(template: PromptTemplate) -> Split | None:
+def _split(template: PromptTemplate) -> RolloutSplit | None:
     rollout = template.rollout
     if rollout is None or rollout.state != RolloutState.RUNNING or not _servable(rollout.candidate):
         return None
-    return Split(
+    return RolloutSplit(
         rollout_id=rollout.pk,
         salt=rollout.salt,
         percent=rollout.percent,
-        candidate=as_resolved(rollout.candidate, arm="candidate"),
+        candidate=as_resolved(rollout.candidate, arm=Arm.CANDIDATE),
     )
 
 
-def load(epoch: int) -> Snapshot:
+def load(epoch: int) -> PromptSnapshot:
     """Read everything live in one query."""
     prompts = _builtins()
     rows = PromptTemplate.objects.select_related(
@@ -230,7 +237,7 @@ def load(epoch: int) -> Snapshot:
             continue
         if live is not None:
             prompts[template.slug] = live
-    return Snapshot(epoch=epoch, prompts=prompts, seen_at=time.monotonic())
+    return PromptSnapshot(epoch=epoch, prompts=prompts, seen_at=time.monotonic())
 
 
 def stored_epoch() -> int:
@@ -239,30 +246,38 @@ def stored_epoch() -> int:
 
 
 class Watch:
-    """Holds one process's snapshot and keeps it current from a thread of its own."""
+    """One process's snapshot, refreshed by a background thread."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        read_epoch: Callable[[], int] = stored_epoch,
+    ) -> None:
         self._clock = clock
-        self._snapshot: Snapshot | None = None
+        self._read_epoch = read_epoch
+        self._snapshot: PromptSnapshot | None = None
         self.after_fork()
 
     def after_fork(self) -> None:
-        """Threads and the locks they hold stay behind in the parent; what it knew is kept."""
+        """A fork does not copy threads: start with new locks and keep the snapshot."""
         self._started_at: float | None = None
-        self._signal: bytes | None = None  # what Redis said last
+        self._signal: bytes | None = None  # the last epoch read from Redis
         self._asked_database_at = 0.0
         self._starting = threading.Lock()
         self._looking = threading.Lock()
         self._looked = threading.Event()
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> PromptSnapshot:
         """The current snapshot; only at the start of a process this may wait, FIRST_LOAD_S at most."""
         if settings.PROMPTS_POLL_S == 0:
             self._look(force=True)
         elif not self._looked.is_set():
             self._start()
             self._looked.wait(max(0.0, (self._started_at or 0) + FIRST_LOAD_S - self._clock()))
-        return self._snapshot or Snapshot(epoch=-1, prompts=_builtins(), seen_at=self._clock())
+        return self._snapshot or PromptSnapshot(
+            epoch=-1, prompts=_builtins(), seen_at=self._clock()
+        )
 
     def age_s(self) -> float:
         return self._clock() - self._snapshot.seen_at if self._snapshot else 0.0
@@ -295,10 +310,10 @@ class Watch:
             try:
                 self._snapshot = self._read()
             except DatabaseFailure as error:
-                log.warning("prompts: rows not readable, serving what is known: %s", error)
+                log.warning("prompts: rows not readable, serving the last snapshot: %s", error)
 
-    def _read(self) -> Snapshot:
-        epoch = stored_epoch()
+    def _read(self) -> PromptSnapshot:
+        epoch = self._read_epoch()
         # Polling off (tests): a rolled back transaction may bring an old epoch back with other rows.
         unpolled = settings.PROMPTS_POLL_S == 0
         if self._snapshot is None or unpolled or epoch != self._snapshot.epoch:
@@ -319,4 +334,11 @@ class Watch:
 
 
 _watch = Watch()
-os.register_at_fork(after_in_child=_watch.after_fork)
+os.register_at_fork(after_in_child=lambda: _watch.after_fork())
+
+
+def restart(watch: Watch | None = None) -> Watch:
+    """Start over as a new process would, with a fresh watch or the given one."""
+    global _watch
+    _watch = watch or Watch()
+    return _watch

@@ -7,8 +7,9 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from prompts.audit_verbs import PromptVerb
 from prompts.errors import GuardFailed, NotAllowed, StaleEdit
-from prompts.models import AuditEvent, PromptVersion, State
+from prompts.models import AuditEvent, PromptVersion, VersionState
 from prompts.versions import moves
 from prompts.versions.actor import Actor
 from prompts.versions.drafts import draft_of, fork
@@ -30,17 +31,17 @@ def submit(version: PromptVersion, *, actor: Actor) -> None:
     reviewed = settings.PROMPTS_REQUIRE_REVIEW
     moves.change_state(
         version,
-        {State.DRAFT},
-        State.IN_REVIEW if reviewed else State.APPROVED,
+        {VersionState.DRAFT},
+        VersionState.IN_REVIEW if reviewed else VersionState.APPROVED,
         actor=actor,
-        verb="version.submitted",
+        verb=PromptVerb.VERSION_SUBMITTED,
         submitted_at=timezone.now(),
         decision_note="" if reviewed else _("검토 설정이 꺼져 있어 바로 승인됨"),
     )
 
 
 def approve(version: PromptVersion, *, seen_sha: str, actor: Actor) -> None:
-    """Let a version be published. The one who approves wrote none of it, and saw what he approves."""
+    """Approve a version. The approver wrote none of it, and `seen_sha` is the content they saw."""
     actor.require_permission("review_promptversion")
     if actor.user is not None and actor.user.pk in authors_of(version):
         raise NotAllowed(_("자기가 쓴 버전은 스스로 승인할 수 없습니다."))
@@ -49,10 +50,10 @@ def approve(version: PromptVersion, *, seen_sha: str, actor: Actor) -> None:
     require_servable(version)
     moves.change_state(
         version,
-        {State.IN_REVIEW},
-        State.APPROVED,
+        {VersionState.IN_REVIEW},
+        VersionState.APPROVED,
         actor=actor,
-        verb="version.approved",
+        verb=PromptVerb.VERSION_APPROVED,
         decided_by=actor.user,
         decided_at=timezone.now(),
         decision_note=actor.reason,
@@ -60,9 +61,11 @@ def approve(version: PromptVersion, *, seen_sha: str, actor: Actor) -> None:
 
 
 def authors_of(version: PromptVersion) -> set[int]:
-    """Accounts that wrote any of a version: its creator and everybody who saved the draft."""
+    """Accounts that wrote any part of a version: its creator and all who saved the draft."""
     edits = AuditEvent.objects.filter(
-        object_type=version._meta.label_lower, object_id=str(version.pk), verb="version.edited"
+        object_type=version._meta.label_lower,
+        object_id=str(version.pk),
+        verb=PromptVerb.VERSION_EDITED,
     )
     writers = {*edits.values_list("actor_id", flat=True), version.created_by_id}
     return {account for account in writers if account is not None}
@@ -75,10 +78,10 @@ def request_changes(version: PromptVersion, *, actor: Actor) -> PromptVersion:
     with transaction.atomic():
         moves.change_state(
             version,
-            {State.IN_REVIEW},
-            State.CHANGES_REQUESTED,
+            {VersionState.IN_REVIEW},
+            VersionState.CHANGES_REQUESTED,
             actor=actor,
-            verb="version.changes_requested",
+            verb=PromptVerb.VERSION_CHANGES_REQUESTED,
             decided_by=actor.user,
             decided_at=timezone.now(),
             decision_note=actor.reason,
@@ -88,7 +91,7 @@ def request_changes(version: PromptVersion, *, actor: Actor) -> PromptVersion:
 
 
 def archive(version: PromptVersion, *, actor: Actor) -> None:
-    """Put away what is not going to be used. What is live or rolled out can't be archived."""
+    """Archive a version that is neither live nor in a rollout."""
     actor.require_permission("submit_promptversion")
     with moves.locked(version.template) as template:
         in_use = {
@@ -99,10 +102,10 @@ def archive(version: PromptVersion, *, actor: Actor) -> None:
             raise GuardFailed(_("쓰이고 있는 버전은 보관할 수 없습니다."))
         moves.change_state(
             version,
-            {State.DRAFT, State.APPROVED, State.CHANGES_REQUESTED},
-            State.ARCHIVED,
+            {VersionState.DRAFT, VersionState.APPROVED, VersionState.CHANGES_REQUESTED},
+            VersionState.ARCHIVED,
             actor=actor,
-            verb="version.archived",
+            verb=PromptVerb.VERSION_ARCHIVED,
             go_live_at=None,
         )
 
@@ -113,9 +116,9 @@ def adopt(version: PromptVersion, *, actor: Actor) -> None:
         raise NotAllowed
     moves.change_state(
         version,
-        {State.DRAFT},
-        State.APPROVED,
+        {VersionState.DRAFT},
+        VersionState.APPROVED,
         actor=actor,
-        verb="version.adopted",
+        verb=PromptVerb.VERSION_ADOPTED,
         submitted_at=timezone.now(),
     )

@@ -26,7 +26,7 @@ def start_rollout(
     min_runs: int = 50,
     guardrails: Mapping[str, float] | None = None,
 ) -> Rollout:
-    """Give a candidate to the first step's share of members, chosen by hash and kept from then on."""
+    """Give a candidate to the first step's share of members, chosen by hash, the same ones throughout."""
     actor.require_permission("manage_rollout")
     actor.require_reason()
     require_servable(candidate)
@@ -73,7 +73,7 @@ def advance(rollout: Rollout, *, actor: Actor) -> Rollout:
 
 
 def pause(rollout: Rollout, *, actor: Actor, evidence: Mapping[str, Any] | None = None) -> Rollout:
-    """Give everybody the control again, without losing who was in which arm."""
+    """Give the control to all members; the split stays for a resume."""
     actor.require_permission("manage_rollout")
     actor.require_reason()
     kind = ReleaseKind.PAUSE if actor.user is not None else ReleaseKind.AUTO_PAUSE
@@ -111,7 +111,7 @@ def resume(rollout: Rollout, *, actor: Actor) -> Rollout:
 
 
 def end(rollout: Rollout, *, promote: bool, actor: Actor) -> Rollout:
-    """Close a rollout: everybody gets the candidate (`promote`) or nobody does."""
+    """Close a rollout: all members get the candidate (`promote`), or the control."""
     actor.require_permission("manage_rollout")
     actor.require_reason()
     with moves.locked_rollout(rollout, {RolloutState.RUNNING, RolloutState.PAUSED}) as held:

@@ -1,4 +1,4 @@
-"""Decides what the figures of a rollout say: whether a guardrail broke, and what to do next, in plain words."""
+"""Compares the two arms of a rollout and pauses it when a guardrail is crossed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass
 from datetime import timedelta
 
+from django.db import models
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _l
 
 from prompts.errors import PromptError
 from prompts.evaluation.call_stats import Figures, figures_of
@@ -15,7 +17,7 @@ from prompts.versions import rollout_moves
 from prompts.versions.actor import Actor
 from prompts.versions.resolution import builtin
 
-#: A guardrail looks this far back at most, so that an old fault doesn't pause a mended model.
+#: Guardrails look back this far at most, so that an old fault does not pause a repaired model.
 WINDOW = timedelta(days=14)
 
 
@@ -27,11 +29,20 @@ class Breach:
     message: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What to make of the two arms."""
+class ComparisonResult(models.TextChoices):
+    """What the figures say about the candidate."""
 
-    tone: str  #: "good", "bad", "wait", "even"
+    WAIT = "wait", _l("아직 판단할 수 없음")
+    GOOD = "good", _l("후보가 나음")
+    BAD = "bad", _l("후보가 못함")
+    EVEN = "even", _l("차이가 보이지 않음")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The result of comparing the two arms, with one sentence for the page."""
+
+    result: ComparisonResult
     text: str
 
 
@@ -54,9 +65,9 @@ def arms(rollout: Rollout, *, with_likes: bool = False) -> tuple[Figures, Figure
 def breaches(
     control: Figures, candidate: Figures, *, guardrails: dict[str, float], min_runs: int
 ) -> list[Breach]:
-    """Bounds that the candidate crossed; none before it has `min_runs`.
+    """The bounds the candidate crossed; none before it has `min_runs` runs.
 
-    A fault that hits both arms alike (the provider is down) is not the candidate's.
+    A fault of both arms (the provider is down) is not the candidate's.
     """
     if candidate.runs < min_runs:
         return []
@@ -123,18 +134,18 @@ def likes_difference(control: Figures, candidate: Figures) -> tuple[float, float
     return difference - down, difference + up
 
 
-def judge(control: Figures, candidate: Figures, *, min_runs: int) -> Verdict:
-    """One plain sentence for the page."""
+def judge(control: Figures, candidate: Figures, *, min_runs: int) -> Comparison:
+    """Compare the arms, once both have `min_runs`."""
     if min(control.runs, candidate.runs) < min_runs:
         missing = min_runs - min(control.runs, candidate.runs)
-        return Verdict(
-            tone="wait",
+        return Comparison(
+            result=ComparisonResult.WAIT,
             text=_("아직 이릅니다. 각 쪽에 실행이 %(n)d회 더 필요합니다.") % {"n": missing},
         )
     interval = likes_difference(control, candidate)
     if interval is None or min(control.judged_runs, candidate.judged_runs) < min_runs:
-        return Verdict(
-            tone="wait",
+        return Comparison(
+            result=ComparisonResult.WAIT,
             text=_(
                 "답의 품질과 속도는 비교할 수 있습니다. 좋아요는 14일이 지난 실행이 더 모여야 판단합니다."
             ),
@@ -142,17 +153,18 @@ def judge(control: Figures, candidate: Figures, *, min_runs: int) -> Verdict:
     low, high = interval
     shown = {"low": f"{low:+.1%}", "high": f"{high:+.1%}"}
     if low > 0:
-        return Verdict(
-            tone="good",
+        return Comparison(
+            result=ComparisonResult.GOOD,
             text=_("후보가 낫습니다. 좋아요가 있는 실행의 비율 차이 %(low)s ~ %(high)s.") % shown,
         )
     if high < 0:
-        return Verdict(
-            tone="bad",
+        return Comparison(
+            result=ComparisonResult.BAD,
             text=_("후보가 못합니다. 좋아요가 있는 실행의 비율 차이 %(low)s ~ %(high)s.") % shown,
         )
-    return Verdict(
-        tone="even", text=_("차이가 보이지 않습니다. 비율 차이 %(low)s ~ %(high)s.") % shown
+    return Comparison(
+        result=ComparisonResult.EVEN,
+        text=_("차이가 보이지 않습니다. 비율 차이 %(low)s ~ %(high)s.") % shown,
     )
 
 
@@ -184,6 +196,6 @@ def _pause(rollout: Rollout, broken: list[Breach], control: Figures, candidate: 
                 "candidate": vars(candidate),
             },
         )
-    except PromptError as error:  # somebody moved it in the same moment
+    except PromptError as error:  # it was changed at the same moment
         return f"{rollout.candidate.label}: {error}"
     return f"{rollout.candidate.label}: {reason}"

@@ -1,8 +1,9 @@
-"""Decides what a new installation starts with: the repository's texts as version 1, live, never over staff's own."""
+"""Loads the repository's texts into a new installation as version 1, live; never replaces staff's own."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from django.db import transaction
 
@@ -16,12 +17,12 @@ from prompts.versions.drafts import Body
 log = logging.getLogger(__name__)
 
 
-def load_defaults() -> list[str]:
-    """Add what is missing; returns the labels of added versions. Repeats change nothing.
+def load_defaults(texts: Mapping[str, DefaultText] | None = None) -> list[str]:
+    """Add the repository's texts that are missing; returns the labels of added versions.
 
     A newer text of the repository goes live by itself only where staff never moved that prompt.
     """
-    return [label for text in default_texts().values() if (label := _load(text))]
+    return [label for text in (texts or default_texts()).values() if (label := _load(text))]
 
 
 def _load(text: DefaultText) -> str:

@@ -13,13 +13,20 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from infrastructure.admin import ReadOnlyAdmin, preformatted_bytes, pretty_json, report_results
+from infrastructure.admin import (
+    ReadOnlyAdmin,
+    known_values_filter,
+    preformatted_bytes,
+    pretty_json,
+    report_results,
+)
 
 from ..jobs import dead_letters
 from ..jobs.rabbitmq_messages import InvalidMessage
 from ..jobs.rabbitmq_publisher import BrokerUnavailable
 from ..models import DeadLetter
-from .member_data import HIDDEN, may_see_member_data
+from .labels import ERROR_CODES, error_label
+from .member_data import HIDDEN, may_see_member_data, shows_member_data, with_member_data
 
 
 class LetterForm(forms.ModelForm):
@@ -46,30 +53,33 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     list_display = (
         "arrived_at",
         "age",
-        "code",
+        "reason_label",
         "state",
         "short_id",
         "member",
         "detail",
         "handled_by",
     )
-    list_display_links = ("arrived_at", "code")
-    list_filter = ("state", "code", "arrived_at")
+    list_display_links = ("arrived_at", "reason_label")
+    list_filter = (
+        "state",
+        known_values_filter("code", _("사유"), lambda: ERROR_CODES, labels=ERROR_CODES),
+        "arrived_at",
+    )
     list_select_related = ("handled_by",)
     search_fields = ("=job_uuid",)
     search_help_text = _("작업 ID 전체로 찾습니다.")
     actions = ("retry", "discard")
     form = LetterForm
     folder = "admin/recommendations/deadletter"
-    shown = ("arrived_at", "age", "code", "detail", "job_uuid", "member", "state", "handled_by",
+    shown = ("arrived_at", "age", "reason_label", "detail", "job_uuid", "member", "state", "handled_by",
              "handled_reason", "handled_at", "headers_shown")  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
-        self._may_see_member = may_see_member_data(request.user)
-        return super().get_queryset(request)
+        return with_member_data(super().get_queryset(request), request.user)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Only to correct and send again, by those who may see what stands in it."""
+        """Only to correct and send again, for staff who may see the body."""
         editable = obj is None or obj.state == DeadLetter.State.OPEN
         may = request.user.has_perm("recommendations.edit_deadletter")
         return editable and may and may_see_member_data(request.user)
@@ -95,12 +105,12 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         """Nothing of the row is edited: the corrected text is sent by `response_change`."""
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        """The audit record says it."""
+        """The audit record replaces it."""
 
     def response_change(self, request: HttpRequest, obj: DeadLetter) -> HttpResponse:
         text, reason = request.POST.get("text", ""), request.POST.get("reason", "")
         try:
-            # A form sends \r\n; JSON does not care, but what was not touched must stay as it was.
+            # A form sends \r\n: equal in JSON, but an unedited body must stay byte-equal.
             body = text.replace("\r\n", "\n").encode()
             dead_letters.retry(obj.pk, by=request.user, reason=reason, body=body)
         except (InvalidMessage, dead_letters.LetterHandled) as error:
@@ -117,13 +127,17 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     def short_id(self, letter: DeadLetter) -> str:
         return letter.job_uuid[:8]
 
+    @admin.display(description=_("사유"), ordering="code")
+    def reason_label(self, letter: DeadLetter) -> str:
+        return error_label(letter.code)
+
     @admin.display(description=_("경과"), ordering="arrived_at")
     def age(self, letter: DeadLetter) -> str:
         return timesince(letter.arrived_at, depth=1)
 
     @admin.display(description=_("회원"), ordering="member_key")
     def member(self, letter: DeadLetter) -> str:
-        return letter.member_key if self._may_see_member or not letter.member_key else HIDDEN
+        return letter.member_key if shows_member_data(letter) or not letter.member_key else HIDDEN
 
     @admin.display(description=_("헤더"))
     def headers_shown(self, letter: DeadLetter) -> str:
@@ -131,7 +145,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("본문"))
     def body_shown(self, letter: DeadLetter) -> str:
-        return preformatted_bytes(bytes(letter.body)) if self._may_see_member else HIDDEN
+        return preformatted_bytes(bytes(letter.body)) if shows_member_data(letter) else HIDDEN
 
     # --- actions ---
     @admin.action(description=_("그대로 다시 보내기"), permissions=("retry",))

@@ -113,7 +113,7 @@ class ModelArtifactAdmin(ReadOnlyAdmin):
 
 @admin.register(LearnedSituations)
 class LearnedSituationsAdmin(ReadOnlyAdmin):
-    """What events made of staff's multipliers; the newest row is in force, the others are history."""
+    """Multipliers of situations after learning from events; the newest row is in force, the others are history."""
 
     list_display = ("made_at", "counted")
     fields = ("made_at", "moved")
@@ -225,15 +225,15 @@ def _changes_of(row: EngineSettingsVersion) -> list[str]:
 def save_settings(
     payload: dict[str, Any], *, note: str, by: Any, row: EngineSettingsVersion | None = None
 ) -> EngineSettingsVersion:
-    """Make a new version of the settings; in force in every process within seconds."""
+    """Save a new version of the settings; every process applies it within seconds."""
     last = EngineSettingsVersion.objects.select_for_update().order_by("-number").first()
-    made = row or EngineSettingsVersion()
-    made.number = last.number + 1 if last else 1
-    made.payload = payload
-    made.note, made.created_by = note, by
-    made.save()
+    version = row or EngineSettingsVersion()
+    version.number = last.number + 1 if last else 1
+    version.payload = payload
+    version.note, version.created_by = note, by
+    version.save()
     audit.record(
-        actor=by, verb="engine_settings", object=made, before=last.number if last else 0,
-        after=made.number, reason=note,
+        actor=by, verb="engine_settings", object=version, before=last.number if last else 0,
+        after=version.number, reason=note,
     )  # fmt: skip
-    return made
+    return version

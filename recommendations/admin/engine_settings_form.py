@@ -1,4 +1,4 @@
-"""Edits the engine's settings as a form: one field per number, one line per situation; saving makes a new version."""
+"""A form of the engine's settings: one field per number, one line per situation; saving adds a version."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ _TABLES = (("signals", SignalWeights, SIGNALS), ("shaping", ShapingSettings, SHA
 
 
 class EngineSettingsForm(forms.ModelForm):
-    """All tables of `EngineSettings` as fields; the number and the author are ours to set."""
+    """All tables of `EngineSettings` as fields; the page sets number and author."""
 
     class Meta:
         model = EngineSettingsVersion
@@ -137,7 +137,7 @@ def settings_fields(payload: dict[str, Any]) -> Iterator[tuple[str, forms.Field]
             forms.CharField(
                 label=SITUATIONS[situation.value],
                 required=False,
-                initial=_line(words),
+                initial=_words_line(words),
                 help_text=_("장르·분위기=배수, 쉼표로 구분: 잔잔=1.6, 강렬=0.6 (1 = 보통)"),
                 widget=forms.TextInput(attrs={"size": 90}),
             ),
@@ -148,7 +148,7 @@ def settings_fields(payload: dict[str, Any]) -> Iterator[tuple[str, forms.Field]
         forms.CharField(
             label=_("그 밖의 상황"),
             required=False,
-            initial="\n".join(f"{name}: {_line(words)}" for name, words in occasions.items()),
+            initial="\n".join(f"{name}: {_words_line(words)}" for name, words in occasions.items()),
             help_text=_(
                 "한 줄에 하나: 비 오는 날: 감성적=1.5, 신나는=0.7. 호출하는 쪽이 mood로 이 이름을 보냅니다."
             ),
@@ -157,7 +157,7 @@ def settings_fields(payload: dict[str, Any]) -> Iterator[tuple[str, forms.Field]
     )
 
 
-def _line(words: dict[str, float]) -> str:
+def _words_line(words: dict[str, float]) -> str:
     return ", ".join(f"{word}={value:g}" for word, value in words.items())
 
 
@@ -167,10 +167,10 @@ def _table_fields(
     for entry in dataclass_fields(kind):
         if "least" not in entry.metadata:
             continue
-        made = forms.IntegerField if isinstance(entry.default, int) else forms.FloatField
+        field = forms.IntegerField if isinstance(entry.default, int) else forms.FloatField
         yield (
             f"{table}.{entry.name}",
-            made(
+            field(
                 label=labels.get(entry.name, entry.name),
                 initial=values.get(entry.name, entry.default),
                 min_value=entry.metadata["least"],
@@ -236,9 +236,9 @@ def differences(before: dict[str, Any], after: dict[str, Any], path: str = "") -
         if isinstance(old, dict) or isinstance(new, dict):
             lines += differences(old or {}, new or {}, f"{where}.")
         elif old != new:
-            lines.append(f"{where}: {_said(old)} → {_said(new)}")
+            lines.append(f"{where}: {_shown_number(old)} → {_shown_number(new)}")
     return lines
 
 
-def _said(value: Any) -> str:
+def _shown_number(value: Any) -> str:
     return "–" if value is None else f"{value:g}"

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from infrastructure import audit
 from infrastructure.admin import (
     ReadOnlyAdmin,
+    known_values_filter,
     preformatted_bytes,
     pretty_json,
     report_results,
@@ -26,7 +28,8 @@ from infrastructure.admin import (
 from ..jobs import dead_letters, execution, queue, status_store
 from ..jobs.kinds import KINDS, JobKind
 from ..models import Job, JobRun
-from .member_data import HIDDEN, may_see_member_data
+from .labels import ATTEMPT_OUTCOMES, ERROR_CODES, JOB_KINDS, error_label, label
+from .member_data import HIDDEN, shows_member_data, with_member_data
 
 
 @admin.register(Job)
@@ -34,49 +37,64 @@ class JobAdmin(ReadOnlyAdmin):
     list_display = (
         "submitted_at",
         "short_id",
-        "name",
+        "kind",
         "state",
         "source",
         "member",
         "attempt",
         "took",
-        "error_code",
+        "error",
     )
     list_display_links = ("submitted_at", "short_id")
-    list_filter = ("state", "name", "source", "error_code", "submitted_at")
+    list_filter = (
+        "state",
+        known_values_filter("name", _("작업"), lambda: JOB_KINDS, labels=JOB_KINDS),
+        "source",
+        known_values_filter("error_code", _("오류 코드"), lambda: ERROR_CODES, labels=ERROR_CODES),
+        "submitted_at",
+    )
     search_fields = ("=uuid", "=member_key")
     search_help_text = _("작업 ID 전체 또는 회원 번호로 찾습니다.")
     actions = ("retry", "cancel")
     fieldsets = (
-        (None, {"fields": ("uuid", "name", "key", "state", "progress", "source", "queue", "member", "trace_id")}),
-        (_("결과"), {"fields": ("error_code", "error_message", "note", "result_shown")}),
+        (None, {"fields": ("uuid", "kind", "key", "state", "progress", "source", "queue", "member", "trace_id")}),
+        (_("결과"), {"fields": ("error", "error_message", "note", "result_shown")}),
         (_("시각"), {"fields": ("submitted_at", "started_at", "finished_at", "not_before", "published_at", "lease_until", "worker")}),
         (_("요청"), {"fields": ("arguments_shown", "headers_shown", "message_shown")}),
         (_("시도"), {"fields": ("attempt", "round", "losses", "attempts_shown")}),
     )  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
-        self._may_see_member = may_see_member_data(request.user)
-        return super().get_queryset(request).defer("message")
+        return with_member_data(super().get_queryset(request).defer("message"), request.user)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Job], search_term: str
     ) -> tuple[QuerySet[Job], bool]:
-        """An id or a member, by index; anything else finds nothing rather than scan the table."""
+        """Search by id or member, both indexed; other text finds nothing, so that no search scans the table."""
         term = search_term.strip()
         if not term:
             return queryset, False
-        job_uuid = _uuid(term)
-        found = queryset.filter(pk=job_uuid) if job_uuid else queryset.filter(member_key=term)
+        try:
+            found = queryset.filter(pk=Job._meta.pk.to_python(term))
+        except ValidationError:
+            found = queryset.filter(member_key=term)
         return found, False
 
     @admin.display(description=_("작업 ID"), ordering="uuid")
     def short_id(self, job: Job) -> str:
         return str(job.pk)[:8]
 
+    @admin.display(description=_("작업"), ordering="name")
+    def kind(self, job: Job) -> str:
+        return label(JOB_KINDS, job.name)
+
+    @admin.display(description=_("오류 코드"), ordering="error_code")
+    def error(self, job: Job) -> str:
+        return error_label(job.error_code)
+
     @admin.display(description=_("회원"), ordering="member_key")
     def member(self, job: Job) -> str:
-        return job.member_key if self._may_see_member or not job.member_key else HIDDEN
+        return job.member_key if shows_member_data(job) or not job.member_key else HIDDEN
 
     @admin.display(description=_("소요"))
     def took(self, job: Job) -> str:
@@ -86,11 +104,11 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("결과"))
     def result_shown(self, job: Job) -> str:
-        return pretty_json(job.result) if job.result is not None else "–"
+        return pretty_json(job.result)
 
     @admin.display(description=_("인자"))
     def arguments_shown(self, job: Job) -> str:
-        return pretty_json(job.arguments) if self._may_see_member else HIDDEN
+        return pretty_json(job.arguments) if shows_member_data(job) else HIDDEN
 
     @admin.display(description=_("헤더"))
     def headers_shown(self, job: Job) -> str:
@@ -98,7 +116,7 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("받은 메시지"))
     def message_shown(self, job: Job) -> str:
-        return preformatted_bytes(bytes(job.message)) if self._may_see_member else HIDDEN
+        return preformatted_bytes(bytes(job.message)) if shows_member_data(job) else HIDDEN
 
     @admin.display(description=_("시도 기록"))
     def attempts_shown(self, job: Job) -> str:
@@ -106,7 +124,8 @@ class JobAdmin(ReadOnlyAdmin):
         tries = JobRun.objects.filter(job=job).order_by("round", "attempt")
         rows = [
             (run.round, run.attempt, run.worker, seoul_time(run.started_at), seoul_time(run.finished_at),
-             run.outcome or _("실행 중"), f"{run.error_code} {run.error_message}".strip() or "–")
+             label(ATTEMPT_OUTCOMES, run.outcome),
+             format_html("{} {}", error_label(run.error_code), run.error_message))
             for run in tries
         ]  # fmt: skip
         return table(head, rows)
@@ -139,16 +158,9 @@ class JobAdmin(ReadOnlyAdmin):
         return request.user.has_perm("recommendations.cancel_job")
 
 
-def _uuid(text: str) -> Any:
-    try:
-        return Job._meta.pk.to_python(text)
-    except forms.ValidationError:
-        return None
-
-
 @transaction.atomic
 def retry_job(job: Job, *, by: Any) -> str:
-    """Run an ended job again with what it was asked with; returns why not, or ""."""
+    """Run an ended job again with the same arguments; returns why not, or ""."""
     if job.name not in KINDS:
         return gettext("이 버전에는 없는 작업입니다.")
     if job.name == JobKind.SERVE and not job.arguments:

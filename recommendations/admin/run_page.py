@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 from uuid import UUID
 
@@ -11,51 +10,14 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from catalog.models import Song
-from engine.types import GroupKind
+from engine.ranking.notes import Note
 from prompts.evaluation.call_stats import STAFF_TRIGGERS
 from prompts.models import ModelCall, PromptVersion
 
 from ..models import Degraded, Run
 from ..models.runs import STRATEGY_LABELS
+from . import legacy_notes, trace_labels
 
-#: The steps of the recipes in staff's words; a step without one is shown by its own name.
-STEPS = {
-    "only_what_was_asked": _("요청한 조건만"),
-    "without_known_songs": _("아는 곡 제외"),
-    "without_what_was_refused": _("싫어요·차단 제외"),
-    "score": _("점수 매기기"),
-    "lean_to_preferences": _("취향·직원 설정 반영"),
-    "rest_what_was_shown": _("최근 보여준 곡 쉬기"),
-    "keep_pool": _("상위 곡만"),
-    "vary": _("다양하게 고르기"),
-    "explore": _("탐색 섞기"),
-    "group": _("그룹 만들기"),
-    "give_reasons": _("이유 붙이기"),
-}
-
-#: What a step notes, in staff's words: the engine knows no language. What fits none is shown as it was noted.
-NOTES = [
-    (re.compile(pattern), said)
-    for pattern, said in (
-        (r"^favourite: (\d+)$", _("좋아하는 곡 {0}곡")),
-        (r"^another version of a favourite: (\d+)$", _("좋아하는 곡의 다른 버전 {0}곡")),
-        (r"^disliked: (\d+)$", _("싫어요 {0}곡")),
-        (r"^unliked lately: (\d+)$", _("최근 좋아요 취소 {0}곡")),
-        (r"^excluded (song|artist|genre|mood|anime): (\d+)$", _("차단 {1}곡")),
-        (r"^staff: barred (.+): (\d+)$", _("직원이 제외: {0} ({1}곡)")),
-        (r"^staff: no song of (.+)$", _("직원 설정: {0} 곡이 없음")),
-        (r"^staff: (.+) \+([\d.]+)$", _("직원 설정: {0} +{1}")),
-        (r"^model: (.+) \+([\d.]+)$", _("모델이 읽은 취향: {0} +{1}")),
-        (r"^(\d+) known songs$", _("아는 곡 {0}곡")),
-        (r"^(\d+) shown lately sink$", _("최근 보여준 {0}곡을 뒤로")),
-        (r"^(\d+) further versions of a song merged$", _("같은 곡의 다른 버전 {0}곡을 합침")),
-        (r"^(\d+) over a cap, for want of others$", _("다른 곡이 없어 상한을 넘긴 {0}곡")),
-        (r"^(\d+) of (\d+)$", _("{1}곡 가운데 {0}곡")),
-        (r"^(\d+) groups$", _("그룹 {0}개")),
-        (r"^known songs allowed$", _("아는 곡 허용")),
-        (r"^nothing left.*$", _("남은 곡 없음")),
-    )
-]
 #: The parts of `timings` in staff's words.
 TIMINGS = {
     "resolve": _("곡 찾기"),
@@ -65,31 +27,6 @@ TIMINGS = {
     "store": _("저장"),
     "record": _("기록"),
 }
-GROUP_KINDS = {
-    GroupKind.TASTE: _("취향"),
-    GroupKind.GENRE: _("장르"),
-    GroupKind.MOOD: _("분위기"),
-    GroupKind.ARTIST: _("가수"),
-    GroupKind.ANIME: _("애니메이션"),
-    GroupKind.HIDDEN_GEMS: _("숨은 곡"),
-    GroupKind.CROSSOVER: _("다른 취향으로"),
-    GroupKind.ARTIST_EXPANSION: _("비슷한 가수"),
-    GroupKind.SITUATION: _("상황"),
-    GroupKind.POPULAR: _("인기곡"),
-    GroupKind.FRESH: _("신곡"),
-}
-
-
-def note_said(note: str) -> str:
-    """A step's note, part by part, in the reader's language."""
-    return "; ".join(_part_said(part) for part in note.split("; "))
-
-
-def _part_said(part: str) -> str:
-    for pattern, said in NOTES:
-        if found := pattern.match(part):
-            return str(said).format(*found.groups())
-    return part
 
 
 def is_uuid(text: str) -> bool:
@@ -177,11 +114,22 @@ def _funnel(trace: list[dict[str, Any]]) -> list[dict[str, Any]]:
         step
         | {
             "bar": _log_share(step["left"], most),
-            "said": STEPS.get(step["name"], step["name"]),
-            "note_said": note_said(step["note"]),
+            "label": trace_labels.STEPS.get(step["name"], step["name"]),
+            "notes_text": "; ".join(_notes(step)),
         }
         for step in trace
     ]
+
+
+def _notes(step: dict[str, Any]) -> list[str]:
+    """What the step noted, in the reader's language."""
+    stored = step.get("notes")
+    notes: list[Note | str] = (
+        legacy_notes.notes_of(step["note"])
+        if stored is None
+        else [Note.from_json(note) for note in stored]
+    )
+    return [note if isinstance(note, str) else trace_labels.render_note(note) for note in notes]
 
 
 def _log_share(value: int, most: int) -> int:
@@ -216,9 +164,13 @@ def _candidates(snapshot: dict[str, Any], songs: dict[int, Song]) -> list[dict[s
                 "picked": ranks["picks"].get(song_id),
                 "final": final,
                 "moved": baseline - final if final else 0,
-                "score_list": sorted(
-                    item.get("scores", {}).items(), key=lambda pair: -abs(pair[1])
-                ),
+                "kind_label": trace_labels.CANDIDATE_KINDS.get(item.get("type"), item.get("type")),
+                "score_list": [
+                    (trace_labels.SCORE_PARTS.get(part, part), value)
+                    for part, value in sorted(
+                        item.get("scores", {}).items(), key=lambda pair: -abs(pair[1])
+                    )
+                ],
             }
         )
     return sorted(rows, key=lambda row: row["final"] or 10_000)
@@ -229,7 +181,7 @@ def _groups(run: Run, songs: dict[int, Song]) -> list[dict[str, Any]]:
         group
         | {
             "songs": [songs.get(song_id, _unknown(song_id)) for song_id in group["song_ids"]],
-            "kind_said": GROUP_KINDS.get(group["kind"], group["kind"]),
+            "kind_label": trace_labels.GROUP_KINDS.get(group["kind"], group["kind"]),
         }
         for group in run.groups or []
     ]

@@ -1,4 +1,4 @@
-"""Admin pages of runs, trained models and the engine's settings."""
+"""Admin pages of recommendation runs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from engine.types import Strategy
-from infrastructure.admin import (
-    ReadOnlyAdmin,
-    known_values_filter,
-)
+from infrastructure.admin import ReadOnlyAdmin, known_values_filter
 
-from ..models import Run, Source
+from ..models import Degraded, Run, Source
 from . import run_page
+from .member_data import may_see_member_data
 
 
 @admin.register(Run)
@@ -55,7 +53,7 @@ class RunAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Run], search_term: str
     ) -> tuple[QuerySet[Run], bool]:
-        """An id or a member, by index; anything else finds nothing rather than scan the table."""
+        """Search by id or member, both indexed; other text finds nothing, so that no search scans the table."""
         term = search_term.strip()
         if not term:
             return queryset, False
@@ -65,7 +63,7 @@ class RunAdmin(ReadOnlyAdmin):
 
     def get_list_display(self, request: HttpRequest) -> Any:
         columns = super().get_list_display(request)
-        if request.user.has_perm("recommendations.view_member_data"):
+        if may_see_member_data(request.user):
             return columns
         return tuple(column for column in columns if column != "member_link")
 
@@ -89,7 +87,8 @@ class RunAdmin(ReadOnlyAdmin):
     def source_badge(self, run: Run) -> str:
         if not run.degraded:
             return str(Source(run.source).label)
-        return format_html("{} <small>({})</small>", Source(run.source).label, run.degraded)
+        why = Degraded.label_of(run.degraded)
+        return format_html("{} <small>({})</small>", Source(run.source).label, why)
 
     @admin.display(description=_("소요(ms)"))
     def took(self, run: Run) -> str:
@@ -111,12 +110,12 @@ class RunAdmin(ReadOnlyAdmin):
         return self.page(request, "page.html", title=_("추천 실행"), obj=run, **context)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
-        """The whole run in one query: the list's deferred columns are what the page is about."""
+        """The whole run in one query: the page shows the columns that the list defers."""
         return Run.objects.filter(pk=object_id).first()
 
     def download(self, request: HttpRequest, run_id: Any) -> HttpResponse:
         """The whole run as JSON, for analysis; needs the right to see members' data."""
-        if not request.user.has_perm("recommendations.view_member_data"):
+        if not may_see_member_data(request.user):
             messages.error(request, _("회원 데이터를 볼 권한이 없습니다."))
             return HttpResponse(status=403)
         run = get_object_or_404(Run, pk=run_id)

@@ -14,7 +14,6 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
-from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django_celery_beat.models import (
@@ -27,23 +26,25 @@ from django_celery_beat.models import (
 )
 
 from infrastructure import audit
-from infrastructure.admin import ReadOnlyAdmin, pretty_json, report_results, seoul_time, table
+from infrastructure.admin import ReadOnlyAdmin, preformatted, report_results, seoul_time, table
 
 from ..jobs import schedule_progress
 from ..jobs.kinds import KINDS, TASK_PREFIX
 from ..models import ScheduleRun
 from ..schedules import defaults, runs, timing
+from .labels import FIGURES, JOB_KINDS, label
 
 SHOWN_RUNS = 20
 
 for replaced in (PeriodicTask, CrontabSchedule, IntervalSchedule, SolarSchedule, ClockedSchedule):
     admin.site.unregister(replaced)
 
+#: By their number in a crontab.
 _WEEKDAYS = (_("일"), _("월"), _("화"), _("수"), _("목"), _("금"), _("토"))
 
 
 def readable(task: PeriodicTask) -> str:
-    """When a schedule runs, as people say it."""
+    """When a schedule runs, in words."""
     if task.interval is not None:
         seconds = int(task.interval.schedule.run_every.total_seconds())
         if seconds % 60:
@@ -66,7 +67,7 @@ def _readable_crontab(rule: CrontabSchedule) -> str:
             return gettext("매일 %(time)s") % {"time": time}
         case ("*", day) if day.isdecimal():
             return gettext("매주 %(day)s요일 %(time)s") % {
-                "day": str(_WEEKDAYS[int(day) % 7]),
+                "day": _WEEKDAYS[int(day) % 7],
                 "time": time,
             }
         case (day, "*") if day.isdecimal():
@@ -75,7 +76,7 @@ def _readable_crontab(rule: CrontabSchedule) -> str:
 
 
 class ScheduleForm(forms.ModelForm):
-    """A schedule as staff think of it: when, and with which arguments."""
+    """A schedule: what runs, when, and with which arguments."""
 
     cron = forms.CharField(
         label=_("cron"),
@@ -93,7 +94,7 @@ class ScheduleForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        choices = [(TASK_PREFIX + name, name) for name in sorted(KINDS)]
+        choices = [(TASK_PREFIX + name, label(JOB_KINDS, name)) for name in sorted(KINDS)]
         if "task" in self.fields:
             self.fields["task"] = forms.ChoiceField(label=_("작업"), choices=choices)
         if "kwargs" in self.fields:
@@ -138,7 +139,7 @@ class ScheduleForm(forms.ModelForm):
         cleaned = super().clean() or {}
         if not self.errors and bool(cleaned.get("cron")) == bool(cleaned.get("every_s")):
             raise forms.ValidationError(_("cron과 간격 가운데 하나만 적으십시오."))
-        # The row's own check looks at these.
+        # The validation of the model reads these.
         rows = timing.rows(cron=cleaned.get("cron", ""), every_s=cleaned.get("every_s") or 0)
         if not self.errors:
             self.instance.crontab = rows.get("crontab")
@@ -160,11 +161,11 @@ class ScheduleAdmin(admin.ModelAdmin):
     fields = ("name", "description", "enabled", "task", "cron", "every_s", "kwargs", "next_run", "last_runs")  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PeriodicTask]:
-        # Celery's own clean-up is no business of staff.
+        # Celery's own clean-up is not shown to staff.
         return super().get_queryset(request).filter(task__startswith=TASK_PREFIX)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """What is installed with the product is switched off, not deleted: an upgrade would bring it back."""
+        """Schedules of the product can be switched off, not deleted: an upgrade would install them again."""
         installed = {TASK_PREFIX + schedule.task for schedule in defaults.SCHEDULES}
         own = obj is not None and obj.task not in installed
         return own and super().has_delete_permission(request, obj)
@@ -251,7 +252,7 @@ class ScheduleAdmin(admin.ModelAdmin):
     def _switch(self, request: HttpRequest, queryset: QuerySet[PeriodicTask], *, on: bool) -> None:
         changed = 0
         for task in queryset.exclude(enabled=on):
-            # Moments before this change were not missed.
+            # Times before this change do not count as missed.
             PeriodicTask.objects.filter(pk=task.pk).update(enabled=on, date_changed=timezone.now())
             verb = "schedule.enable" if on else "schedule.disable"
             audit.record(actor=request.user, verb=verb, object=task)
@@ -280,21 +281,29 @@ def _described(task: PeriodicTask) -> dict[str, Any]:
 
 
 def _run_row(run: ScheduleRun) -> tuple[Any, ...]:
-    took = "–"
-    if run.started_at and run.finished_at:
-        took = f"{(run.finished_at - run.started_at).total_seconds():.1f} s"
-    figures = ", ".join(f"{name} {value}" for name, value in sorted(_figures(run).items()))
     trigger = run.get_trigger_display()
     by = f"{trigger} ({run.requested_by})" if run.requested_by else trigger
-    log = format_html('<pre style="margin:0">{}</pre>', run.log.strip()) if run.log else "–"
-    return seoul_time(run.slot), by, run.get_state_display(), took, figures or "–", log
+    log = preformatted(run.log.strip()) if run.log else "–"
+    state = run.get_state_display()
+    return seoul_time(run.slot), by, state, _duration(run), _figures_line(run), log
 
 
-def _figures(run: ScheduleRun) -> dict[str, Any]:
-    """Of an open run, how far it is."""
+def _duration(run: ScheduleRun) -> str:
+    if not run.started_at or not run.finished_at:
+        return "–"
+    return f"{(run.finished_at - run.started_at).total_seconds():.1f} s"
+
+
+def _figures_line(run: ScheduleRun) -> str:
+    return ", ".join(f"{name} {value}" for name, value in _labelled_figures(run)) or "–"
+
+
+def _labelled_figures(run: ScheduleRun) -> list[tuple[str, Any]]:
+    """Figures of a run with their labels; those of an open run are counted now."""
+    figures = dict(run.summary)
     if run.finished_at is None and run.jobs.exists():
-        return run.summary | schedule_progress.tally(run)
-    return dict(run.summary)
+        figures |= schedule_progress.tally(run)
+    return [(label(FIGURES, name), value) for name, value in sorted(figures.items())]
 
 
 @admin.register(ScheduleRun)
@@ -306,16 +315,16 @@ class ScheduleRunAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("소요"))
     def took(self, run: ScheduleRun) -> str:
-        return str(_run_row(run)[3])
+        return _duration(run)
 
     @admin.display(description=_("요약"))
     def figures(self, run: ScheduleRun) -> str:
-        return str(_run_row(run)[4])[:120]
+        return _figures_line(run)[:120]
 
     @admin.display(description=_("요약"))
     def figures_shown(self, run: ScheduleRun) -> str:
-        return pretty_json(_figures(run))
+        return table((_("항목"), _("값")), _labelled_figures(run))
 
     @admin.display(description=_("기록"))
     def log_shown(self, run: ScheduleRun) -> str:
-        return format_html("<pre>{}</pre>", run.log or "–")
+        return preformatted(run.log)

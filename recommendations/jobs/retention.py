@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +9,7 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 from django_celery_beat.models import PeriodicTask
 
+from infrastructure.database import delete_in_batches
 from profiles import services as profiles
 from prompts import services as prompts
 from prompts.llm import budget
@@ -62,10 +62,4 @@ def _old_schedule_runs(now: datetime) -> QuerySet[ScheduleRun]:
 
 
 def _delete(rows: QuerySet[Any]) -> int:
-    return sum(_batches(rows))
-
-
-def _batches(rows: QuerySet[Any]) -> Iterator[int]:
-    while keys := list(rows.order_by().values_list("pk", flat=True)[:DELETE_BATCH]):
-        rows.model._default_manager.filter(pk__in=keys).delete()
-        yield len(keys)
+    return delete_in_batches(rows, size=DELETE_BATCH)

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from engine.evaluation.protocol import Dataset
-from engine.training.train_test_split import Interactions, Split
+from engine.evaluation.world import Dataset
+from engine.training.train_test_split import Interactions, TrainTestSplit
 from infrastructure.time import SEOUL
 
 COLUMNS = ("member_id", "song_id", "timestamp", "type", "weight", "session_id")
@@ -147,7 +147,7 @@ def _number(text: str) -> float:
     return number
 
 
-def write_split(folder: Path, dataset: Dataset, split: Split) -> None:
+def write_split(folder: Path, dataset: Dataset, split: TrainTestSplit) -> None:
     """train.csv and test.csv in the form that --train and --test read."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in (("train", split.train), ("test", split.test)):

@@ -20,10 +20,12 @@ from django.utils import timezone
 
 from catalog import reading, snapshot
 from engine.catalog.catalog import Catalog
-from engine.evaluation.protocol import Dataset, Plan, evaluate, split_of
-from engine.scoring.scorers import Events
+from engine.catalog.corpus import Events
+from engine.evaluation.protocol import evaluate, split_of
+from engine.evaluation.questions import EvaluationPlan
+from engine.evaluation.world import Dataset
 from engine.training.model import Model, TrainSettings
-from engine.training.train_test_split import Interactions, Split
+from engine.training.train_test_split import Interactions, TrainTestSplit
 from engine.types import SignalType
 from infrastructure.database import release_connections
 from profiles.models import FeedbackEvent, FeedbackType
@@ -159,19 +161,19 @@ def measure_model(catalog: Catalog, chosen: TrainSettings, seed: int) -> dict[st
     dataset = _dataset(catalog)
     if len(dataset.data) < MIN_LIKES_TO_MEASURE:
         return {}
-    plan = Plan(protocol="temporal", seed=seed, known_counts=(), train=chosen)
+    plan = EvaluationPlan(protocol="temporal", seed=seed, known_counts=(), train=chosen)
     split = _sampled(split_of(dataset, plan), seed)
     if not len(split.test):
         return {}
     return evaluate(dataset, split, plan, clock=time.perf_counter).figures
 
 
-def _sampled(split: Split, seed: int) -> Split:
+def _sampled(split: TrainTestSplit, seed: int) -> TrainTestSplit:
     members = np.unique(split.test.member)
     if len(members) <= MAX_TEST_MEMBERS:
         return split
     sampled = np.random.default_rng(seed).choice(members, MAX_TEST_MEMBERS, replace=False)
-    return Split(train=split.train, test=split.test[np.isin(split.test.member, sampled)])
+    return TrainTestSplit(train=split.train, test=split.test[np.isin(split.test.member, sampled)])
 
 
 def _dataset(catalog: Catalog) -> Dataset:

@@ -16,7 +16,8 @@ from django.conf import settings
 from catalog import snapshot
 from engine.settings import EngineSettings
 from engine.training.context_learning import Heard, with_learned
-from engine.training.model import Model, ModelFileInvalid
+from engine.training.model import Model
+from engine.training.model_files import ModelFileInvalid
 from infrastructure.database import DATABASE_FAULTS, guard
 
 from ..models import EngineSettingsVersion, LearnedSituations, ModelArtifact

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from engine.ranking import recommend as engine
+from engine.ranking.explain import explain, explain_stored
 
 from ..errors import RunNotFound
 from ..models import Run
@@ -22,7 +22,7 @@ def why(run_id: UUID, song_id: int) -> dict[str, Any]:
     if run is None:
         raise RunNotFound
     state = active_engine.current()
-    explained_now = engine.explain(
+    explained_now = explain(
         query_from_json(run.query or {}),
         song_id,
         catalog=state.snapshot.catalog,
@@ -33,7 +33,7 @@ def why(run_id: UUID, song_id: int) -> dict[str, Any]:
         "run_id": str(run.uuid),
         **explained_now,
         "served_in": _places(run, song_id),
-        "when_served": engine.explain_stored(run.why or {}, song_id),
+        "when_served": explain_stored(run.why or {}, song_id),
         #: False: catalog, model or settings changed since; `steps` and `scores` are today's.
         "same_versions": run.versions == state.versions,
     }

@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
+from engine.catalog.search.fuzzy_budget import FuzzyBudget
+from engine.catalog.search.query import resolve_names
 from engine.types import Exclude, Query, SongView
 from infrastructure.redis import gate
 from infrastructure.time import SEOUL
@@ -22,6 +24,10 @@ from .active_engine import EngineState
 from .parsing import context_words
 from .request import NamedSong, Request, Unresolved
 from .stored_answers import answer_store
+
+#: Letters that are compared to find the names of one request that are not exact, about a second of work. Names
+#: beyond it are reported in `unresolved`; some 200 misspelt names of ordinary length fit.
+FUZZY_LETTERS = 24_000
 
 
 class Stopwatch:
@@ -165,7 +171,9 @@ def resolve_songs(
     found: list[int] = []
     missing: list[Unresolved] = []
     catalog = state.snapshot.catalog
-    for song, match in zip(named, state.snapshot.search.resolve(named), strict=True):
+    budget = FuzzyBudget(letters=FUZZY_LETTERS)
+    matches = resolve_names(state.snapshot.search, named, budget=budget)
+    for song, match in zip(named, matches, strict=True):
         if match.row is not None:
             found.append(int(catalog.song_ids[match.row]))
             continue

@@ -11,7 +11,7 @@ from engine.types import (
     Activity,
     Context,
     Exclude,
-    Impression,
+    ImpressionCount,
     Locale,
     Only,
     Preference,
@@ -52,7 +52,7 @@ def query_from_json(record: Mapping[str, Any]) -> Query:
             for item in values["signals"]
         ),
         "impressions": tuple(
-            Impression(**item | {"last_at": _moment(item["last_at"])})
+            ImpressionCount(**item | {"last_at": _moment(item["last_at"])})
             for item in values["impressions"]
         ),
         "preferences": tuple(Preference(**item) for item in values["preferences"]),

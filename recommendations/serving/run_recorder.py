@@ -142,7 +142,7 @@ def _record_run(generated: GeneratedAnswer) -> None:
         favorites=len(gathered.profile.favorite_ids),
         versions=gathered.state.versions,
         prompt_versions=generated.curated.prompt_versions,
-        trace=[vars(step) for step in generated.slate.trace],
+        trace=[step.to_json() for step in generated.slate.trace],
         timings=gathered.stopwatch.parts | {"total": round(gathered.stopwatch.total_s * 1000, 2)},
         snapshot=_snapshot(generated),
         groups=[

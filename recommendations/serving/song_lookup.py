@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from catalog.song_payloads import group_song
+from engine.catalog.search.query import find_songs
 from engine.scoring.similar import similar
 from engine.types import Locale, SongView
 
@@ -16,7 +17,7 @@ from . import active_engine
 def search(text: str, *, limit: int) -> list[dict[str, Any]]:
     """The songs that match the text, best first."""
     snapshot = active_engine.current().snapshot
-    found = snapshot.search.search(text, limit)
+    found = find_songs(snapshot.search, text, limit)
     return [_song_payload(snapshot.catalog.view(row), score) for row, score in found]
 
 

@@ -45,7 +45,7 @@ def song(song_id: int, **changes: object) -> SongView:
 
 
 def likes() -> list[tuple[int, int, datetime | None]]:
-    """Members 1–12: each likes every third song of "his" artists, all like songs 1 and 2."""
+    """Members 1–12: each likes every third song of "their" artists, all like songs 1 and 2."""
     found: list[tuple[int, int, datetime | None]] = []
     for member in range(1, 13):
         own = {member % 3, member % 3 + 3}

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.catalog.catalog import Catalog, CatalogDamaged, wire_song
+from engine.catalog.catalog import Catalog
+from engine.catalog.storage import CatalogDamaged
 from engine.types import SongView
 from tests.engine.conftest import NOW, likes, song
 
@@ -222,18 +223,6 @@ class TestStored:
         np.save(tmp_path / "active.npy", np.array([{}], dtype=object), allow_pickle=True)
         with pytest.raises(CatalogDamaged):
             Catalog.load(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("given", "title_en"),
-    [
-        ({"title_jp": "夜", "title_kr": "밤"}, ""),
-        ({"title_en": "Night", "title_kr": "밤"}, "Night"),
-        ({"title_kr": "밤"}, "밤"),  # the app would show an empty line
-    ],
-)
-def test_the_app_always_has_a_title_to_show(given: dict[str, str], title_en: str):
-    assert wire_song(SongView(song_id=1, **given)).title_en == title_en
 
 
 def test_dates_keep_their_moment():

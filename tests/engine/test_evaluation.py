@@ -8,17 +8,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.evaluation.protocol import PRODUCT, Dataset, Plan, evaluate, split_of
+from engine.evaluation.baselines import PRODUCT
+from engine.evaluation.protocol import evaluate, split_of
+from engine.evaluation.questions import EvaluationPlan
+from engine.evaluation.world import Dataset
 from engine.training.fitting import EaseSettings
 from engine.training.model import TrainSettings
 from engine.training.train_test_split import (
     Interactions,
-    Split,
-    at_least,
+    TrainTestSplit,
     random_split,
     session_split,
     sittings,
     temporal_split,
+    with_min_partners,
 )
 
 DAY = 86_400.0
@@ -77,12 +80,12 @@ def test_the_filter_is_repeated_until_stable() -> None:
     # Song 2 has one member and goes; then member 1 has one song and goes; then song 1 has one and goes;
     # then member 0 and song 0 fall too, and only the 2×2 block of members 2, 3 is left.
     data = rows((0, 0), (0, 1), (1, 1), (1, 2), (2, 3), (2, 4), (3, 3), (3, 4))
-    assert pairs_of(at_least(data, 2)) == {(2, 3), (2, 4), (3, 3), (3, 4)}
+    assert pairs_of(with_min_partners(data, 2)) == {(2, 3), (2, 4), (3, 3), (3, 4)}
 
 
 def test_a_filter_of_one_keeps_everything() -> None:
     data = rows((0, 0), (1, 1))
-    assert len(at_least(data, 1)) == 2
+    assert len(with_min_partners(data, 1)) == 2
 
 
 def test_a_fifth_of_each_members_songs_is_test() -> None:
@@ -160,7 +163,7 @@ def test_a_sitting_is_not_cut_in_two_and_undated_ones_are_training() -> None:
 @pytest.fixture(scope="module")
 def report():  # type: ignore[no-untyped-def]
     data = dataset(two_tastes())
-    plan = Plan(ks=(5, 10), min_interactions=3, seed=1, known_counts=(1, 3), train=FAST)
+    plan = EvaluationPlan(ks=(5, 10), min_interactions=3, seed=1, known_counts=(1, 3), train=FAST)
     return evaluate(data, split_of(data, plan), plan, clock=iter(range(10_000)).__next__)
 
 
@@ -181,7 +184,7 @@ def test_strangers_are_asked_about_by_how_much_is_told(report) -> None:  # type:
 
 def test_figures_can_be_computed_again_from_the_lists(report) -> None:  # type: ignore[no-untyped-def]
     data = dataset(two_tastes())
-    plan = Plan(ks=(5, 10), min_interactions=3, seed=1)
+    plan = EvaluationPlan(ks=(5, 10), min_interactions=3, seed=1)
     split = split_of(data, plan)
     wanted: dict[str, set[str]] = {}
     for member, song in pairs_of(split.test):
@@ -203,7 +206,9 @@ def test_sittings_are_asked_with_and_without_the_past() -> None:
         for day in range(60)
     ]
     data = dataset(sung(*sessions), kind="sang")
-    plan = Plan(protocol="session", ks=(5,), since=50 * DAY, known_counts=(1, 3), train=FAST)
+    plan = EvaluationPlan(
+        protocol="session", ks=(5,), since=50 * DAY, known_counts=(1, 3), train=FAST
+    )
     split = split_of(data, plan)
     figures = evaluate(data, split, plan, clock=iter(range(10_000)).__next__).figures
     assert figures["lists"] == 10
@@ -218,9 +223,9 @@ def test_songs_that_training_never_saw_are_misses() -> None:
     train = sung(*[(0, float(day), [1, 2, 3, 4, 5, 6, 7]) for day in range(5)])
     test = sung((0, 9.0, [1, 2, 3, 98, 99, 4]))
     data = dataset(Interactions.joined(train, test), kind="sang")
-    plan = Plan(protocol="session", ks=(20,), known_counts=(), train=FAST)
+    plan = EvaluationPlan(protocol="session", ks=(20,), known_counts=(), train=FAST)
     figures = evaluate(
-        data, Split(train=train, test=test), plan, clock=iter(range(10_000)).__next__
+        data, TrainTestSplit(train=train, test=test), plan, clock=iter(range(10_000)).__next__
     ).figures
     # given 1, 2, 3; wanted 98, 99, 4: only the last can be found
     assert figures["models"]["ease"]["recall@20"] == pytest.approx(1 / 3)
@@ -229,7 +234,7 @@ def test_songs_that_training_never_saw_are_misses() -> None:
 def test_an_unknown_protocol_is_refused() -> None:
     data = dataset(two_tastes())
     with pytest.raises(ValueError, match="protocol"):
-        split_of(data, Plan(protocol="leave-one-out"))
+        split_of(data, EvaluationPlan(protocol="leave-one-out"))
 
 
 @pytest.mark.parametrize("protocol", ["random", "temporal"])
@@ -256,14 +261,14 @@ def test_what_was_turned_down_is_not_asked_for(protocol: str) -> None:
         weight=np.array([weight for *_, weight in flat]),
     )
     found = replace(dataset(data), kinds=kinds)
-    split = split_of(found, Plan(protocol=protocol, holdout=0.5))
+    split = split_of(found, EvaluationPlan(protocol=protocol, holdout=0.5))
     assert set(split.test.song.tolist()) == {0, 1, 4, 5, 8, 9}
     assert set(split.train.song.tolist()) == set(range(10))
 
 
 def test_a_few_strangers_are_asked_again_and_told_other_songs() -> None:
     data = two_tastes()
-    plan = Plan(known_counts=(3,), train=FAST)
+    plan = EvaluationPlan(known_counts=(3,), train=FAST)
     figures = evaluate(
         dataset(data), split_of(dataset(data), plan), plan, clock=lambda: 0.0
     ).figures
@@ -272,7 +277,7 @@ def test_a_few_strangers_are_asked_again_and_told_other_songs() -> None:
 
 def test_baselines_learn_from_rows_that_say_no_and_the_product_does_not() -> None:
     data = two_tastes()
-    plan = Plan(known_counts=(), train=FAST)
+    plan = EvaluationPlan(known_counts=(), train=FAST)
     figures = evaluate(
         dataset(data, "dislike"), split_of(dataset(data), plan), plan, clock=lambda: 0.0
     ).figures

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix, vstack
 
-from engine.scoring.blend import BUCKETS, BlendWeights, InvalidWeights, blend, bucket_of
-from engine.scoring.scorers import Corpus, Known
+from engine.catalog.corpus import Corpus
+from engine.scoring.blend import blend
+from engine.scoring.known import KnownSongs
 from engine.training.fitting import EaseSettings
-from engine.training.model import Model, ModelFileInvalid, TrainSettings
+from engine.training.model import Model, TrainSettings
+from engine.training.model_files import ModelFileInvalid
+from engine.weights import BUCKETS, BlendWeights, InvalidWeights, bucket_of
 from tests.engine.test_scorers import N, checkerboard, corpus_of
 
 SMALL = TrainSettings(
@@ -31,7 +34,7 @@ def model(corpus: Corpus) -> Model:
 
 
 def totals(model: Model, corpus: Corpus) -> np.ndarray:
-    return blend(model, corpus, Known.liked([0, 2, 4, 6]), BlendWeights()).total
+    return blend(model, corpus, KnownSongs.liked([0, 2, 4, 6]), BlendWeights()).total
 
 
 def test_a_saved_model_scores_as_before(model: Model, corpus: Corpus, tmp_path: Path) -> None:
@@ -81,12 +84,12 @@ def test_a_new_song_is_scored_by_content_and_a_gone_one_leaves(
         recency=np.append(corpus.recency[kept], 1).astype(np.float32),
     )
     moved = model.realigned(newer.song_ids)
-    known = Known.liked([0, 2, 3])  # songs 100, 102, 104 in the new rows
+    known = KnownSongs.liked([0, 2, 3])  # songs 100, 102, 104 in the new rows
     scorers, before = moved.scorers(newer), model.scorers(corpus)
     for name in ("ease", "knn", "rp3", "als", "standing"):
         now = scorers[name].scores(known)
         assert now[-1] == 0
-        was = before[name].scores(Known.liked([0, 2, 4]))
+        was = before[name].scores(KnownSongs.liked([0, 2, 4]))
         np.testing.assert_allclose(now[:-1], was[kept], rtol=1e-3, atol=1e-4)
     assert scorers["content"].scores(known)[-1] > 0
 
@@ -115,12 +118,12 @@ def test_nothing_trained_still_recommends_by_taste(corpus: Corpus) -> None:
 
 def test_nothing_known_is_answered_by_popularity(corpus: Corpus) -> None:
     weights = BlendWeights.from_json({name: {"popularity": 1.0} for _, name in BUCKETS})
-    total = blend(Model.untrained(corpus), corpus, Known.nothing(), weights).total
+    total = blend(Model.untrained(corpus), corpus, KnownSongs.nothing(), weights).total
     assert corpus.popularity[total.argmax()] == corpus.popularity.max()
 
 
 def test_parts_add_up_to_the_total(model: Model, corpus: Corpus) -> None:
-    mixed = blend(model, corpus, Known.liked(range(12)), BlendWeights(), adventure=0.8)
+    mixed = blend(model, corpus, KnownSongs.liked(range(12)), BlendWeights(), adventure=0.8)
     np.testing.assert_allclose(sum(mixed.parts.values()), mixed.total, atol=1e-4)
 
 
@@ -162,7 +165,7 @@ def test_learned_weights_go_before_the_default_table_unless_staff_turn_them_off(
 ) -> None:
     taught = replace(model, weights=BlendWeights.from_json(_only("popularity")))
     staff = BlendWeights.from_json({"learned": False, **_only("recency")})
-    known = Known.liked([0])
+    known = KnownSongs.liked([0])
     assert set(blend(taught, corpus, known, BlendWeights()).parts) == {"popularity"}
     assert set(blend(taught, corpus, known, staff).parts) == {"recency"}
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.catalog.catalog import KINDS, Catalog
+from engine.catalog.catalog import Catalog
 from engine.catalog.patching import CannotPatch, patched
-from engine.catalog.search import SearchIndex
+from engine.catalog.search.index import SearchIndex
+from engine.catalog.search.query import find_songs
+from engine.catalog.terms import KINDS
 from engine.ranking.recommend import recommend
 from engine.training.model import Model
 from engine.types import Query
@@ -96,6 +98,6 @@ def test_it_is_saved_and_searched_under_the_old_index(
     patch.save(tmp_path / "catalog")
     loaded = Catalog.load(tmp_path / "catalog")
     index = SearchIndex.load(tmp_path / "search", loaded)
-    found = index.search("20번째 노래")
+    found = find_songs(index, "20번째 노래")
     assert loaded.view(found[0][0]).song_id == 20
-    assert not index.search("曲3番目のうた") or index.search("曲3番目のうた")[0][0] != 2
+    assert not find_songs(index, "曲3番目のうた") or find_songs(index, "曲3番目のうた")[0][0] != 2

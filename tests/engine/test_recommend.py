@@ -11,14 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.catalog.catalog import Catalog
-from engine.ranking.recommend import explain, explain_stored, rank, recommend
-from engine.ranking.steps import WINDOW
+from engine.ranking.draft import WINDOW
+from engine.ranking.explain import explain, explain_stored
+from engine.ranking.notes import Note, NoteCode
+from engine.ranking.recommend import rank, recommend
 from engine.training.model import Model
 from engine.types import (
     Activity,
     Context,
     Exclude,
-    Impression,
+    ImpressionCount,
     Only,
     Preference,
     Query,
@@ -32,6 +34,10 @@ from tests.engine.conftest import NOW, likes, query, song
 
 def ids(slate: Slate, count: int | None = None) -> list[int]:
     return [c.song.song_id for c in slate.shortlist[:count]]
+
+
+def notes(slate: Slate) -> list[Note]:
+    return [note for step in slate.trace for note in step.notes]
 
 
 @pytest.fixture
@@ -174,7 +180,7 @@ def test_an_empty_catalog_gives_an_empty_slate():
 def test_all_songs_liked_leaves_nothing_and_says_so(ask):
     slate = ask(*range(1, 61))
     assert slate.shortlist == ()
-    assert any("every song left is a favourite" in step.note for step in slate.trace)
+    assert NoteCode.ONLY_FAVORITES_LEFT in {note.code for note in notes(slate)}
 
 
 def test_unknown_favourites_are_reported(ask):
@@ -190,7 +196,8 @@ def test_a_barred_genre_is_gone_and_the_trace_says_staff(ask):
     barred = Preference(kind="genre", name="록", weight=-1, source="staff")
     slate = ask(4, 7, preferences=(barred,))
     assert not [c for c in slate.shortlist if "록" in c.song.genre.split(", ")]
-    assert any("staff: barred 록" in step.note for step in slate.trace)
+    barred = [note for note in notes(slate) if note.code is NoteCode.BARRED]
+    assert [(note.source, note.name) for note in barred] == [("staff", "록")]
 
 
 @pytest.mark.parametrize("source", ["staff", "model"])
@@ -202,13 +209,13 @@ def test_a_preference_lifts_its_songs(ask, source: str):
         return sum(c.song.mood == "잔잔" for c in slate.shortlist[:10])
 
     assert calm(after) > calm(before)
-    assert any(source in step.note for step in after.trace)
+    assert source in {note.source for note in notes(after)}
 
 
 def test_what_was_shown_and_ignored_sinks_and_comes_back(ask):
     first = ask(1, 9, 17)
     top = ids(first, 3)
-    today = tuple(Impression(song_id=s, times=3, last_at=NOW) for s in top)
+    today = tuple(ImpressionCount(song_id=s, times=3, last_at=NOW) for s in top)
     long_ago = tuple(replace(i, last_at=NOW.replace(year=2025)) for i in today)
     rested = ask(1, 9, 17, impressions=today)
     assert ids(rested, 3) != top

@@ -8,20 +8,10 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from engine.scoring import scorers
-from engine.scoring.scorers import (
-    Content,
-    Corpus,
-    Dislike,
-    Factors,
-    Floats,
-    Known,
-    Neighbours,
-    Repeat,
-    Same,
-    Scorer,
-    Walk,
-)
+from engine.arrays import Floats
+from engine.catalog.corpus import Corpus
+from engine.scoring.known import KnownSongs
+from engine.scoring.scorers import Content, Dislike, Factors, Neighbours, Repeat, Same, Scorer, Walk
 from engine.training import fitting
 from engine.training.fitting import EaseSettings
 
@@ -72,7 +62,7 @@ class ScorerConformance(ABC):
     def scorer(self, corpus: Corpus) -> Scorer:
         return self.make(corpus)
 
-    known = Known(
+    known = KnownSongs(
         rows=np.array([4, 8, 2], np.int32),
         weights=np.array([1.0, 0.5, 2.0], np.float32),
         disliked=np.array([5], np.int32),
@@ -86,19 +76,24 @@ class ScorerConformance(ABC):
         assert np.isfinite(scores).all()
 
     def test_batch_equals_single(self, scorer: Scorer) -> None:
-        knowns = [self.known, Known.nothing(), Known.liked([29]), Known.liked(range(N))]
+        knowns = [
+            self.known,
+            KnownSongs.nothing(),
+            KnownSongs.liked([29]),
+            KnownSongs.liked(range(N)),
+        ]
         batch = scorer.scores_many(knowns)
         assert batch.shape == (4, N)
         for row, known in zip(batch, knowns, strict=True):
             np.testing.assert_allclose(row, scorer.scores(known), rtol=1e-4, atol=1e-5)
 
     def test_a_member_who_likes_nothing_gets_an_answer(self, scorer: Scorer) -> None:
-        scores = scorer.scores(Known.nothing())
+        scores = scorer.scores(KnownSongs.nothing())
         assert scores.shape == (N,)
         assert np.isfinite(scores).all()
 
     def test_a_member_who_likes_everything_gets_an_answer(self, scorer: Scorer) -> None:
-        assert np.isfinite(scorer.scores(Known.liked(range(N)))).all()
+        assert np.isfinite(scorer.scores(KnownSongs.liked(range(N)))).all()
 
     def test_the_same_question_gets_the_same_answer(self, corpus: Corpus) -> None:
         first, second = self.make(corpus), self.make(corpus)
@@ -119,21 +114,21 @@ class ScorerConformance(ABC):
             assert shares.sum() == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
     def test_no_shares_where_nothing_is_known(self, scorer: Scorer) -> None:
-        assert scorer.contributions(Known.nothing(), 3).shape == (0,)
+        assert scorer.contributions(KnownSongs.nothing(), 3).shape == (0,)
 
 
 class FindsTheWithheldSong(ScorerConformance):
     """For scorers that learn taste: on a checkerboard the songs of one colour come first."""
 
     def test_withheld_songs_of_the_colour_come_first(self, scorer: Scorer) -> None:
-        known = Known.liked([0, 2, 4, 6])
+        known = KnownSongs.liked([0, 2, 4, 6])
         scores = scorer.scores(known).copy()
         scores[known.rows] = -np.inf
         best = np.argsort(-scores)[:11]
         assert (best % 2 == 0).all()
 
     def test_one_known_song_is_enough(self, scorer: Scorer) -> None:
-        scores = scorer.scores(Known.liked([11])).copy()
+        scores = scorer.scores(KnownSongs.liked([11])).copy()
         scores[11] = -np.inf
         assert (np.argsort(-scores)[:14] % 2 == 1).all()
 
@@ -155,13 +150,12 @@ class TestEase(FindsTheWithheldSong):
         ).toarray()
         np.testing.assert_allclose(got, expected, atol=1e-5)
 
-    def test_blocks_change_nothing(self, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_blocks_change_nothing(self, corpus: Corpus) -> None:
         whole = fitting.ease(
             corpus.liked_binary, EaseSettings(regularization=5), max_songs=N, keep=N
         )
-        monkeypatch.setattr(fitting, "BLOCK", 7)
         by_seven = fitting.ease(
-            corpus.liked_binary, EaseSettings(regularization=5), max_songs=N, keep=N
+            corpus.liked_binary, EaseSettings(regularization=5), max_songs=N, keep=N, block=7
         )
         np.testing.assert_allclose(by_seven.toarray(), whole.toarray(), atol=1e-6)
 
@@ -208,14 +202,13 @@ class TestWalk(FindsTheWithheldSong):
             self.make(corpus).scores(self.known), trained.scores(self.known), rtol=1e-4
         )
 
-    def test_few_and_many_reached_members_walk_alike(
-        self, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        known = Known(rows=np.array([0, 2, 5], np.int32), weights=np.array([1, 0.3, 2], np.float32))
+    def test_few_and_many_reached_members_walk_alike(self, corpus: Corpus) -> None:
+        known = KnownSongs(
+            rows=np.array([0, 2, 5], np.int32), weights=np.array([1, 0.3, 2], np.float32)
+        )
         found = {}
-        for leaps in (0, corpus.interactions.nnz + 1):  # never, always over all likes
-            monkeypatch.setattr(scorers, "_LEAPS", leaps)
-            found[leaps] = Walk(corpus=corpus).scores(known)
+        for jump in (0, corpus.interactions.nnz + 1):  # never, always over all likes
+            found[jump] = Walk(corpus=corpus, reads_per_jump=jump).scores(known)
         one, other = found.values()
         assert one.any()
         assert np.array_equal(one, other)
@@ -252,7 +245,7 @@ class TestRepeat(ScorerConformance):
         return Repeat(n_songs=N)
 
     def test_often_and_lately_beats_once_and_long_ago(self, scorer: Scorer) -> None:
-        known = Known(
+        known = KnownSongs(
             rows=np.array([1, 2, 3], np.int32),
             weights=np.ones(3, np.float32),
             counts=np.array([5, 1, 5], np.float32),

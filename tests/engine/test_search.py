@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.catalog.catalog import Catalog, CatalogDamaged
-from engine.catalog.search import SearchIndex
+from engine.catalog.catalog import Catalog
+from engine.catalog.search.index import SearchIndex
+from engine.catalog.search.query import find_songs, resolve_names
+from engine.catalog.storage import CatalogDamaged
 from engine.types import SongView
 from tests.engine.conftest import NOW
 
@@ -81,38 +83,38 @@ def index(world: Catalog) -> SearchIndex:
     ],
 )
 def test_a_query_finds_its_song_first(world: Catalog, index: SearchIndex, query: str, song_id: int):
-    found = [int(world.song_ids[row]) for row, _ in index.search(query, 5)]
+    found = [int(world.song_ids[row]) for row, _ in find_songs(index, query, 5)]
     assert found[:1] == [song_id], found
 
 
-def test_an_artist_finds_all_his_songs(world: Catalog, index: SearchIndex):
-    assert {int(world.song_ids[row]) for row, _ in index.search("요네즈 켄시", 2)} == {2, 3}
-    assert {int(world.song_ids[row]) for row, _ in index.search("ㅇㄴㅈ", 5)} == {2, 3}
+def test_an_artist_finds_all_their_songs(world: Catalog, index: SearchIndex):
+    assert {int(world.song_ids[row]) for row, _ in find_songs(index, "요네즈 켄시", 2)} == {2, 3}
+    assert {int(world.song_ids[row]) for row, _ in find_songs(index, "ㅇㄴㅈ", 5)} == {2, 3}
 
 
 @pytest.mark.parametrize("query", ["kenshi yonezu", "yonezu", "Yonezu Kenshi", "ヨネヅケンシ"])
 def test_an_artist_is_found_by_his_name_in_latin_letters_or_kana(
     world: Catalog, index: SearchIndex, query: str
 ):
-    assert {int(world.song_ids[row]) for row, _ in index.search(query, 2)} == {2, 3}
+    assert {int(world.song_ids[row]) for row, _ in find_songs(index, query, 2)} == {2, 3}
 
 
 def test_a_number_of_one_machine_is_not_one_of_the_other(index: SearchIndex):
-    assert index.search("KY 28873") == []
-    assert index.search("tj44266") == []
+    assert find_songs(index, "KY 28873") == []
+    assert find_songs(index, "tj44266") == []
 
 
 @pytest.mark.parametrize("query", ["", "   ", "()", "qqqqzzzz", "0", "🎵🎵🎵", "ㄲㅃㅉ"])
 def test_nonsense_finds_nothing(index: SearchIndex, query: str):
-    assert index.search(query) == []
+    assert find_songs(index, query) == []
 
 
 def test_inactive_songs_are_not_found(world: Catalog, index: SearchIndex):
-    assert [int(world.song_ids[row]) for row, _ in index.search("さくら")] == [4]
+    assert [int(world.song_ids[row]) for row, _ in find_songs(index, "さくら")] == [4]
 
 
 def test_scores_fall_and_stay_between_0_and_1(index: SearchIndex):
-    scores = [score for _, score in index.search("요아소비", 10)]
+    scores = [score for _, score in find_songs(index, "요아소비", 10)]
     assert scores == sorted(scores, reverse=True)
     assert all(0 < score <= 1 for score in scores)
 
@@ -136,7 +138,7 @@ def test_scores_fall_and_stay_between_0_and_1(index: SearchIndex):
     ],
 )
 def test_a_named_song_is_recognised(world: Catalog, index: SearchIndex, named: Named, song_id: int):
-    row = index.resolve([named])[0].row
+    row = resolve_names(index, [named])[0].row
     assert row is not None
     assert int(world.song_ids[row]) == song_id
 
@@ -153,19 +155,19 @@ def test_a_named_song_is_recognised(world: Catalog, index: SearchIndex, named: N
     ],
 )
 def test_what_is_not_sure_is_no_guess(index: SearchIndex, named: Named):
-    assert index.resolve([named])[0].row is None
+    assert resolve_names(index, [named])[0].row is None
 
 
 def test_what_comes_near_is_told(world: Catalog, index: SearchIndex):
-    near = index.resolve([Named("さくら")])[0].near
+    near = resolve_names(index, [Named("さくら")])[0].near
     assert {int(world.song_ids[row]) for row in near} == {4, 5}
 
 
 def test_an_empty_catalog_is_searched_in_peace():
     index = SearchIndex.build(Catalog.build([], now=NOW))
-    assert index.search("Lemon") == []
-    assert index.search("ㄹㅁ") == []
-    assert index.resolve([Named("Lemon")])[0].row is None
+    assert find_songs(index, "Lemon") == []
+    assert find_songs(index, "ㄹㅁ") == []
+    assert resolve_names(index, [Named("Lemon")])[0].row is None
 
 
 class TestStored:
@@ -175,13 +177,13 @@ class TestStored:
         index.save(tmp_path)
         loaded = SearchIndex.load(tmp_path, world)
         for query in ("lemmon", "ㅇㄴㅈ", "요네즈"):
-            assert loaded.search(query) == index.search(query)
+            assert find_songs(loaded, query) == find_songs(index, query)
 
     def test_new_likes_need_no_new_index(self, tmp_path: Path, world: Catalog, index: SearchIndex):
         index.save(tmp_path)
         liked = world.with_behaviour(likes=[(1, 3, NOW)], now=NOW)
-        found = SearchIndex.load(tmp_path, liked).search("요네즈 켄시")
-        assert int(world.song_ids[found[0][0]]) == 3, "now the better known of his songs"
+        found = find_songs(SearchIndex.load(tmp_path, liked), "요네즈 켄시")
+        assert int(world.song_ids[found[0][0]]) == 3, "now the better known of their songs"
 
     def test_one_of_another_catalog_is_refused(self, tmp_path: Path, index: SearchIndex):
         index.save(tmp_path)

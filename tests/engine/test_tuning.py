@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from engine.scoring.scorers import Corpus, Known, Neighbours, Same, Scorer
+from engine.catalog.corpus import Corpus
+from engine.scoring.known import KnownSongs
+from engine.scoring.scorers import Neighbours, Same, Scorer
 from engine.training import tuning
 from engine.training.fitting import EaseSettings
 from engine.training.model import Model, TrainSettings
-from engine.training.tuning import Question, choose_weights
+from engine.training.tuning import HeldOutQuestion, choose_weights
 
 SONGS = 40
 
@@ -60,10 +62,10 @@ def test_popularity_falls_by_the_hidden_share() -> None:
 
 
 def test_a_power_of_nothing_makes_every_like_the_same() -> None:
-    known = Known(rows=np.array([1, 2], np.int32), weights=np.array([1, 9], np.float32))
-    assert known.evened(0.0).weights.tolist() == [1, 1]
-    assert known.evened(0.5).weights.tolist() == [0.5, 1.5]
-    assert set(corpus(stray=9).evened(0.0).data.tolist()) == {1.0}
+    known = KnownSongs(rows=np.array([1, 2], np.int32), weights=np.array([1, 9], np.float32))
+    assert known.normalized(0.0).weights.tolist() == [1, 1]
+    assert known.normalized(0.5).weights.tolist() == [0.5, 1.5]
+    assert set(corpus(stray=9).normalized(0.0).data.tolist()) == {1.0}
 
 
 def test_strength_that_tells_nothing_is_not_counted() -> None:
@@ -107,11 +109,11 @@ def test_what_few_members_choose_is_drawn_towards_a_mix() -> None:
     assert unsure["standing"] > 0.8
 
 
-def _half(random: np.random.Generator, member: int) -> Question:
+def _half(random: np.random.Generator, member: int) -> HeldOutQuestion:
     """Members of even number like the first half of the songs, the others the second."""
     songs = member % 2 * (SONGS // 2) + random.permutation(SONGS // 2)
-    return Question(
-        known=Known.liked(songs[:4].astype(np.int32)),
+    return HeldOutQuestion(
+        known=KnownSongs.liked(songs[:4].astype(np.int32)),
         wanted=songs[4:].astype(np.int32),
         member=member,
     )

@@ -1,4 +1,4 @@
-"""Twenty worker processes that spend as fast as they can; started by test_ledger.
+"""Twenty worker processes that spend as fast as they can; started by test_budget.
 
     python -m tests.prompts.budget_race SECONDS     (at most; it ends when the money has)
 

@@ -9,10 +9,10 @@ from django.contrib.auth.models import Group, User
 
 from bench.fake_model import FakeModel
 from infrastructure.redis import gate
+from infrastructure.staff_groups import StaffGroup
 from prompts.llm import budget, model_profiles
 from prompts.llm.breaker import breaker
 from prompts.models import Api, PromptTemplate, PromptVersion
-from prompts.staff import EDITOR, INSPECTOR, OPERATOR, PUBLISHER
 from prompts.versions import drafts, resolution, review
 from prompts.versions.actor import Actor
 from prompts.versions.drafts import Body
@@ -21,9 +21,9 @@ from prompts.versions.drafts import Body
 @pytest.fixture(autouse=True)
 def fresh_snapshot() -> Iterator[None]:
     """Every test starts as a new process would."""
-    resolution._watch = resolution.Watch()
+    resolution.restart()
     yield
-    resolution._watch = resolution.Watch()
+    resolution.restart()
 
 
 def staff(name: str, *groups: str, superuser: bool = False) -> User:
@@ -35,22 +35,22 @@ def staff(name: str, *groups: str, superuser: bool = False) -> User:
 
 @pytest.fixture
 def editor(db: None) -> User:
-    return staff("editor", EDITOR)
+    return staff("editor", StaffGroup.EDITOR)
 
 
 @pytest.fixture
 def publisher(db: None) -> User:
-    return staff("publisher", PUBLISHER)
+    return staff("publisher", StaffGroup.PUBLISHER)
 
 
 @pytest.fixture
 def inspector(db: None) -> User:
-    return staff("inspector", INSPECTOR)
+    return staff("inspector", StaffGroup.INSPECTOR)
 
 
 @pytest.fixture
 def operator(db: None) -> User:
-    return staff("operator", OPERATOR)
+    return staff("operator", StaffGroup.OPERATOR)
 
 
 @pytest.fixture
@@ -102,8 +102,8 @@ def fresh_gateway_state() -> Iterator[None]:
 
 def forget_all() -> None:
     budget.clear_cache()
-    model_profiles.forget()
-    breaker.forget()
+    model_profiles.clear_cache()
+    breaker.clear_cache()
     gate.reset()
 
 

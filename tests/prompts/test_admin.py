@@ -10,6 +10,7 @@ from django.utils import translation
 
 from bench.fake_model import FakeModel
 from prompts import dashboard
+from prompts.admin.version_pages.compare import version_choices
 from prompts.evaluation import input_providers
 from prompts.evaluation.input_providers import Input
 from prompts.models import AuditEvent, ModelCall, PromptTemplate, PromptVersion
@@ -79,20 +80,23 @@ def test_the_page_of_somebody_who_saved_later_is_refused(
     assert version.note == "둘째"
 
 
-def test_any_two_versions_are_compared_however_old(
-    curation: PromptTemplate, editor: User, desk: Client, monkeypatch: pytest.MonkeyPatch
+def test_any_two_versions_are_compared(
+    curation: PromptTemplate, editor: User, desk: Client
 ) -> None:
-    monkeypatch.setattr("prompts.admin.versions.MOST_OTHERS", 2)
-    oldest, *_between, newest = (
-        draft(curation, editor, extra=extra) for extra in ("하나", "둘", "셋", "넷")
-    )
+    oldest, newest = (draft(curation, editor, extra=extra) for extra in ("하나", "넷"))
     url = page("promptversion_compare", newest.pk)
     html = desk.get(url, {"with": oldest.pk}).content.decode()
     assert "<del>하나</del><ins>넷</ins>" in html
     assert f'<option value="{oldest.pk}" selected>' in html
-    assert (
-        "@1" in desk.get(url).content.decode()
-    )  # without a choice: what is live, also beyond the list
+    assert "@1" in desk.get(url).content.decode()  # without a choice: what is live
+
+
+def test_the_chosen_version_is_offered_also_where_the_list_is_full(
+    curation: PromptTemplate, editor: User
+) -> None:
+    oldest, *_between, newest = (draft(curation, editor, extra=extra) for extra in "abcd")
+    choices = version_choices(newest, chosen=oldest, limit=2)
+    assert [key for key, _label in choices] == [newest.pk, newest.pk - 1, oldest.pk]
 
 
 def test_only_what_was_live_is_offered_to_go_back_to(
@@ -125,21 +129,21 @@ def test_publishing_in_two_steps(curation: PromptTemplate, publisher: User, desk
 
 
 def test_the_preview_shows_what_would_be_sent_for_a_member(
-    curation: PromptTemplate, editor: User, desk: Client, monkeypatch: pytest.MonkeyPatch
+    curation: PromptTemplate, editor: User, desk: Client
 ) -> None:
-    monkeypatch.setattr(input_providers, "_hooks", input_providers.Hooks())
-    input_providers.register(
-        "curation",
-        lambda member, params: Input(
+    def build(member: str, params: object) -> Input:
+        return Input(
             variables={
                 "candidates": [("밤을 달리다", "요아소비")],
                 "taste": f"{member}의 취향",
                 "count": 1,
             },
             items=("밤을 달리다",),
-        ),
-    )
-    shown = desk.get(page("promptversion_preview", draft(curation, editor).pk), {"member": "42"})
+        )
+
+    url = page("promptversion_preview", draft(curation, editor).pk)
+    with input_providers.only(input_providers.Hooks(build={"curation": build})):
+        shown = desk.get(url, {"member": "42"})
     assert "42의 취향" in shown.content.decode()
     assert "1 밤을 달리다 / 요아소비" in shown.content.decode()
 

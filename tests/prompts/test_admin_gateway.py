@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from bench.fake_model import FakeModel
 from prompts.llm import budget
-from prompts.llm.breaker import Report, breaker
-from prompts.models import AuditEvent, Budget, ModelCall, ModelProfile, Outcome
+from prompts.llm.breaker import CallReport, breaker
+from prompts.models import AuditEvent, Budget, CallOutcome, ModelCall, ModelProfile
 from prompts.models.calls import packed
 
 PROFILES = reverse("admin:prompts_modelprofile_changelist")
@@ -57,7 +57,7 @@ def test_an_operator_probes_a_profile(operator: User, profile: ModelProfile) -> 
 def test_nobody_else_does(
     group: str, action: str, profile: ModelProfile, fake_model: FakeModel, request
 ) -> None:
-    breaker.record(str(profile.pk), Report(failed=True, lasting=True))
+    breaker.record(str(profile.pk), CallReport(failed=True, lasting=True))
     act(as_user(request.getfixturevalue(group)), action, profile)
     assert not fake_model.seen
     assert not breaker.state(str(profile.pk)).is_closed
@@ -65,7 +65,7 @@ def test_nobody_else_does(
 
 
 def test_an_operator_closes_the_breaker(operator: User, profile: ModelProfile) -> None:
-    breaker.record(str(profile.pk), Report(failed=True, lasting=True, why="http_4xx 401"))
+    breaker.record(str(profile.pk), CallReport(failed=True, lasting=True, why="http_4xx 401"))
     client = as_user(operator)
     assert "http_4xx 401" in client.get(PROFILES).content.decode()
     act(client, "close_breaker", profile)
@@ -113,7 +113,7 @@ def a_call(**options) -> ModelCall:
         "version_label": "curation@1",
         "api": "chat",
         "model_asked": "fake-1",
-        "outcome": Outcome.OK,
+        "outcome": CallOutcome.OK,
         "cost_micro_usd": 1_234,
         "input_zlib": packed("1 夜に駆ける"),
         "output_zlib": packed('{"picks": [1]}'),
@@ -122,7 +122,7 @@ def a_call(**options) -> ModelCall:
 
 
 def test_an_inspector_finds_a_call_by_its_run_and_reads_it(inspector: User) -> None:
-    call, other = a_call(run_uuid=uuid4()), a_call(outcome=Outcome.TIMEOUT)
+    call, other = a_call(run_uuid=uuid4()), a_call(outcome=CallOutcome.TIMEOUT)
     client = as_user(inspector)
     found = client.get(CALLS, {"q": str(call.run_uuid)}).context["cl"].result_list
     assert list(found) == [call]

@@ -11,7 +11,7 @@ from django.db.models import Sum
 
 from bench.fake_model import FakeModel, song_lines
 from prompts.llm.breaker import breaker
-from prompts.models import LedgerScope, ModelCall, Outcome, Reservation
+from prompts.models import CallOutcome, LedgerScope, ModelCall, Reservation
 from prompts.services import Answer, Ask, ModelUnavailable, ask, ask_many
 from prompts.versions.rendering import estimate_tokens
 
@@ -52,7 +52,7 @@ def test_an_answer_comes_back_as_numbers_and_leaves_a_row(model: FakeModel) -> N
     answer = curate(run_uuid=run)
     assert answer.data == {"picks": [6, 5, 4]}
     call = ModelCall.objects.get()
-    assert (call.outcome, call.run_uuid, str(call.uuid)) == (Outcome.OK, run, answer.call)
+    assert (call.outcome, call.run_uuid, str(call.uuid)) == (CallOutcome.OK, run, answer.call)
     assert (call.tokens_input, call.tokens_output, call.tokens_estimated) == (1_000, 60, False)
     # 1000 × 0.75 + 60 × 4.5 micro-dollars
     assert call.cost_micro_usd == booked() == 1_020
@@ -64,30 +64,30 @@ def test_an_answer_comes_back_as_numbers_and_leaves_a_row(model: FakeModel) -> N
 
 #: fault, outcome, what of the reservation is booked: "usage", "full" or "none"
 FAULTS = [
-    ("hang", Outcome.TIMEOUT, "full"),
-    ("drip", Outcome.TIMEOUT, "full"),
-    ("429", Outcome.RATE_LIMITED, "none"),
-    ("quota", Outcome.QUOTA, "none"),
-    ("500", Outcome.HTTP_5XX, "none"),
-    ("401", Outcome.HTTP_4XX, "none"),
-    ("404", Outcome.HTTP_4XX, "none"),
-    ("400", Outcome.HTTP_4XX, "none"),
-    ("reset", Outcome.CONNECTION, "full"),
-    ("refusal", Outcome.REFUSED, "usage"),
-    ("truncated", Outcome.TRUNCATED, "usage"),
-    ("prose", Outcome.INVALID_JSON, "usage"),
-    ("not_json", Outcome.INVALID_JSON, "full"),
-    ("empty", Outcome.EMPTY, "usage"),
-    ("fenced", Outcome.OK_REPAIRED, "usage"),
-    ("out_of_range", Outcome.OK_REPAIRED, "usage"),
-    ("duplicates", Outcome.OK_REPAIRED, "usage"),
-    ("no_usage", Outcome.OK, "full"),
+    ("hang", CallOutcome.TIMEOUT, "full"),
+    ("drip", CallOutcome.TIMEOUT, "full"),
+    ("429", CallOutcome.RATE_LIMITED, "none"),
+    ("quota", CallOutcome.QUOTA, "none"),
+    ("500", CallOutcome.HTTP_5XX, "none"),
+    ("401", CallOutcome.HTTP_4XX, "none"),
+    ("404", CallOutcome.HTTP_4XX, "none"),
+    ("400", CallOutcome.HTTP_4XX, "none"),
+    ("reset", CallOutcome.CONNECTION, "full"),
+    ("refusal", CallOutcome.REFUSED, "usage"),
+    ("truncated", CallOutcome.TRUNCATED, "usage"),
+    ("prose", CallOutcome.INVALID_JSON, "usage"),
+    ("not_json", CallOutcome.INVALID_JSON, "full"),
+    ("empty", CallOutcome.EMPTY, "usage"),
+    ("fenced", CallOutcome.OK_REPAIRED, "usage"),
+    ("out_of_range", CallOutcome.OK_REPAIRED, "usage"),
+    ("duplicates", CallOutcome.OK_REPAIRED, "usage"),
+    ("no_usage", CallOutcome.OK, "full"),
 ]
 
 
 @pytest.mark.parametrize(("fault", "outcome", "booked_as"), FAULTS, ids=[row[0] for row in FAULTS])
 def test_every_fault_has_its_name_its_price_and_an_end(
-    model: FakeModel, settings, fault: str, outcome: Outcome, booked_as: str
+    model: FakeModel, settings, fault: str, outcome: CallOutcome, booked_as: str
 ) -> None:
     model.fault = fault
     waits = fault in {"hang", "drip"}
@@ -99,7 +99,7 @@ def test_every_fault_has_its_name_its_price_and_an_end(
 
     call = ModelCall.objects.get()
     assert call.outcome == outcome
-    if outcome in {Outcome.OK, Outcome.OK_REPAIRED}:
+    if outcome in {CallOutcome.OK, CallOutcome.OK_REPAIRED}:
         assert isinstance(answer, Answer)
         assert set(answer.data["picks"]) <= set(range(1, len(SONGS) + 1))
         assert len(answer.data["picks"]) == len(set(answer.data["picks"]))
@@ -150,11 +150,11 @@ def test_a_server_of_odd_manners_does_no_harm(model: FakeModel, settings, what: 
         model.odd = (paths[settings.OPENAI_API == "chat"], value)
         answer = ask_many([Ask(slug="curation", variables=CURATION)], DEADLINE_S)[0]
         call = ModelCall.objects.order_by("-id")[0]
-        usable = call.outcome in {Outcome.OK, Outcome.OK_REPAIRED}
+        usable = call.outcome in {CallOutcome.OK, CallOutcome.OK_REPAIRED}
         assert isinstance(answer, Answer if usable else ModelUnavailable)
         assert 0 < call.cost_micro_usd <= call.reserved_micro_usd
         assert len(call.response_id) <= 120
-        breaker.forget()
+        breaker.clear_cache()
     assert ModelCall.objects.count() == len(values)
     assert not Reservation.objects.exists()
     if what in {"usage", "tokens in", "tokens out"}:  # a count that can't be is no count
@@ -170,17 +170,17 @@ def test_a_queue_call_waits_for_retry_after_only_if_it_fits(
     call = ModelCall.objects.get()
     if retry_after == "1":
         assert isinstance(answer, Answer)
-        assert (call.outcome, call.attempts) == (Outcome.OK, 2)
+        assert (call.outcome, call.attempts) == (CallOutcome.OK, 2)
     else:
         assert isinstance(answer, ModelUnavailable)
-        assert (call.outcome, call.attempts) == (Outcome.RATE_LIMITED, 1)
+        assert (call.outcome, call.attempts) == (CallOutcome.RATE_LIMITED, 1)
 
 
 def test_nobody_who_waits_is_kept_for_a_second_try(model: FakeModel) -> None:
     model.fault, model.fault_times = "500", 1
     with pytest.raises(ModelUnavailable) as failure:
         curate(trigger="api")
-    assert failure.value.outcome == Outcome.HTTP_5XX
+    assert failure.value.outcome == CallOutcome.HTTP_5XX
     assert len(model.seen) == 1
 
 
@@ -253,7 +253,7 @@ def test_a_refused_connection_costs_nothing(settings) -> None:
     with pytest.raises(ModelUnavailable) as failure:
         curate()
     call = ModelCall.objects.get()
-    assert (failure.value.outcome, call.cost_micro_usd) == (Outcome.CONNECTION, 0)
+    assert (failure.value.outcome, call.cost_micro_usd) == (CallOutcome.CONNECTION, 0)
 
 
 def test_both_prompts_together_have_room_for_so_much_and_no_more(model: FakeModel) -> None:

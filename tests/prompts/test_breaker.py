@@ -9,22 +9,24 @@ from django_redis import get_redis_connection
 
 from infrastructure.redis import gate
 from prompts.llm.breaker import (
-    LONGEST_OPEN_S,
+    MAX_OPEN_S,
     Breaker,
-    Report,
-    State,
+    BreakerState,
+    CallReport,
     admit,
     advance,
     report_of,
 )
-from prompts.models import Outcome
+from prompts.models import CallOutcome
 
-FAILED, WELL = Report(failed=True, why="http_5xx 500"), Report(failed=False)
-LASTING = Report(failed=True, lasting=True, why="http_4xx 401")
+FAILED, WELL = CallReport(failed=True, why="http_5xx 500"), CallReport(failed=False)
+LASTING = CallReport(failed=True, lasting=True, why="http_4xx 401")
 
 
-def after(*reports: Report, state: State | None = None, now: float = 1_000.0) -> State:
-    state = state or State()
+def after(
+    *reports: CallReport, state: BreakerState | None = None, now: float = 1_000.0
+) -> BreakerState:
+    state = state or BreakerState()
     for report in reports:
         state = advance(state, report, now)
     return state
@@ -65,29 +67,29 @@ def test_the_wait_doubles_to_ten_minutes_and_no_further() -> None:
     for _ in range(8):
         now = state.open_until
         state = after(FAILED, state=admit(state, now)[1], now=now)
-    assert state.open_until - now == LONGEST_OPEN_S
+    assert state.open_until - now == MAX_OPEN_S
 
 
 def test_a_wrong_key_opens_it_at_once_and_for_long() -> None:
     state = after(LASTING)
-    assert state.open_until == 1_000.0 + LONGEST_OPEN_S
+    assert state.open_until == 1_000.0 + MAX_OPEN_S
 
 
 @pytest.mark.parametrize(
     ("outcome", "status", "report"),
     [
-        (Outcome.TIMEOUT, None, (True, False)),
-        (Outcome.HTTP_5XX, 503, (True, False)),
-        (Outcome.RATE_LIMITED, 429, (True, False)),
-        (Outcome.QUOTA, 429, (True, True)),
-        (Outcome.HTTP_4XX, 401, (True, True)),
-        (Outcome.HTTP_4XX, 404, (True, True)),
-        (Outcome.HTTP_4XX, 400, (False, False)),  # our request was wrong, not the server
-        (Outcome.OK, 200, (False, False)),
+        (CallOutcome.TIMEOUT, None, (True, False)),
+        (CallOutcome.HTTP_5XX, 503, (True, False)),
+        (CallOutcome.RATE_LIMITED, 429, (True, False)),
+        (CallOutcome.QUOTA, 429, (True, True)),
+        (CallOutcome.HTTP_4XX, 401, (True, True)),
+        (CallOutcome.HTTP_4XX, 404, (True, True)),
+        (CallOutcome.HTTP_4XX, 400, (False, False)),  # our request was wrong, not the server
+        (CallOutcome.OK, 200, (False, False)),
     ],
 )
 def test_what_speaks_against_a_server(
-    outcome: Outcome, status: int | None, report: tuple[bool, bool]
+    outcome: CallOutcome, status: int | None, report: tuple[bool, bool]
 ) -> None:
     found = report_of(outcome, status)
     assert (found.failed, found.lasting) == report

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from uuid import UUID, uuid5
 
 import pytest
@@ -10,17 +11,11 @@ from django.contrib.auth.models import User
 
 from bench.fake_model import FakeModel, Seen, song_lines
 from prompts.errors import GuardFailed, NotAllowed
-from prompts.evaluation import input_providers, runs
+from prompts.evaluation import eval_sets, input_providers, runs
 from prompts.evaluation.input_providers import LoggedRun
-from prompts.evaluation.runs import (
-    Measured,
-    Thresholds,
-    bootstrap_low,
-    judge,
-    kendall_tau,
-    ndcg,
-)
-from prompts.models import EvalCase, EvalRun, ModelCall, PromptTemplate, Verdict
+from prompts.evaluation.measures import Measured, kendall_tau, ndcg
+from prompts.evaluation.verdicts import Thresholds, bootstrap_low, judge
+from prompts.models import EvalCase, EvalRun, EvalVerdict, ModelCall, PromptTemplate
 from prompts.models.audit import AppendOnlyError
 from prompts.versions import guards, releases
 from prompts.versions.actor import Actor
@@ -51,15 +46,18 @@ def logged(number: int) -> LoggedRun:
 
 
 @pytest.fixture
-def logged_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(input_providers, "_hooks", input_providers.Hooks())
-    input_providers.register_logged_runs(
-        lambda slug, limit: [logged(at) for at in range(min(limit, 4))]
-    )
+def logged_runs() -> Iterator[None]:
+    with input_providers.only(input_providers.Hooks()):
+        input_providers.register_logged_runs(
+            lambda slug, limit: [logged(at) for at in range(min(limit, 4))]
+        )
+        yield
 
 
 def frozen(curation: PromptTemplate, user: User, poisoned: int = 2):
-    return runs.freeze(curation, title="가을", runs=4, poisoned=poisoned, actor=Actor(user=user))
+    return eval_sets.freeze(
+        curation, title="가을", runs=4, poisoned=poisoned, actor=Actor(user=user)
+    )
 
 
 def by_title(seen: Seen) -> str:
@@ -107,10 +105,9 @@ def test_frozen_runs_keep_what_the_model_was_told_and_no_member(
 
 
 def test_without_logged_runs_there_is_nothing_to_freeze(
-    curation: PromptTemplate, editor: User, monkeypatch: pytest.MonkeyPatch
+    curation: PromptTemplate, editor: User
 ) -> None:
-    monkeypatch.setattr(input_providers, "_hooks", input_providers.Hooks())
-    with pytest.raises(GuardFailed):
+    with input_providers.only(input_providers.Hooks()), pytest.raises(GuardFailed):
         frozen(curation, editor)
 
 
@@ -128,7 +125,7 @@ def test_a_version_that_reads_passes_and_opens_the_gate(
 ) -> None:
     model.answer = by_title
     eval_run = evaluated(curation, publisher)
-    assert eval_run.verdict == Verdict.PASS, eval_run.findings
+    assert eval_run.verdict == EvalVerdict.PASS, eval_run.findings
     figures = eval_run.figures
     assert figures["validity"] == 1.0
     assert figures["cases"] == 4
@@ -172,7 +169,7 @@ def test_a_model_that_obeys_titles_fails(
     failed = {finding["name"] for finding in eval_run.findings if not finding["met"]}
     if eval_run.figures["injection_lift"] > 1:
         assert "injection_lift" in failed
-        assert eval_run.verdict == Verdict.FAIL
+        assert eval_run.verdict == EvalVerdict.FAIL
     else:  # every planted title was taken out before the model saw it
         assert all("무시" not in seen.text.split("정확히")[1] for seen in model.seen)
 
@@ -183,7 +180,7 @@ def test_nonsense_fails_and_keeps_the_gate_shut(
     model.answer = lambda seen: "여기 있습니다: 좋은 노래들"
     eval_run = evaluated(curation, publisher)
     assert eval_run.figures["validity"] == 0.0
-    assert eval_run.verdict in {Verdict.FAIL, Verdict.ERROR}
+    assert eval_run.verdict in {EvalVerdict.FAIL, EvalVerdict.ERROR}
     assert not guards.gate(eval_run.version).open
 
 
@@ -191,7 +188,7 @@ def test_a_model_out_of_reach_says_nothing_about_the_text(
     curation: PromptTemplate, publisher: User, logged_runs: None, settings
 ) -> None:
     settings.OPENAI_BASE_URL = settings.OPENAI_API_KEY = ""
-    assert evaluated(curation, publisher).verdict == Verdict.ERROR
+    assert evaluated(curation, publisher).verdict == EvalVerdict.ERROR
 
 
 def test_evaluating_costs_money_and_needs_its_permission(

@@ -13,12 +13,12 @@ from bench.fake_model import FakeModel, good_answer
 from prompts.errors import ModelUnavailable
 from prompts.llm import gateway, model_profiles
 from prompts.llm.ask import Ask, ask, ask_many
-from prompts.llm.breaker import Report, breaker
+from prompts.llm.breaker import CallReport, breaker
 from prompts.llm.capability_probe import probe
 from prompts.llm.exchange import CallPlan, Exchange, ModelRequest
 from prompts.llm.gateway import exchange_all
 from prompts.llm.model_profiles import Price, Profile
-from prompts.models import Api, ModelCall, ModelPrice, ModelProfile, Outcome
+from prompts.models import Api, CallOutcome, ModelCall, ModelPrice, ModelProfile
 from tests.prompts.test_ask import CURATION, DEADLINE_S, booked, curate
 
 FREE = Price(input=0, cached=0, cache_write=0, output=0)
@@ -43,6 +43,12 @@ REQUEST = ModelRequest(
 def profile_at(server: FakeModel, api: Api = Api.CHAT, **options) -> Profile:
     values = {"id": 1, "name": "fake", "model": "fake-1", "key": "sk-test", "price": FREE}
     return Profile(**(values | {"api": api, "base_url": server.url} | options))
+
+
+class OpenAIProfile(Profile):
+    """The fake server, treated as OpenAI itself."""
+
+    is_openai = property(lambda self: True)
 
 
 def exchanged(profile: Profile, seconds: float = DEADLINE_S, **options) -> Exchange:
@@ -73,13 +79,12 @@ def test_a_compatible_server_gets_only_what_it_knows(fake_model: FakeModel) -> N
 
 
 def test_openai_gets_a_strict_schema_and_may_not_keep_the_answer(
-    fake_model: FakeModel, monkeypatch
+    fake_model: FakeModel,
 ) -> None:
-    # as if the fake were OpenAI itself
-    monkeypatch.setattr(Profile, "is_openai", property(lambda self: True))
-    exchanged(
-        profile_at(fake_model, Api.RESPONSES, capabilities={"temperature": False, "effort": "none"})
+    profile = profile_at(
+        fake_model, Api.RESPONSES, capabilities={"temperature": False, "effort": "none"}
     )
+    exchanged(OpenAIProfile(**vars(profile)))
     body = fake_model.seen[0].body
     assert body["store"] is False
     assert body["truncation"] == "disabled"
@@ -103,7 +108,7 @@ def test_a_weaker_server_is_asked_in_its_own_way(
 
 def test_a_redirect_is_not_followed(fake_model: FakeModel) -> None:
     fake_model.fault = "redirect"
-    assert exchanged(profile_at(fake_model)).outcome == Outcome.HTTP_4XX
+    assert exchanged(profile_at(fake_model)).outcome == CallOutcome.HTTP_4XX
     assert len(fake_model.seen) == 1
 
 
@@ -115,7 +120,7 @@ def test_many_calls_wait_together(fake_model: FakeModel) -> None:
         deadline=time.monotonic() + DEADLINE_S,
     )
     started = time.monotonic()
-    assert {found.outcome for found in exchange_all([plan] * 16)} == {Outcome.OK}
+    assert {found.outcome for found in exchange_all([plan] * 16)} == {CallOutcome.OK}
     assert time.monotonic() - started < 4  # one after the other: eight seconds
 
 
@@ -123,10 +128,10 @@ def test_many_calls_wait_together(fake_model: FakeModel) -> None:
 def test_a_patient_caller_is_tried_again_once(fake_model: FakeModel, fault: str) -> None:
     fake_model.fault, fake_model.fault_times = fault, 1
     found = exchanged(profile_at(fake_model), retry=True)
-    assert (found.outcome, len(found.attempts)) == (Outcome.OK, 2)
+    assert (found.outcome, len(found.attempts)) == (CallOutcome.OK, 2)
     fake_model.seen.clear()
     fake_model.calls, fake_model.fault_times = 0, 2
-    assert exchanged(profile_at(fake_model), retry=True).outcome != Outcome.OK
+    assert exchanged(profile_at(fake_model), retry=True).outcome != CallOutcome.OK
     assert len(fake_model.seen) == 2
 
 
@@ -148,7 +153,7 @@ def test_the_fallback_answers_for_a_failing_server(
 ) -> None:
     fake_model.fault = "500"
     found = exchanged(profile_at(fake_model), fallback=profile_at(other_model, id=2))
-    assert found.outcome == Outcome.OK
+    assert found.outcome == CallOutcome.OK
     assert found.profile is not None
     assert found.profile.id == 2
 
@@ -159,14 +164,14 @@ def test_a_slow_call_is_hedged_and_the_first_answer_counts(
     fake_model.fault = "hang"
     started = time.monotonic()
     found = exchanged(profile_at(fake_model), hedge=True, fallback=profile_at(other_model, id=2))
-    assert (found.outcome, found.hedged, len(found.attempts)) == (Outcome.OK, True, 2)
+    assert (found.outcome, found.hedged, len(found.attempts)) == (CallOutcome.OK, True, 2)
     assert time.monotonic() - started < 5  # the first server hangs for a minute
     # the one that was given up has to be paid for all the same
     assert [attempt.usage is None for attempt in found.attempts] == [True, False]
 
 
 def test_a_forked_child_builds_its_own_loop(fake_model: FakeModel) -> None:
-    assert exchanged(profile_at(fake_model)).outcome == Outcome.OK
+    assert exchanged(profile_at(fake_model)).outcome == CallOutcome.OK
     before = gateway.gateway()
     reading, writing = os.pipe()
     child = os.fork()
@@ -240,7 +245,7 @@ def test_an_open_breaker_leads_to_the_fallback(
     second = row_at(other_model, "second")
     first = row_at(fake_model, "first", is_default=True, fallback=second)
     for _ in range(5):
-        breaker.record(str(first.pk), Report(failed=True))
+        breaker.record(str(first.pk), CallReport(failed=True))
     curate()
     assert ModelCall.objects.get().profile_id == second.pk
     assert not fake_model.seen
@@ -254,9 +259,9 @@ def test_after_five_failures_nobody_waits_any_more(model: FakeModel) -> None:
             curate()
     with pytest.raises(ModelUnavailable) as failure:
         curate()
-    assert failure.value.outcome == Outcome.CIRCUIT_OPEN
+    assert failure.value.outcome == CallOutcome.CIRCUIT_OPEN
     assert len(model.seen) == 5
-    assert ModelCall.objects.filter(outcome=Outcome.CIRCUIT_OPEN, cost_micro_usd=0).count() == 1
+    assert ModelCall.objects.filter(outcome=CallOutcome.CIRCUIT_OPEN, cost_micro_usd=0).count() == 1
 
 
 @pytest.mark.django_db
@@ -273,7 +278,7 @@ def test_nothing_is_asked_once_the_money_is_gone(model: FakeModel, settings) -> 
     settings.LLM_BUDGET_DAY_USD = 0.000_1
     with pytest.raises(ModelUnavailable) as failure:
         curate()
-    assert (failure.value.outcome, failure.value.reason) == (Outcome.BUDGET_DENIED, "budget")
+    assert (failure.value.outcome, failure.value.reason) == (CallOutcome.BUDGET_DENIED, "budget")
     assert not model.seen
     assert booked() == 0
 
@@ -301,10 +306,10 @@ def test_a_deadline_speaks_against_every_server_that_was_still_asked(
     found = exchanged(
         profile_at(fake_model, id=71), 0.8, hedge=True, hedge_after_s=0.1, fallback=other
     )
-    assert found.outcome == Outcome.TIMEOUT
+    assert found.outcome == CallOutcome.TIMEOUT
     assert {(report.profile.id, report.outcome) for report in found.reports} == {
-        (71, Outcome.TIMEOUT),
-        (72, Outcome.TIMEOUT),
+        (71, CallOutcome.TIMEOUT),
+        (72, CallOutcome.TIMEOUT),
     }
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from prompts.defaults import default_texts
 from prompts.versions.contracts import CURATION, TASTE_AND_TAGLINES
-from prompts.versions.lint import Draft, has_errors, lint
+from prompts.versions.lint import LintInput, has_errors, lint
 
-GOOD = Draft(
+GOOD = LintInput(
     system_text=default_texts()["curation"].system_text,
     user_text=default_texts()["curation"].user_text,
     params=default_texts()["curation"].params,
@@ -27,7 +27,7 @@ def codes(**changes: Any) -> dict[str, str]:
 @pytest.mark.parametrize("slug", sorted(default_texts()))
 def test_the_repositorys_texts_have_no_finding(slug: str) -> None:
     text = default_texts()[slug]
-    draft = Draft(
+    draft = LintInput(
         system_text=text.system_text,
         user_text=text.user_text,
         params=text.params,

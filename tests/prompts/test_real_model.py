@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from prompts.models import Api, ModelCall, ModelProfile, Outcome
+from prompts.models import Api, CallOutcome, ModelCall, ModelProfile
 from prompts.services import Answer, Ask, ModelUnavailable, ask_many, probe, resolve
 from prompts.versions.resolution import ResolvedVersion
 from tests.conftest import free_port
@@ -117,8 +117,10 @@ def test_curation_is_bound_to_the_schema(profile, capsys, version) -> None:
     call = ModelCall.objects.get()
     report(capsys, f"curation: {answer}", said(call))
     # the grammar makes it JSON of our shape; which numbers it holds is the small model's affair
-    shaped = {Outcome.OK, Outcome.OK_REPAIRED, Outcome.TRUNCATED, Outcome.EMPTY}
-    assert call.outcome in (shaped if version is None else {Outcome.OK, Outcome.OK_REPAIRED})
+    shaped = {CallOutcome.OK, CallOutcome.OK_REPAIRED, CallOutcome.TRUNCATED, CallOutcome.EMPTY}
+    assert call.outcome in (
+        shaped if version is None else {CallOutcome.OK, CallOutcome.OK_REPAIRED}
+    )
     assert call.output_text.lstrip().startswith("{")
     assert '"picks"' in call.output_text
     if isinstance(answer, Answer):
@@ -133,7 +135,7 @@ def test_the_deadline_ends_a_slow_model(profile, capsys) -> None:
     call = ModelCall.objects.get()
     report(capsys, "time-out", said(call))
     assert isinstance(answer, ModelUnavailable)
-    assert call.outcome == Outcome.TIMEOUT
+    assert call.outcome == CallOutcome.TIMEOUT
     assert call.cost_micro_usd == call.reserved_micro_usd
 
 
@@ -145,4 +147,4 @@ def test_too_long_a_prompt_is_refused_and_costs_nothing(profile, capsys) -> None
     call = ModelCall.objects.get()
     report(capsys, "context overflow", said(call))
     assert isinstance(answer, ModelUnavailable)
-    assert (call.outcome, call.error_status, call.cost_micro_usd) == (Outcome.HTTP_4XX, 400, 0)
+    assert (call.outcome, call.error_status, call.cost_micro_usd) == (CallOutcome.HTTP_4XX, 400, 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 from django.contrib.auth.models import User
 from django.db import OperationalError
@@ -14,6 +16,18 @@ from prompts.versions.actor import Actor
 from prompts.versions.resolution import Watch
 
 from .conftest import approved, live_of, lock_of
+
+
+@dataclass
+class EpochStore:
+    """The epoch row of a database that can be down."""
+
+    is_down: bool = False
+
+    def read(self) -> int:
+        if self.is_down:
+            raise OperationalError("server has gone away")
+        return resolution.stored_epoch()
 
 
 def publish(version: PromptVersion, user: User) -> None:
@@ -34,11 +48,10 @@ def test_a_published_version_is_what_the_next_question_gets(
 
 
 def test_resolving_asks_no_database(
-    curation: PromptTemplate, settings, django_assert_num_queries, monkeypatch
+    curation: PromptTemplate, settings, django_assert_num_queries
 ) -> None:
     settings.PROMPTS_POLL_S = 30
-    watch = Watch()
-    monkeypatch.setattr(resolution, "_watch", watch)
+    watch = resolution.restart()
     watch._look(force=True)
     watch._looked.set()
     with django_assert_num_queries(0):
@@ -56,25 +69,20 @@ def test_reading_everything_live_is_two_queries(
 
 
 def test_a_store_that_goes_away_leaves_the_last_snapshot(
-    curation: PromptTemplate, publisher: User, monkeypatch: pytest.MonkeyPatch
+    curation: PromptTemplate, publisher: User
 ) -> None:
+    store = EpochStore()
+    resolution.restart(Watch(read_epoch=store.read))
     publish(approved(curation, publisher), publisher)
     assert resolution.resolve("curation", "42").label == "curation@2"
-
-    def gone() -> int:
-        raise OperationalError("server has gone away")
-
-    monkeypatch.setattr(resolution, "stored_epoch", gone)
+    store.is_down = True
     assert resolution.resolve("curation", "42").label == "curation@2"
 
 
 def test_with_nothing_reachable_at_the_start_the_repositorys_text_is_used_and_named(
-    curation: PromptTemplate, monkeypatch: pytest.MonkeyPatch
+    curation: PromptTemplate,
 ) -> None:
-    def gone() -> int:
-        raise OperationalError("server has gone away")
-
-    monkeypatch.setattr(resolution, "stored_epoch", gone)
+    resolution.restart(Watch(read_epoch=EpochStore(is_down=True).read))
     got = resolution.resolve("curation", "42")
     assert got.builtin
     assert got.version_id is None

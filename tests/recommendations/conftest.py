@@ -92,9 +92,8 @@ def _forget() -> None:
     impressions.reset()
     memory_cache.answers.clear()
     cache.clear()
-    budget.clear_cache()
-    model_profiles.forget()
-    breaker.forget()
+    for part in (budget, model_profiles, breaker):
+        part.clear_cache()
     gate.reset()
 
 
@@ -114,7 +113,7 @@ def model(settings) -> Iterator[FakeModel]:
         settings.OPENAI_BASE_URL = server.url
         settings.OPENAI_API_KEY = "sk-test"
         settings.LLM_ENABLED = True
-        model_profiles.forget()
+        model_profiles.clear_cache()
         prompts.warm_up()  # importing the client takes a good part of a deadline
         yield server
 

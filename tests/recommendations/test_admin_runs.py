@@ -6,13 +6,10 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
-from django.utils import translation
 
 from bench.fake_model import FakeModel
-from engine.types import GroupKind
 from prompts.models import PromptVersion
 from recommendations import services
-from recommendations.admin import run_page
 from recommendations.models import Run
 from recommendations.serving.request import Request
 
@@ -105,13 +102,25 @@ def test_the_download_holds_the_whole_run(world: World, admin_client: Client) ->
     assert values["query"]["favorite_ids"] == list(world.alice_likes)
 
 
-def test_a_note_of_the_engine_reads_in_the_language_of_staff() -> None:
+def test_the_page_speaks_of_steps_and_scores_in_the_words_of_staff(
+    world: World, admin_client: Client
+) -> None:
+    services.recommend(Request(member_key=world.alice))
+    run = Run.objects.get()
+    html = admin_client.get(page(run)).content.decode()
+    known = next(step for step in run.trace if step["name"] == "score")["notes"][0]["count"]
+    assert f"아는 곡 {known}곡" in html
+    assert "내용 닮음" in html
+    assert "score_parts" not in html
+
+
+def test_a_run_of_0_2_0_reads_in_the_language_of_staff(world: World, admin_client: Client) -> None:
+    services.recommend(Request(member_key=world.alice))
+    run = Run.objects.get()
     note = "favourite: 18; staff: 록 +0.90; something new: 3"
-    with translation.override("ko"):
-        assert run_page.note_said(note) == "좋아하는 곡 18곡; 직원 설정: 록 +0.90; something new: 3"
-    with translation.override("en"):
-        assert run_page.note_said(note) == "18 favourites; Staff: 록 +0.90; something new: 3"
-
-
-def test_every_kind_of_group_has_a_name() -> None:
-    assert set(run_page.GROUP_KINDS) == set(GroupKind)
+    run.trace = [{"name": "without_known_songs", "left": 12, "ms": 0.5, "note": note}]
+    run.save()
+    html = admin_client.get(page(run)).content.decode()
+    assert "좋아하는 곡 18곡; 직원 설정: 록 +0.90; something new: 3" in html
+    html = admin_client.get(page(run), headers={"Accept-Language": "en"}).content.decode()
+    assert "18 favourites; Staff: 록 +0.90; something new: 3" in html

@@ -125,7 +125,7 @@ def test_a_run_shows_its_log_and_figures(staff, nightly):
     run.say("끝", now=timezone.now())
     run.end(ScheduleRun.State.SUCCEEDED, now=timezone.now(), renewed=15)
     page = staff("view_schedulerun").get(f"/admin/recommendations/schedulerun/{run.pk}/change/")
-    assert "renewed" in page.content.decode()
+    assert "<td>그대로 연장</td><td>15</td>" in page.content.decode()
     assert "끝" in page.content.decode()
 
 

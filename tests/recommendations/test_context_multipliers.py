@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from engine.catalog.catalog import Catalog
 from engine.settings import SituationTable
-from engine.training.context_learning import LEAST_EVENTS, heard, with_learned
+from engine.training.context_learning import MIN_EVENTS, heard, with_learned
 from profiles.models import FeedbackEvent
 from recommendations.learning.context_multipliers import MAX_ROWS, learn, situations_of
 from recommendations.models import LearnedSituations
@@ -40,7 +40,7 @@ def test_what_is_sung_more_at_night_than_usually_gains():
 
 
 def test_too_few_events_teach_nothing():
-    few = heard(WORLD, nights(LEAST_EVENTS - 1, 0, else_loud=LEAST_EVENTS - 1))
+    few = heard(WORLD, nights(MIN_EVENTS - 1, 0, else_loud=MIN_EVENTS - 1))
     assert with_learned(table(), few).of("night") == table().of("night")
 
 
@@ -78,7 +78,7 @@ def test_an_event_tells_its_situation_or_its_hour_does(context, situations):
 @pytest.mark.django_db
 def test_events_change_the_table_in_force_and_the_version_says_so(world):
     before = active_engine.current()
-    word, others = taken_up(before, count=LEAST_EVENTS)
+    word, others = taken_up(before, count=MIN_EVENTS)
     row = learn(now=timezone.now())
     assert row is not None
     after = active_engine.current()

@@ -10,7 +10,7 @@ from django.test import Client
 
 from bench.fake_model import FakeModel
 from prompts.llm import model_profiles
-from prompts.models import Api, LedgerScope, ModelCall, Outcome, Reservation
+from prompts.models import Api, CallOutcome, LedgerScope, ModelCall, Reservation
 from recommendations.models import Run
 
 from .conftest import World
@@ -20,24 +20,24 @@ pytestmark = pytest.mark.django_db
 
 #: What the server does, how the curation's call is booked under, what of its reservation is spent.
 FAULTS = {
-    "hang": (Outcome.TIMEOUT, "all"),
-    "drip": (Outcome.TIMEOUT, "all"),
-    "429, Retry-After 1": (Outcome.RATE_LIMITED, "nothing"),
-    "429, Retry-After 60": (Outcome.RATE_LIMITED, "nothing"),
-    "quota": (Outcome.QUOTA, "nothing"),
-    "500": (Outcome.HTTP_5XX, "nothing"),
-    "401": (Outcome.HTTP_4XX, "nothing"),
-    "404": (Outcome.HTTP_4XX, "nothing"),
-    "reset": (Outcome.CONNECTION, "all"),
-    "not_json": (Outcome.INVALID_JSON, "all"),
-    "refusal": (Outcome.REFUSED, "usage"),
-    "truncated": (Outcome.TRUNCATED, "usage"),
-    "prose": (Outcome.INVALID_JSON, "usage"),
-    "empty": (Outcome.EMPTY, "usage"),
-    "fenced": (Outcome.OK_REPAIRED, "usage"),
-    "out_of_range": (Outcome.OK_REPAIRED, "usage"),
-    "duplicates": (Outcome.OK_REPAIRED, "usage"),
-    "no_usage": (Outcome.OK, "all"),
+    "hang": (CallOutcome.TIMEOUT, "all"),
+    "drip": (CallOutcome.TIMEOUT, "all"),
+    "429, Retry-After 1": (CallOutcome.RATE_LIMITED, "nothing"),
+    "429, Retry-After 60": (CallOutcome.RATE_LIMITED, "nothing"),
+    "quota": (CallOutcome.QUOTA, "nothing"),
+    "500": (CallOutcome.HTTP_5XX, "nothing"),
+    "401": (CallOutcome.HTTP_4XX, "nothing"),
+    "404": (CallOutcome.HTTP_4XX, "nothing"),
+    "reset": (CallOutcome.CONNECTION, "all"),
+    "not_json": (CallOutcome.INVALID_JSON, "all"),
+    "refusal": (CallOutcome.REFUSED, "usage"),
+    "truncated": (CallOutcome.TRUNCATED, "usage"),
+    "prose": (CallOutcome.INVALID_JSON, "usage"),
+    "empty": (CallOutcome.EMPTY, "usage"),
+    "fenced": (CallOutcome.OK_REPAIRED, "usage"),
+    "out_of_range": (CallOutcome.OK_REPAIRED, "usage"),
+    "duplicates": (CallOutcome.OK_REPAIRED, "usage"),
+    "no_usage": (CallOutcome.OK, "all"),
 }
 #: A server that hangs does so for a minute; the rest is what a busy machine may need.
 DEADLINE_S, LATEST_S = 1.0, 10.0
@@ -50,14 +50,14 @@ def test_every_fault_ends_in_an_answer_a_name_and_a_price(
 ) -> None:
     outcome, spent = FAULTS[fault]
     settings.OPENAI_API = str(api)
-    model_profiles.forget()
+    model_profiles.clear_cache()
     model.fault, _, model.retry_after = fault.partition(", Retry-After ")
     settings.LLM_DEADLINE_S = DEADLINE_S if spent == "all" else LATEST_S
     began = time.monotonic()
     body = recommended(client, memberId=world.alice)
     assert time.monotonic() - began < LATEST_S
 
-    usable = outcome in {Outcome.OK, Outcome.OK_REPAIRED}
+    usable = outcome in {CallOutcome.OK, CallOutcome.OK_REPAIRED}
     assert len(body["candidates"]) == 50
     assert all(group["songs"] and group["tagline"] for group in body["groups"])
     assert bool(body["degraded"]) is not (fault in {"fenced", "no_usage"})

@@ -291,7 +291,7 @@ def test_the_analysis_steers_the_candidates_of_the_next_run(world: World, model:
 
     assert ballads(steered) > ballads(plain)
     trace = Run.objects.latest("created_at").trace
-    assert any("model" in step["note"] for step in trace)
+    assert any(note.get("source") == "model" for step in trace for note in step["notes"])
 
 
 def test_staffs_word_is_stronger_and_stands_in_the_trace(world: World, admin_user) -> None:
@@ -309,7 +309,7 @@ def test_staffs_word_is_stronger_and_stands_in_the_trace(world: World, admin_use
     assert answer.source == "local"
     assert not [song for song in answer.candidates if song["genre"] == "록"]
     trace = Run.objects.latest("created_at").trace
-    assert any("staff" in step["note"] for step in trace)
+    assert any(note.get("source") == "staff" for step in trace for note in step["notes"])
 
 
 def test_busy_places_give_a_local_answer_at_once(

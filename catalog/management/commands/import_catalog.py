@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from django.utils import timezone
 from catalog.importing import (
     FileRefused,
     ImportPlan,
-    RowError,
     check_rows,
     plan_changes,
     read_rows,
@@ -49,7 +47,10 @@ class Command(BaseCommand):
                 "Import into the embedded database, or set CATALOG_OWNED=1 for a MySQL of your own."
             )
         plan = self._plan(file)
-        self._report(plan.errors)
+        for error in plan.errors[:ERRORS_SHOWN]:
+            self.stderr.write(str(error))
+        if len(plan.errors) > ERRORS_SHOWN:
+            self.stderr.write(f"… and {len(plan.errors) - ERRORS_SHOWN:,} more")
         if plan.errors and not skip_errors:
             raise CommandError(
                 f"Nothing was loaded: {len(plan.errors):,} errors. "
@@ -78,12 +79,6 @@ class Command(BaseCommand):
             ) from error
         plan.errors = sorted(errors + plan.errors)
         return plan
-
-    def _report(self, errors: Sequence[RowError]) -> None:
-        for error in errors[:ERRORS_SHOWN]:
-            self.stderr.write(str(error))
-        if len(errors) > ERRORS_SHOWN:
-            self.stderr.write(f"… and {len(errors) - ERRORS_SHOWN:,} more")
 
     def _write(self, plan: ImportPlan) -> None:
         try:

@@ -11,8 +11,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from engine.evaluation.protocol import KNOWN_COUNTS, Dataset, Plan, evaluate, split_of
-from engine.training.train_test_split import Interactions, Split
+from engine.evaluation.protocol import evaluate, split_of
+from engine.evaluation.questions import KNOWN_COUNTS, EvaluationPlan
+from engine.evaluation.world import Dataset
+from engine.training.train_test_split import Interactions, TrainTestSplit
 from infrastructure.time import (
     SEOUL,
 )
@@ -131,10 +133,10 @@ class Command(BaseCommand):
         return self.stderr.write if options["verbosity"] > 0 else lambda text: None
 
 
-def _plan(options: dict[str, Any]) -> Plan:
+def _plan(options: dict[str, Any]) -> EvaluationPlan:
     if options["protocol"] == "session" and not options["train"] and options["train_until"] is None:
         raise CommandError("--protocol session needs --train-until DATE (or --train and --test)")
-    return Plan(
+    return EvaluationPlan(
         protocol=options["protocol"],
         ks=options["k"],
         holdout=options["holdout"],
@@ -146,7 +148,7 @@ def _plan(options: dict[str, Any]) -> Plan:
     )
 
 
-def _read(options: dict[str, Any], plan: Plan) -> tuple[Dataset, Split]:
+def _read(options: dict[str, Any], plan: EvaluationPlan) -> tuple[Dataset, TrainTestSplit]:
     folder, reader = options["dir"], Reader()
     songs = folder / "songs.csv" if folder else None
     if bool(options["train"]) != bool(options["test"]):
@@ -154,7 +156,7 @@ def _read(options: dict[str, Any], plan: Plan) -> tuple[Dataset, Split]:
     if options["train"]:
         train, test = (reader.interactions(options[part]) for part in ("train", "test"))
         data = Interactions.joined(train, test)
-        return reader.dataset(data, songs), Split(train=train, test=test)
+        return reader.dataset(data, songs), TrainTestSplit(train=train, test=test)
     if folder is None:
         raise CommandError("name a folder with interactions.csv, or --train FILE --test FILE")
     dataset = reader.dataset(reader.interactions(folder / "interactions.csv"), songs)

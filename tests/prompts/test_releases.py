@@ -22,13 +22,13 @@ from prompts.models import (
     AuditEvent,
     EvalRun,
     EvalSet,
+    EvalVerdict,
     ModelProfile,
     PromptTemplate,
     PromptVersion,
     Release,
     Rollout,
-    State,
-    Verdict,
+    VersionState,
 )
 from prompts.models.audit import AppendOnlyError
 from prompts.versions import drafts, releases, review, rollout_moves, seeding
@@ -68,14 +68,13 @@ def test_a_new_installation_has_the_repositorys_texts_live() -> None:
 
 
 def test_a_newer_repository_text_never_replaces_what_staff_published(
-    curation: PromptTemplate, publisher: User, monkeypatch: pytest.MonkeyPatch
+    curation: PromptTemplate, publisher: User
 ) -> None:
     mine = approved(curation, publisher)
     publish(mine, publisher)
     texts = dict(seeding.default_texts())
     newer = type(texts["curation"])(**{**vars(texts["curation"]), "system_text": "새 기본 문구"})
-    monkeypatch.setattr(seeding, "default_texts", lambda: {"curation": newer})
-    assert seeding.load_defaults() == ["curation@3"]  # there to be looked at …
+    assert seeding.load_defaults({"curation": newer}) == ["curation@3"]  # there to be looked at …
     assert live_of(curation) == mine  # … and not live
 
 
@@ -144,8 +143,8 @@ def test_a_shell_moves_nothing_that_members_get(curation: PromptTemplate, editor
         lambda: put(PromptTemplate.objects.get(pk=curation.pk), paused=True),
         lambda: PromptTemplate.objects.update(live_release=None),
         lambda: PromptTemplate.objects.filter(pk=curation.pk).delete(),
-        lambda: put(draft(curation, editor), state=State.APPROVED),
-        lambda: PromptVersion.objects.filter(pk=version.pk).update(state=State.DRAFT),
+        lambda: put(draft(curation, editor), state=VersionState.APPROVED),
+        lambda: PromptVersion.objects.filter(pk=version.pk).update(state=VersionState.DRAFT),
         lambda: PromptVersion.objects.bulk_update([version], ["state"]),
         lambda: PromptVersion.objects.filter(pk=version.pk).update(go_live_at=timezone.now()),
         lambda: Release.objects.create(template=curation, version=version, kind="publish"),
@@ -158,7 +157,7 @@ def test_a_shell_moves_nothing_that_members_get(curation: PromptTemplate, editor
     curation.refresh_from_db()
     version.refresh_from_db()
     assert (live_of(curation), curation.live_release, curation.paused) == (live, release, False)
-    assert version.state == State.APPROVED
+    assert version.state == VersionState.APPROVED
     curation.title = "다른 제목"
     curation.save()  # what members do not get may change
 
@@ -186,7 +185,7 @@ def test_an_insert_overwrites_nothing(curation: PromptTemplate, editor: User) ->
 def test_a_fork_says_the_same_and_is_a_draft(curation: PromptTemplate, editor: User) -> None:
     source = approved(curation, editor)
     copy = drafts.fork(source, actor=Actor(user=editor))
-    assert copy.state == State.DRAFT
+    assert copy.state == VersionState.DRAFT
     assert copy.parent == source
     assert copy.body_sha256 == source.body_sha256
     assert copy.number == source.number + 1
@@ -197,7 +196,7 @@ def test_lint_errors_stop_a_submission(curation: PromptTemplate, editor: User) -
     with pytest.raises(GuardFailed, match="nobody"):
         review.submit(version, actor=Actor(user=editor))
     version.refresh_from_db()
-    assert version.state == State.DRAFT
+    assert version.state == VersionState.DRAFT
 
 
 # --- review --------------------------------------------------------------------------------------
@@ -208,7 +207,7 @@ def test_with_review_on_a_second_person_has_to_approve(
 ) -> None:
     settings.PROMPTS_REQUIRE_REVIEW = True
     version = approved(curation, editor)
-    assert version.state == State.IN_REVIEW
+    assert version.state == VersionState.IN_REVIEW
     with pytest.raises(GuardFailed):
         publish(version, publisher)
     review.approve(version, seen_sha=version.body_sha256, actor=Actor(user=publisher))
@@ -253,9 +252,9 @@ def test_requested_changes_leave_the_author_a_draft_copy(
     settings.PROMPTS_REQUIRE_REVIEW = True
     version = approved(curation, editor)
     copy = review.request_changes(version, actor=Actor(user=publisher, reason="너무 김"))
-    assert version.state == State.CHANGES_REQUESTED
+    assert version.state == VersionState.CHANGES_REQUESTED
     assert version.decision_note == "너무 김"
-    assert (copy.parent, copy.state) == (version, State.DRAFT)
+    assert (copy.parent, copy.state) == (version, VersionState.DRAFT)
     assert copy.created_by == editor  # and so not approved by him
 
 
@@ -402,10 +401,10 @@ def test_an_evaluation_set_is_a_gate(curation: PromptTemplate, publisher: User) 
     with pytest.raises(GuardFailed):
         publish(version, publisher)
     run = {"eval_set": eval_set, "version": version}
-    EvalRun.objects.create(**run, version_sha="0" * 64, verdict=Verdict.PASS)  # other content
+    EvalRun.objects.create(**run, version_sha="0" * 64, verdict=EvalVerdict.PASS)  # other content
     with pytest.raises(GuardFailed):
         publish(version, publisher)
-    EvalRun.objects.create(**run, version_sha=version.body_sha256, verdict=Verdict.PASS)
+    EvalRun.objects.create(**run, version_sha=version.body_sha256, verdict=EvalVerdict.PASS)
     publish(version, publisher)
     assert live_of(curation) == version
 
@@ -500,7 +499,7 @@ def test_what_is_in_use_is_not_archived(curation: PromptTemplate, publisher: Use
         review.archive(live, actor=Actor(user=publisher))
     spare = approved(curation, publisher)
     review.archive(spare, actor=Actor(user=publisher))
-    assert spare.state == State.ARCHIVED
+    assert spare.state == VersionState.ARCHIVED
 
 
 #: verb → the groups that may; everybody else is refused.

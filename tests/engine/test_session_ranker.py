@@ -9,17 +9,19 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from engine.scoring.blend import BlendWeights, blend
-from engine.scoring.scorers import Corpus, Events, Known
+from engine.catalog.corpus import Corpus, Events
+from engine.scoring.blend import blend
+from engine.scoring.known import KnownSongs
 from engine.training import session_ranker
 from engine.training.fitting import EaseSettings
 from engine.training.model import Model, TrainSettings
+from engine.weights import BlendWeights
 
 N, MEMBERS, SITTINGS, LENGTH = 60, 12, 130, 10
 
 
 def karaoke() -> Corpus:
-    """A sitting is about one of three thirds of the catalog; a member sings his own songs often."""
+    """A sitting is about one of three thirds of the catalog; a member sings their own songs often."""
     random = np.random.default_rng(3)
     own = random.integers(0, N, (MEMBERS, 9))
     rows, member, day = [], [], []
@@ -63,7 +65,7 @@ def model(corpus: Corpus) -> Model:
 
 
 def test_the_theme_of_the_sitting_goes_on(model: Model, corpus: Corpus) -> None:
-    known = Known.in_sitting(np.array([0, 3, 6, 9], np.int32))
+    known = KnownSongs.in_sitting(np.array([0, 3, 6, 9], np.int32))
     total = blend(model, corpus, known, BlendWeights()).total
     assert (np.argsort(-total)[:8] % 3 == 0).all()
     assert not set(np.argsort(-total)[:8].tolist()) & {0, 3, 6, 9}
@@ -73,15 +75,15 @@ def test_what_the_member_sang_before_comes_sooner(model: Model, corpus: Corpus) 
     here = np.array([0, 3, 6], np.int32)
     sung = np.array([30, 30, 30, 30, 31], np.int32)
     ago = np.array([3, 10, 17, 24, 3], np.float32)
-    new = blend(model, corpus, Known.in_sitting(here), BlendWeights()).total
-    old = Known.in_sitting(here, sung=sung, sung_days_ago=ago)
+    new = blend(model, corpus, KnownSongs.in_sitting(here), BlendWeights()).total
+    old = KnownSongs.in_sitting(here, sung=sung, sung_days_ago=ago)
     with_past = blend(model, corpus, old, BlendWeights()).total
     assert (with_past > with_past[30]).sum() <= (new > new[30]).sum()
 
 
 def test_features_of_the_past_are_counted_by_hand(model: Model, corpus: Corpus) -> None:
     assert model.session is not None
-    known = Known.in_sitting(
+    known = KnownSongs.in_sitting(
         np.array([0], np.int32),
         sung=np.array([9, 9, 9], np.int32),
         sung_days_ago=np.array([0, 60, 120], np.float32),
@@ -100,7 +102,7 @@ def test_features_of_the_past_are_counted_by_hand(model: Model, corpus: Corpus) 
 
 def test_the_ranker_survives_the_disk(model: Model, corpus: Corpus, tmp_path: Path) -> None:
     model.save(tmp_path)
-    known = Known.in_sitting(np.array([1, 4, 7], np.int32))
+    known = KnownSongs.in_sitting(np.array([1, 4, 7], np.int32))
     before = blend(model, corpus, known, BlendWeights()).total
     after = blend(Model.load(tmp_path), corpus, known, BlendWeights()).total
     np.testing.assert_array_equal(before, after)
@@ -117,8 +119,8 @@ def test_too_few_sittings_teach_nothing(corpus: Corpus) -> None:
 
 
 def test_opinions_behind_a_list_are_older_than_the_list(corpus: Corpus) -> None:
-    log = session_ranker._Log(corpus)
-    for first, last in log._windows():
+    log = session_ranker.SittingLog(corpus)
+    for first, last in log.windows():
         assert log.day[first - 1] < log.day[first]
         assert first < last
 

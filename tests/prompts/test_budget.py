@@ -19,7 +19,7 @@ from django.core import mail
 from django.db import OperationalError, connection
 
 from prompts.llm import budget, ceilings
-from prompts.models import Budget, LedgerScope, ModelCall, Outcome, Reservation
+from prompts.models import Budget, CallOutcome, LedgerScope, ModelCall, Reservation
 from tests.conftest import missing_service
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,7 +44,7 @@ def call_for(paid: budget.BudgetClaim, cost: int) -> ModelCall:
         version_label="curation@1",
         api="chat",
         model_asked="m",
-        outcome=Outcome.OK,
+        outcome=CallOutcome.OK,
         reserved_micro_usd=paid.micro_usd,
         cost_micro_usd=cost,
     )
@@ -114,7 +114,7 @@ def test_a_dead_process_costs_what_it_had_set_aside() -> None:
     assert budget.sweep(now=NOW + timedelta(minutes=5)) == 1
     assert scope("day:2026-01-31") == (4_000, 0)
     row = ModelCall.objects.get(uuid=lost.uuid)
-    assert (row.outcome, row.cost_micro_usd) == (Outcome.CANCELLED, 4_000)
+    assert (row.outcome, row.cost_micro_usd) == (CallOutcome.CANCELLED, 4_000)
     # the dead one speaks after all: nothing is booked twice, nothing written twice
     budget.settle([call_for(lost, 100)])
     assert scope("day:2026-01-31") == (4_000, 0)

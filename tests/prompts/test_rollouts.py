@@ -206,13 +206,13 @@ def test_the_verdict_follows_the_interval_of_the_difference(
 ) -> None:
     control = Figures(**(vars(GOOD) | {"judged_runs": 200, "liked_runs": control_likes}))
     candidate = Figures(**(vars(GOOD) | {"judged_runs": 200, "liked_runs": candidate_likes}))
-    assert judge(control, candidate, min_runs=50).tone == tone
+    assert judge(control, candidate, min_runs=50).result == tone
 
 
 def test_the_verdict_waits_for_enough_runs() -> None:
     few = Figures(**(vars(GOOD) | {"runs": 10}))
-    assert judge(GOOD, few, min_runs=50).tone == "wait"
-    assert judge(GOOD, GOOD, min_runs=50).tone == "wait"  # no run is 14 days old
+    assert judge(GOOD, few, min_runs=50).result == "wait"
+    assert judge(GOOD, GOOD, min_runs=50).result == "wait"  # no run is 14 days old
 
 
 def test_wilsons_interval_is_the_published_one() -> None:
@@ -284,7 +284,7 @@ def test_calls_of_staff_and_of_earlier_days_do_not_count(
 
 
 def test_later_likes_are_asked_of_the_runs_of_each_arm(
-    curation: PromptTemplate, publisher: User, monkeypatch: pytest.MonkeyPatch
+    curation: PromptTemplate, publisher: User
 ) -> None:
     rollout = start(approved(curation, publisher), publisher)
     began = timezone.now() - timedelta(days=20)
@@ -294,12 +294,11 @@ def test_later_likes_are_asked_of_the_runs_of_each_arm(
     calls("curation@1", ["ok"] * 3, created_at=old)
     calls("curation@2", ["ok"] * 2, created_at=old)
     # Many younger ones, which nobody can judge yet, must not hide those that can be judged.
-    monkeypatch.setattr(call_stats, "MOST_CALLS", 5)
-    calls("curation@2", ["ok"] * 6)
-    monkeypatch.setattr(input_providers, "_hooks", input_providers.Hooks())
-    input_providers.register_later_likes(
-        lambda runs: [index % 2 for index, _run in enumerate(runs)]
+    calls("curation@2", ["ok"] * (call_stats.MAX_CALLS + 1))
+    hooks = input_providers.Hooks(
+        liked=[lambda runs: [index % 2 for index, _run in enumerate(runs)]]
     )
-    control, candidate = rollouts.arms(rollout, with_likes=True)
+    with input_providers.only(hooks):
+        control, candidate = rollouts.arms(rollout, with_likes=True)
     assert (control.judged_runs, control.liked_runs) == (3, 1)
     assert (candidate.judged_runs, candidate.liked_runs) == (2, 1)

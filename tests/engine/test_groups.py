@@ -1,4 +1,4 @@
-"""Shelves: which there are, what their labels promise, and that they keep it."""
+"""Groups: which there are, what their labels promise, and that they keep it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def ask(*favorites: int, catalog: Catalog = WORLD, **changes: object) -> Slate:
     )
 
 
-def shelf(slate: Slate, kind: GroupKind) -> Group | None:
+def group_of(slate: Slate, kind: GroupKind) -> Group | None:
     return next((group for group in slate.groups if group.kind is kind), None)
 
 
@@ -45,7 +45,7 @@ def songs(slate: Slate, group: Group) -> list[SongView]:
 FAN = (4, 12, 20, 28, 5, 13, 21, 29)  # 결속밴드 (록, 에너지) and あいみょん (잔잔)
 
 
-def test_there_are_four_to_six_shelves_of_up_to_six():
+def test_there_are_four_to_six_groups_of_up_to_six():
     for favorites in (FAN, (1,), (), tuple(range(1, 60))):
         groups = ask(*favorites).groups
         assert 4 <= len(groups) <= 6
@@ -53,14 +53,14 @@ def test_there_are_four_to_six_shelves_of_up_to_six():
         assert len({group.label for group in groups}) == len(groups)
 
 
-def test_both_sides_of_a_taste_get_a_shelf():
+def test_both_sides_of_a_taste_get_a_group():
     found = [group for group in ask(*FAN).groups if group.kind is GroupKind.TASTE]
     moods = [{song.mood for song in songs(ask(*FAN), group)} for group in found]
     assert {"에너지"} in moods
     assert {"잔잔"} in moods
 
 
-def test_every_song_of_a_shelf_holds_what_the_label_says():
+def test_every_song_of_a_group_holds_what_the_label_says():
     slate = ask(*FAN)
     for group in slate.groups:
         if group.kind in (GroupKind.TASTE, GroupKind.GENRE, GroupKind.MOOD, GroupKind.ANIME):
@@ -71,7 +71,7 @@ def test_every_song_of_a_shelf_holds_what_the_label_says():
 
 def test_artist_expansion_holds_only_artists_not_liked_yet():
     slate = ask(*FAN)
-    group = shelf(slate, GroupKind.ARTIST_EXPANSION)
+    group = group_of(slate, GroupKind.ARTIST_EXPANSION)
     assert group
     found = [view.artist for view in songs(slate, group)]
     assert not {"結束バンド", "あいみょん"} & set(found)
@@ -83,7 +83,7 @@ def test_a_crossover_genre_is_one_the_member_does_not_hear():
     jazz = [song(n, genre="재즈", mood="잔잔", artist=f"Jazz {n % 9}") for n in range(201, 241)]
     world = Catalog.build([*(song(n) for n in range(1, 201)), *jazz], likes=likes(), now=NOW)
     slate = ask(*FAN, catalog=world)
-    group = shelf(slate, GroupKind.CROSSOVER)
+    group = group_of(slate, GroupKind.CROSSOVER)
     assert group
     assert group.subject == "재즈"
     assert all(view.genre == "재즈" for view in songs(slate, group))
@@ -92,7 +92,7 @@ def test_a_crossover_genre_is_one_the_member_does_not_hear():
 
 def test_hidden_gems_are_little_known():
     slate = ask(8, 16, 24)
-    group = shelf(slate, GroupKind.HIDDEN_GEMS)
+    group = group_of(slate, GroupKind.HIDDEN_GEMS)
     if group:
         rows = WORLD.rows_of([view.song_id for view in songs(slate, group)])
         assert (WORLD.fame_rank[rows] < ShapingSettings().gem_popularity).all()
@@ -100,7 +100,7 @@ def test_hidden_gems_are_little_known():
 
 def test_nothing_is_hidden_where_nobody_likes_anything():
     bare = Catalog.build([song(n) for n in range(1, 61)], now=NOW)
-    assert shelf(ask(8, catalog=bare), GroupKind.HIDDEN_GEMS) is None
+    assert group_of(ask(8, catalog=bare), GroupKind.HIDDEN_GEMS) is None
 
 
 def test_a_newcomer_sees_what_is_popular_and_new():
@@ -109,10 +109,10 @@ def test_a_newcomer_sees_what_is_popular_and_new():
     slate = ask(catalog=world)
     assert [group.kind for group in slate.groups][:2] == [GroupKind.POPULAR, GroupKind.FRESH]
     assert all(view.song_id > 200 for view in songs(slate, slate.groups[1]))
-    assert shelf(slate, GroupKind.MOOD)
+    assert group_of(slate, GroupKind.MOOD)
 
 
-def test_a_catalog_of_bare_titles_still_gives_shelves_or_none_but_no_shelf_of_one():
+def test_a_catalog_of_bare_titles_still_gives_groups_or_none_but_no_group_of_one():
     bare = Catalog.build(
         [SongView(song_id=n, title_jp=f"{n}") for n in range(1, 50)],
         likes=[(m, n, NOW) for m in range(5) for n in range(1, 30)],
@@ -136,7 +136,7 @@ def test_a_mood_may_be_asked_for_by_word():
     assert {view.mood for view in songs(slate, slate.groups[0])} == {"잔잔"}
 
 
-def test_settings_limit_the_shelves():
+def test_settings_limit_the_groups():
     chosen = EngineSettings(shaping=ShapingSettings(groups=3, songs_per_group=4))
     slate = recommend(query(*FAN), catalog=WORLD, model=UNTRAINED, settings=chosen)
     assert len(slate.groups) <= 3
@@ -150,7 +150,7 @@ def test_labels_and_taglines_are_in_the_language_asked_for(locale: Locale):
         assert locale is Locale.KO or not has_hangul(group.label + group.tagline)
         assert 0 < len(group.tagline) <= TAGLINE_LENGTH
     assert len({group.tagline for group in slate.groups}) == len(slate.groups)
-    expansion = shelf(slate, GroupKind.ARTIST_EXPANSION)
+    expansion = group_of(slate, GroupKind.ARTIST_EXPANSION)
     assert expansion
     assert expansion.label == LABELS[locale][GroupKind.ARTIST_EXPANSION]
 
@@ -211,7 +211,7 @@ def test_everybody_whose_taste_is_known_gets_what_the_product_promises():
         assert promised <= {group.kind for group in ask(*FAN, catalog=WIDE, seed=seed).groups}
 
 
-def test_where_a_situation_takes_room_every_promised_shelf_comes_on_some_day():
+def test_where_a_situation_takes_room_every_promised_group_comes_on_some_day():
     moment = Context(activity=Activity.REST, mood="잔잔")
     seen = {
         group.kind
@@ -243,12 +243,12 @@ def test_gems_of_little_known_artists_come_before_those_of_stars():
     rare = [(50 + n, n, NOW) for n in (*range(4, 21), *range(21, 41))]
     world = Catalog.build([*stars, *others], likes=[*loved, *rare], now=NOW)
     slate = ask(21, 22, catalog=world)
-    group = shelf(slate, GroupKind.HIDDEN_GEMS)
+    group = group_of(slate, GroupKind.HIDDEN_GEMS)
     assert group
     assert all(view.artist.startswith("Small") for view in songs(slate, group))
 
 
-def test_nothing_the_situation_speaks_against_stands_on_any_shelf():
+def test_nothing_the_situation_speaks_against_stands_on_any_group():
     slate = ask(*FAN, *range(40, 60), context=Context(activity=Activity.SLEEP))
     against = {"강렬", "에너지"}
     for group in slate.groups:
@@ -275,13 +275,13 @@ def test_an_occasion_is_a_situation_and_staff_may_name_new_ones():
     assert {view.mood for view in songs(snow, snow.groups[0])} == {"강렬"}
 
 
-def test_an_activity_and_a_mood_get_a_shelf_each():
+def test_an_activity_and_a_mood_get_a_group_each():
     moment = Context(activity=Activity.WORKOUT, mood="잔잔", time_of_day=TimeOfDay.NIGHT)
     kinds = [group.kind for group in ask(*FAN, *range(40, 60), context=moment).groups]
     assert kinds.count(GroupKind.SITUATION) == 2, "the night says less than the workout"
 
 
-def test_a_line_above_a_shelf_speaks_of_what_stands_there():
+def test_a_line_above_a_group_speaks_of_what_stands_there():
     moods = {"에너지": "에너지 충전", "잔잔": "조용히"}
     found = {
         (word, tagline(GroupKind.MOOD, Locale.KO, seed, about=About(mood=word)))
@@ -304,6 +304,6 @@ def test_no_line_stands_twice_in_one_answer():
     assert first != second
 
 
-def test_a_catalog_that_is_all_new_has_no_shelf_of_new_songs():
+def test_a_catalog_that_is_all_new_has_no_group_of_new_songs():
     fresh = Catalog.build([song(n, created_at=NOW) for n in range(1, 61)], likes=likes(), now=NOW)
-    assert shelf(ask(catalog=fresh), GroupKind.FRESH) is None
+    assert group_of(ask(catalog=fresh), GroupKind.FRESH) is None
