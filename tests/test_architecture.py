@@ -85,7 +85,7 @@ PARTS = (
     ("services",),
     ("serving",),
     ("locks", "metrics"),
-    ("models", "errors", "staff_groups"),
+    ("models", "errors", "staff_groups", "audit_verbs"),
 )
 RANK = {part: rank for rank, parts in enumerate(PARTS) for part in parts}
 
