@@ -96,14 +96,17 @@ def freshness(stored: answer_store.SavedAnswer | None, work: Work) -> Freshness:
         return Freshness.ASK
     meta = stored.meta
     if wants_model(work.request) and meta.source != Source.MODEL:
-        return Freshness.FRESH if _asked_lately(meta, work.now) else Freshness.ASK
+        return Freshness.FRESH if _asked_lately(meta, work) else Freshness.ASK
     if meta.versions != work.state.versions or meta.count < work.request.stored_count:
         return Freshness.REMAKE
     return Freshness.FRESH
 
 
-def _asked_lately(meta: answer_store.AnswerMeta, now: datetime) -> bool:
-    age = now - datetime.fromisoformat(meta.generated_at)
+def _asked_lately(meta: answer_store.AnswerMeta, work: Work) -> bool:
+    """The pause spares callers who wait; nobody waits for what a schedule asks, and it is what brings the model's version."""
+    if work.request.trigger == Trigger.SCHEDULE:
+        return False
+    age = work.now - datetime.fromisoformat(meta.generated_at)
     return bool(meta.degraded) and age < timedelta(seconds=ASK_AGAIN_AFTER_S)
 
 
@@ -137,6 +140,8 @@ def _computed_once(work: Work) -> Answer:
     """One computation per key at a time; who waited takes the other's result when it is fresh."""
     metrics.count_lookup(hit=False)
     asks = wants_model(work.request)
+    if asks and work.request.hurried:
+        return _busy_answer(work)
     with _patience.place(limited=asks and work.request.trigger == Trigger.API) as may_wait:
         if not may_wait:
             return _busy_answer(work)
@@ -178,7 +183,11 @@ _patience = _Patience()
 def _busy_answer(work: Work) -> Answer:
     """What is stored, else the local engine; the edge has the model's version made later."""
     stored = _read(work)
-    if stored is not None and stored.meta.fingerprint == work.fingerprint:
+    if (
+        stored is not None
+        and stored.meta.fingerprint == work.fingerprint
+        and stored.meta.count >= work.request.stored_count
+    ):
         return replace(_from_store(stored, work), degraded="busy", wants_refresh=True)
     return replace(computed(work, because="busy"), wants_refresh=True)
 

@@ -32,8 +32,9 @@ from .. import services
 from ..models import Job, JobAnswer
 from ..models.jobs import LEASE_S, Claim, Failure, JobSource, State
 from ..models.runs import Trigger
-from ..serving.request import Request
-from . import rabbitmq_messages, status_store, workers
+from ..serving.generate import wants_model
+from ..serving.request import Answer, Request
+from . import rabbitmq_messages, rush, status_store, workers
 from .kinds import Done, JobKind, WorkOf
 
 log = logging.getLogger(__name__)
@@ -228,13 +229,20 @@ def end(job: Job, outcome: Outcome) -> bool:
     now = timezone.now()
     owed = gate.configured and not gate.up
     if outcome.state == State.SUCCEEDED:
-        return job.succeed(
-            now=now, result=outcome.result, answer=outcome.answer, redis_pending=owed
-        )
+        return _succeed(job, outcome, now=now, owed=owed)
     if outcome.state == State.CANCELED:
         return job.end_canceled(now=now)
     assert outcome.failure is not None
     return job.fail(outcome.failure, now=now, redis_pending=owed)
+
+
+@transaction.atomic
+def _succeed(job: Job, outcome: Outcome, *, now: datetime, owed: bool) -> bool:
+    """One commit for the outcome and for what is to follow it: neither is there without the other."""
+    mine = job.succeed(now=now, result=outcome.result, answer=outcome.answer, redis_pending=owed)
+    if mine and (variant := outcome.result.get("follows")):
+        rush.note_follow_up(job, variant=variant)
+    return mine
 
 
 def tell(job: Job, outcome: Outcome) -> None:
@@ -316,10 +324,7 @@ def serve(job: Job, *, read_body: BodyReader | None = None) -> Done:
     read_body: for jobs that came over HTTP, whose arguments hold the body.
     Raises JobFailed when the backend's member does not exist, MemberNotSeenYet when that is not sure.
     """
-    if read_body is not None and "body" in job.arguments:
-        request, reported = read_body(job.arguments["body"])
-    else:
-        request, reported = _stored_request(job.arguments), []
+    request, reported = request_of(job, read_body)
     if job.source == JobSource.QUEUE and not queries.member_exists(int(request.member_key)):
         if job.attempt == 0 and queries.may_be_behind():
             raise MemberNotSeenYet
@@ -329,16 +334,33 @@ def serve(job: Job, *, read_body: BodyReader | None = None) -> Done:
         trigger=Trigger.QUEUE,
         job_uuid=job.pk,
         progress=lambda percent: _watch(job, percent),
+        hurried=wants_model(request) and rush.is_on(job),
     )
     answer = services.recommend(request)
     if answer.degraded == "database":
         raise StoreAway  # made without knowing the member's likes
     if len(answer.favorite_song_ids) >= queries.MOST_FAVORITES:
         _note_left_out(job, request)
+    result = {"run_id": answer.run_id, "source": answer.source, "degraded": answer.degraded}
+    if answer.wants_refresh:
+        result["follows"] = request.variant
+    return wire(answer, reported), result
+
+
+def request_of(
+    job: Job, read_body: BodyReader | None = None
+) -> tuple[Request, list[dict[str, Any]]]:
+    """What a job asks for, and what of it was not understood."""
+    if read_body is not None and "body" in job.arguments:
+        return read_body(job.arguments["body"])
+    return _stored_request(job.arguments), []
+
+
+def wire(answer: Answer, reported: list[dict[str, Any]]) -> bytes:
+    """The JSON of the /recommend answer."""
     body = answer.to_wire()
     body["unresolved"] = [*reported, *body["unresolved"]]
-    result = {"run_id": answer.run_id, "source": answer.source, "degraded": answer.degraded}
-    return orjson.dumps(body), result
+    return orjson.dumps(body)
 
 
 def _note_left_out(job: Job, request: Request) -> None:
