@@ -140,7 +140,7 @@ def _computed_once(work: Work) -> Answer:
     """One computation per key at a time; who waited takes the other's result when it is fresh."""
     metrics.count_lookup(hit=False)
     asks = wants_model(work.request)
-    if asks and work.request.hurried:
+    if asks and work.request.hurried is not None and work.request.hurried():
         return _busy_answer(work)
     with _patience.place(limited=asks and work.request.trigger == Trigger.API) as may_wait:
         if not may_wait:

@@ -24,13 +24,13 @@ from . import rabbitmq_topology
 from .kinds import NIGHTLY_QUEUE, JobKind
 
 log = logging.getLogger(__name__)
-#: How old the number of waiting jobs may be: a process that drains a rush looks once a second, not once a job.
+#: How often a process that drains a rush counts again; without one every job that would ask the model counts first.
 LOOK_EVERY_S = 1.0
 #: A rush goes on for so long after it was last seen. Its last jobs, fewer than the threshold, have waited longest and
 #: would else wait for the model too. Longer than a slow machine needs for as many jobs as the threshold.
 LASTS_S = 10.0
 #: The model is asked so long after the local answer: calls to it would take processor time from a rush that still drains.
-FOLLOWS_AFTER = timedelta(seconds=5)
+FOLLOWS_AFTER = timedelta(seconds=LASTS_S)
 #: Longest wait for the broker when it is asked for the length of its queue; then it is left alone for a while.
 BROKER_TIMEOUT_S = 0.7
 BROKER_PAUSE_S = 5.0
@@ -52,11 +52,16 @@ class Rush:
             return False
         with self._lock:
             now = self._clock()
-            if now >= self._look_at:
+            if now >= min(self._look_at, self._ends_at):
                 self._look_at = now + LOOK_EVERY_S
                 if self._waiting() > settings.JOBS_RUSH_AT:
                     self._ends_at = now + LASTS_S
-            return now < self._ends_at
+            return self.was_seen
+
+    @property
+    def was_seen(self) -> bool:
+        """Whether there is one as far as is known without counting again."""
+        return self._clock() < self._ends_at
 
 
 # --- How many wait --------------------------------------------------------------------------------
@@ -114,7 +119,16 @@ _at_ours = Rush(waiting_rows)
 
 def is_on(job: Job) -> bool:
     """Whether many wait behind this job for the same workers; each door has its own."""
-    return (_at_backend if job.source == JobSource.QUEUE else _at_ours).is_on()
+    return _rush_of(job).is_on()
+
+
+def was_seen(job: Job) -> bool:
+    """The same as far as this process knows, without counting."""
+    return _rush_of(job).was_seen
+
+
+def _rush_of(job: Job) -> Rush:
+    return _at_backend if job.source == JobSource.QUEUE else _at_ours
 
 
 def forget() -> None:

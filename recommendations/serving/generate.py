@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -72,6 +72,9 @@ def computed(
             clock=time.perf_counter,
         )
     tell(40)
+    hurried = work.request.hurried
+    if not kept and not because and wants_model(work.request) and hurried and hurried():
+        because = "busy"  # more jobs came since this one began
     if kept is not None:
         curated = _kept(slate, kept)
     elif because or not wants_model(work.request):
@@ -83,7 +86,7 @@ def computed(
     made.keep()
     metrics.observe_parts(work.clock.parts)
     tell(95)
-    return made.answer()
+    return replace(made.answer(), wants_refresh=bool(because))
 
 
 def _nobody(progress: int) -> None:

@@ -52,8 +52,8 @@ class Request:
     refresh: bool = False
     #: False: answer locally whatever the strategy says (the model's version is made later).
     ask_model: bool = True
-    #: True: answer locally where the model would be asked, and want its version made later.
-    hurried: bool = False
+    #: Asked before the model is: True = answer locally, and want the model's version made later.
+    hurried: Callable[[], bool] | None = None
     job_uuid: UUID | None = None
     #: Told how far the work is, 0–100.
     progress: Callable[[int], None] | None = None

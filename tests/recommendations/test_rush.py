@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -16,6 +17,7 @@ from django.utils import timezone
 from bench.fake_model import FakeModel
 from bench.installation import spring_body
 from infrastructure.redis import gate
+from recommendations import services
 from recommendations.jobs import (
     execution,
     queue,
@@ -51,8 +53,7 @@ def test_a_rush_is_more_waiting_jobs_than_the_threshold_and_lasts_a_while(settin
     seen = rush.Rush(lambda: waiting[0], clock=clock)
     assert not seen.is_on()
     waiting[0] += 1
-    clock.now += rush.LOOK_EVERY_S
-    assert seen.is_on()
+    assert seen.is_on()  # without a rush every job counts
     waiting[0] = 0
     clock.now += rush.LASTS_S - 0.1
     assert seen.is_on()  # its last jobs too
@@ -60,7 +61,7 @@ def test_a_rush_is_more_waiting_jobs_than_the_threshold_and_lasts_a_while(settin
     assert not seen.is_on()
 
 
-def test_a_process_looks_once_a_second_however_many_jobs_it_does():
+def test_a_process_that_drains_a_rush_counts_once_a_second():
     looks, clock = [], Clock()
     seen = rush.Rush(lambda: looks.append(1) or 50, clock=clock)
     for _ in range(20):
@@ -335,3 +336,29 @@ def test_a_worker_that_lost_its_job_notes_no_follow_up(world, model, broker):
 def test_a_followed_job_that_is_gone_is_no_failure(world, model):
     job = queue.enqueue(JobKind.FOLLOW_UP, job=str(uuid4()))
     assert queue.run(job.pk) == {"job": "succeeded", "gone": True}
+
+
+def test_a_rush_that_begins_while_the_engine_computes_is_noticed(world, model, broker):
+    """The first jobs come before the others are there: they count once more when the model's turn comes."""
+    job_id, body = spring_body(world.alice, strategy="default")
+    filled: list[int] = []
+
+    def serve(job: Job) -> Any:
+        show = execution.show_progress
+
+        def watch(percent: int) -> None:
+            if percent == 40 and not filled:
+                fill(broker, 20)
+                filled.append(percent)
+            show(job, percent)
+
+        request, _ = execution.request_of(job)
+        answer = services.recommend(
+            replace(request, hurried=lambda: rush.is_on(job), progress=watch)
+        )
+        return execution.wire(answer, []), {"follows": answer.wants_refresh and request.variant}
+
+    attend(delivered(body), work=serve)
+    assert answer_of(job_id)["degraded"] == "busy"
+    assert model.seen == []
+    assert Job.objects.filter(name="follow_up").count() == 1
