@@ -106,7 +106,6 @@ class BackendQueue:
 
 def _impatient(connection: Connection) -> Connection:
     """The same connection, on which no answer is waited for longer than BROKER_TIMEOUT_S."""
-    connection.connect_timeout = BROKER_TIMEOUT_S
     waits = {"read_timeout": BROKER_TIMEOUT_S, "write_timeout": BROKER_TIMEOUT_S, "max_retries": 0}
     connection.transport_options = dict(connection.transport_options or {}) | waits
     return connection
