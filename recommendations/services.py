@@ -129,6 +129,8 @@ def _compute_once(gathered: Gathered) -> Recommendation:
     metrics.count_lookup(hit=False)
     request = gathered.request
     asks_model = wants_model(request)
+    if asks_model and request.hurried is not None and request.hurried():
+        return _busy_answer(gathered)
     with model_waiters.place(limited=asks_model and request.trigger == Trigger.API) as may_wait:
         if not may_wait:
             return _busy_answer(gathered)
@@ -146,7 +148,11 @@ def _compute_once(gathered: Gathered) -> Recommendation:
 def _busy_answer(gathered: Gathered) -> Recommendation:
     """The stored answer, else the local engine's; the edge queues a refresh that asks the model."""
     saved = _saved(gathered.request)
-    if saved is not None and saved.meta.fingerprint == gathered.fingerprint:
+    if (
+        saved is not None
+        and saved.meta.fingerprint == gathered.fingerprint
+        and saved.meta.count >= gathered.request.stored_count
+    ):
         answer = replace(_answer_from(saved, gathered), degraded=Degraded.BUSY)
     else:
         answer = generate(gathered, without_model=Degraded.BUSY)

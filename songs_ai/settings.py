@@ -441,6 +441,11 @@ JOB_TIME_LIMIT_S = env.integer(
     most=1500,
     help="Longest work on one job of the backend's queue before it is tried again.",
 )
+JOBS_RUSH_AT = env.integer(
+    "JOBS_RUSH_AT",
+    10,
+    help="More waiting jobs than this are answered locally, and the model's versions follow. 0: every job asks the model.",
+)
 JOBS_PER_MINUTE = env.integer(
     "JOBS_PER_MINUTE", 3, least=1, help="Jobs one member may ask for per minute over the API."
 )

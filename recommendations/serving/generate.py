@@ -51,13 +51,22 @@ def generate(
     report(20)
     slate = _rank(gathered)
     report(40)
+    request = gathered.request
+    if (
+        not reuse
+        and not without_model
+        and wants_model(request)
+        and request.hurried
+        and request.hurried()
+    ):
+        without_model = Degraded.BUSY  # more jobs arrived since this one began
     curated = _curate(gathered, slate, reuse=reuse, without_model=without_model)
     report(80)
     generated = GeneratedAnswer.of(gathered, slate, curated, reused=reuse)
     is_stored = run_recorder.record(generated)
     metrics.observe_parts(gathered.stopwatch.parts)
     report(95)
-    answer = generated.to_answer()
+    answer = replace(generated.to_answer(), wants_refresh=bool(without_model))
     return answer if is_stored else replace(answer, degraded=Degraded.NOT_STORED)
 
 

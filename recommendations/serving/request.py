@@ -78,6 +78,8 @@ class Request:
     refresh: bool = False
     #: False: answer locally whatever the strategy says (a job asks the model later).
     ask_model: bool = True
+    #: Asked before the model is: True = answer locally, and want the model's version made later.
+    hurried: Callable[[], bool] | None = None
     job_uuid: UUID | None = None
     #: Called with the progress of the work, 0–100.
     progress: Callable[[int], None] | None = None
