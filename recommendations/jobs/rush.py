@@ -151,8 +151,10 @@ def note_follow_up(job: Job, *, variant: str) -> None:
         "submitted_at": now,
         "not_before": now + FOLLOWS_AFTER,
     }
-    while True:
-        found, is_new = Job.ask(name=JobKind.FOLLOW_UP, key=key, arguments=arguments, **row)
-        # One that was taken meanwhile follows up the older job: ask for another.
-        if is_new or Job.objects.filter(pk=found.pk, waiting_key=key).update(arguments=arguments):
-            return
+    values = row | {"name": JobKind.FOLLOW_UP, "key": key, "arguments": arguments}
+    found, is_new = Job.ask(**values)
+    if is_new or Job.objects.filter(pk=found.pk, waiting_key=key).update(arguments=arguments):
+        return
+    Job.objects.create(
+        **values
+    )  # the one that waited was taken meanwhile, and follows up an older job

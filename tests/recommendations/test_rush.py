@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -12,6 +13,8 @@ from uuid import uuid4
 import orjson
 import pytest
 from celery import current_app
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from bench.fake_model import FakeModel
@@ -188,6 +191,28 @@ def test_the_same_holds_for_jobs_asked_for_over_http(world, model, client):
     [follows] = due()
     queue.run(follows.pk)
     assert StoredAnswer.objects.get(pk=world.alice).meta["source"] == "model"
+
+
+def test_what_a_job_of_a_rush_costs_in_statements(world, model, broker):
+    serve_in_rush(broker, world.bob)  # what a process asks once is asked
+    with CaptureQueriesContext(connection) as seen:
+        serve_in_rush(broker, world.alice)
+    said = (query["sql"].lstrip("( ").split(" ")[0] for query in seen)
+    counts = Counter(word for word in said if word in ("SELECT", "INSERT", "UPDATE", "DELETE"))
+    # The row, its lock; does the member exist; the member; the answer in force, twice; the newest taste kept; the follow-up.
+    assert counts["SELECT"] == 2 + 1 + 4 + 2 + 1 + 1
+    # The job and its attempt; answer, taste, its history, run; the job's answer, the follow-up.
+    assert counts["INSERT"] == 2 + 4 + 2
+    assert counts["UPDATE"] == 3  # taken; ended, with its attempt
+
+
+def test_a_follow_up_that_was_taken_meanwhile_gets_a_successor(world, model, broker):
+    first = serve_in_rush(broker, world.alice)
+    [taken] = due()
+    taken.take(attempt=0, worker="elsewhere|1|2.00", now=timezone.now())
+    given = serve_in_rush(broker, world.alice, favorites=list(world.ballads[:3]))
+    assert taken.arguments == {"job": first}
+    assert [job.arguments for job in due()] == [{"job": given}]
 
 
 def test_what_needs_no_model_is_served_as_ever(world, model, broker):
