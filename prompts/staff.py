@@ -60,7 +60,6 @@ GRANTS: dict[str, tuple[str, ...]] = {
         "profiles.view_*",
         "catalog.view_*",
         "django_celery_beat.view_*",
-        "django_celery_results.view_*",
     ),
     OPERATOR: (
         "prompts.view_*",
@@ -77,7 +76,6 @@ GRANTS: dict[str, tuple[str, ...]] = {
         "profiles.*",
         "catalog.view_*",
         "django_celery_beat.*",
-        "django_celery_results.view_*",
     ),
 }
 #: Never given to a whole app at once: member data and paid calls are decided person by person.
