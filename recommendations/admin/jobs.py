@@ -33,9 +33,9 @@ from infrastructure import audit
 from infrastructure.admin import ReadOnlyAdmin, preformatted, pretty_json, seoul_time, table
 
 from ..jobs import dead_letters, execution, queue, schedule_progress
-from ..jobs.kinds import KINDS, TASK_PREFIX, JobKind
+from ..jobs.broker import BrokerUnavailable
+from ..jobs.kinds import TASK_PREFIX, JobKind
 from ..jobs.rabbitmq_messages import InvalidMessage
-from ..jobs.rabbitmq_publisher import BrokerUnavailable
 from ..models import DeadLetter, Job, JobRun, ScheduleRun
 from ..schedules import defaults, runs, timing
 from ..serving import answer_store
@@ -180,7 +180,7 @@ def _uuid(text: str) -> Any:
 @transaction.atomic
 def retry_job(job: Job, *, by: Any) -> str:
     """Run an ended job again with what it was asked with; returns why not, or ""."""
-    if job.name not in KINDS:
+    if job.name not in list(JobKind):
         return gettext("이 버전에는 없는 작업입니다.")
     if job.name == JobKind.SERVE and not job.arguments:
         return gettext("메시지를 읽을 수 없었습니다. DLQ에서 고쳐 보내십시오.")
@@ -273,7 +273,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
             # A form sends \r\n; JSON does not care, but what was not touched must stay as it was.
             body = text.replace("\r\n", "\n").encode()
             dead_letters.retry(obj.pk, by=request.user, reason=reason, body=body)
-        except (InvalidMessage, dead_letters.LetterHandled) as error:
+        except (InvalidMessage, dead_letters.LetterHandled, dead_letters.NoBackendQueue) as error:
             messages.error(request, str(error))
             return HttpResponseRedirect(request.path)
         except BrokerUnavailable:
@@ -404,7 +404,7 @@ class ScheduleForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        choices = [(TASK_PREFIX + name, name) for name in sorted(KINDS)]
+        choices = [(TASK_PREFIX + name, name) for name in sorted(JobKind)]
         if "task" in self.fields:
             self.fields["task"] = forms.ChoiceField(label=_("작업"), choices=choices)
         if "kwargs" in self.fields:
