@@ -7,6 +7,6 @@ class RecommendationsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import prompt_inputs, tasks  # noqa: F401, PLC0415 - models must be there first
+        from . import prompt_inputs  # noqa: PLC0415 - models must be there first
 
         prompt_inputs.register()

@@ -15,6 +15,7 @@ from infrastructure.redis import gate
 from prompts import services as prompts
 from prompts.llm import budget, model_profiles
 from prompts.llm.breaker import breaker
+from recommendations import tasks  # noqa: F401 - the work of the jobs, as in a worker
 from recommendations.serving import active_engine, answer_store, impressions
 from tests.fake_model import FakeModel
 
