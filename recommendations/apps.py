@@ -10,7 +10,7 @@ class RecommendationsConfig(AppConfig):
     def ready(self) -> None:
         from infrastructure import audit, staff_groups  # noqa: PLC0415 – models must be there first
 
-        from . import prompt_inputs, tasks  # noqa: F401, PLC0415
+        from . import prompt_inputs  # noqa: PLC0415
         from .audit_verbs import RecommendationVerb  # noqa: PLC0415
         from .staff_groups import GRANTS, PERSONAL  # noqa: PLC0415
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.utils import timezone
 
+from prompts.evaluation import pending
 from prompts.llm import budget
 from prompts.versions import releases, rollouts
 
@@ -17,7 +18,7 @@ from .jobs import (
     retention,
     sweep,  # noqa: F401 - sweeps when a worker is ready
 )
-from .jobs.kinds import NIGHTLY_QUEUE, Done, JobKind
+from .jobs.kinds import Done, JobKind
 from .jobs.queue import job_task
 from .learning import context_multipliers, training
 from .models import Job
@@ -48,7 +49,7 @@ def refresh_members(job: Job) -> Done:
     return None, member_refresh.refreshed(job.arguments["member_keys"]).figures()
 
 
-@job_task(JobKind.FOLLOW_UP, queue=NIGHTLY_QUEUE, limit_s=300)
+@job_task(JobKind.FOLLOW_UP, limit_s=300)
 def follow_up_job(job: Job) -> Done:
     """Bring the model's version of answers that a rush made locally."""
     return follow_up.follow_up(job)
@@ -78,7 +79,7 @@ def purge_old(job: Job) -> Done:
     return None, retention.purge(now=timezone.now())
 
 
-@job_task(JobKind.TRAIN_MODEL, queue=NIGHTLY_QUEUE, limit_s=3600)
+@job_task(JobKind.TRAIN_MODEL, limit_s=3600)
 def train_model(job: Job) -> Done:
     """Train beside the live model and activate what is not worse."""
     artifact = training.train(by="schedule")
@@ -103,6 +104,12 @@ def keep_prompts(job: Job) -> Done:
     """Publish what was scheduled, pause rollouts that break their guardrails."""
     published = releases.publish_due(timezone.now())
     return None, {"published": len(published), "paused": len(rollouts.check_guardrails())}
+
+
+@job_task(JobKind.RUN_EVALUATION, limit_s=3000)
+def run_evaluation(job: Job) -> Done:
+    """Try a prompt version on its evaluation set."""
+    return None, {"verdict": pending.perform(job.arguments["eval_run"])}
 
 
 @job_task(JobKind.COUNT_LATER_LIKES, limit_s=600)

@@ -17,7 +17,7 @@ from django.utils.module_loading import autodiscover_modules
 #: In the order of a working day; what is not named follows.
 ORDER = (
     *("recommendations", "prompts", "profiles", "catalog"),
-    *("django_celery_beat", "django_celery_results", "auth"),
+    *("django_celery_beat", "auth"),
 )
 
 

@@ -5,6 +5,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
+from celery.exceptions import CPendingDeprecationWarning
 from celery.platforms import SecurityWarning
 from celery.signals import (
     beat_init,
@@ -23,6 +24,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "songs_ai.settings")
 
 # Celery warns of running as root (usual in a container) because of pickle; only JSON is accepted here.
 warnings.filterwarnings("ignore", category=SecurityWarning)
+# Told at every loss of the broker: what a later Celery will do with tasks that run then.
+warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 
 app = Celery("songs_ai")
 app.config_from_object("django.conf:settings", namespace="CELERY")

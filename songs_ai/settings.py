@@ -135,7 +135,6 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "django_celery_beat",
-    "django_celery_results",
     "django_prometheus",
 ]
 MIDDLEWARE = [
@@ -365,7 +364,10 @@ PROMPTS_POLL_S = env.number(
 BROKER_DIR = DATA_DIR / "broker"
 if RABBITMQ_URL:
     CELERY_BROKER_URL = RABBITMQ_URL
-    CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {"confirm_publish": True, "max_retries": 2}
+    #: For what Celery itself sends (events, answers to `inspect`), which nobody waits for: without a write timeout and
+    #: with confirmations a broker under a memory or disk alarm would stop a worker's main loop until the alarm is over.
+    #: Jobs are sent, with confirmations, by recommendations/jobs/broker.py.
+    CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {"max_retries": 2, "write_timeout": 5}
 else:
     for folder in ("queue", "control"):
         (BROKER_DIR / folder).mkdir(parents=True, exist_ok=True)
@@ -394,16 +396,16 @@ CELERY_BROKER_CONNECTION_MAX_RETRIES = (
 #: A worker that was cut off is missed by the broker after two to three of these, and its messages go to others. Celery's
 #: own 120 s become RabbitMQ's 60: members would wait two minutes. Below 5 s a busy machine looks like a dead one.
 CELERY_BROKER_HEARTBEAT = 10
-CELERY_RESULT_BACKEND = "django-db"
-CELERY_RESULT_EXTENDED = True
-CELERY_RESULT_EXPIRES = 7 * 86_400
+#: No result backend: a job's row is the record. Celery reads and writes results outside the task's own code, where a
+#: database that is away would end the delivery without an outcome.
+CELERY_RESULT_BACKEND = None
+CELERY_RESULT_EXPIRES = None
+CELERY_TASK_IGNORE_RESULT = True
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_SERIALIZER = "json"
-CELERY_RESULT_SERIALIZER = "json"
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_TASK_TRACK_STARTED = True
 CELERY_TASK_SOFT_TIME_LIMIT = 15 * 60
 CELERY_TASK_TIME_LIMIT = 16 * 60
 CELERY_TASK_DEFAULT_QUEUE = "songs_ai.default"
@@ -415,7 +417,6 @@ CELERY_TASK_PUBLISH_RETRY_POLICY = {
     "interval_start": 0,
     "interval_step": 0.1,
 }
-CELERY_WORKER_DEDUPLICATE_SUCCESSFUL_TASKS = True
 HEARTBEAT_FILE = env.text(
     "HEARTBEAT_FILE",
     help="File that a worker, scheduler or consumer touches while its main loop turns, for health checks.",
@@ -586,7 +587,10 @@ LOGGING = {
             "format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s",
         }
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"outages": {"()": "infrastructure.outages.OutageFilter"}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["outages"]}
+    },
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
         "django.request": {"level": "ERROR"},

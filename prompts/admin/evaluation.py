@@ -13,7 +13,6 @@ from django.urls import path, reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
-from kombu.exceptions import OperationalError as BrokerDown
 
 from prompts.admin.base import (
     StudioAdmin,
@@ -25,15 +24,14 @@ from prompts.audit_verbs import PromptVerb
 from prompts.errors import NotAllowed
 from prompts.evaluation import eval_sets, runs
 from prompts.evaluation.verdicts import Thresholds
-from prompts.models import EvalRun, EvalSet, EvalVerdict, PromptVersion
-from prompts.tasks import run_evaluation
+from prompts.models import EvalRun, EvalSet, PromptVersion
 
 #: Cases and runs shown on a set's page.
 MAX_ROWS = 50
 
 
 def start_evaluation(request: HttpRequest, version: PromptVersion, set_id: str) -> None:
-    """Note an evaluation and hand it to a worker; tells the outcome."""
+    """Open an evaluation; its job is made from the row within seconds."""
     eval_set = (
         EvalSet.objects.filter(template=version.template, pk=int(set_id) if set_id.isdigit() else 0)
         .select_related("template__live_release__version__template")
@@ -44,22 +42,9 @@ def start_evaluation(request: HttpRequest, version: PromptVersion, set_id: str) 
         return
     try:
         with transaction.atomic():
-            eval_run = runs.start(eval_set, version, actor=actor_of(request))
-            transaction.on_commit(lambda: _send(request, eval_run))
+            runs.start(eval_set, version, actor=actor_of(request))
     except NotAllowed as error:
         raise PermissionDenied(str(error)) from error
-
-
-def _send(request: HttpRequest, eval_run: EvalRun) -> None:
-    try:
-        run_evaluation.delay(eval_run.pk)
-    except BrokerDown as error:
-        EvalRun.objects.filter(pk=eval_run.pk).update(
-            verdict=EvalVerdict.ERROR,
-            findings=[{"name": "broker", "met": False, "text": str(error)[:200]}],
-        )
-        messages.error(request, gettext("작업자에게 보내지 못했습니다. 브로커를 확인하십시오."))
-        return
     messages.success(request, gettext("평가를 시작했습니다. 끝나면 이 페이지에 판정이 보입니다."))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from django.db import transaction
 from django.utils import timezone
 
 from prompts.audit_verbs import PromptVerb
@@ -57,8 +58,7 @@ def run(eval_run: EvalRun) -> EvalRun:
     reference = None
     if live is not None and live.pk != eval_run.version_id:
         reference = _reference(eval_run.eval_set, live)
-    measured = _measure(eval_run)
-    _decide(eval_run, measured, reference)
+    _measure_and_decide(eval_run, reference)
     return eval_run
 
 
@@ -71,17 +71,27 @@ def _reference(eval_set: EvalSet, live: PromptVersion) -> EvalRun:
     )
     if known is not None:
         return known
-    fresh = EvalRun.objects.create(eval_set=eval_set, version=live, version_sha=live.body_sha256)
-    _decide(fresh, _measure(fresh), None)
+    own = {"eval_set": eval_set, "version": live, "version_sha": live.body_sha256}
+    # One that a worker left without a verdict is measured now.
+    left = EvalRun.objects.filter(**own, verdict=EvalVerdict.RUNNING, created_by=None).first()
+    fresh = left or EvalRun.objects.create(**own)
+    _measure_and_decide(fresh, None)
     return fresh
 
 
-def _measure(eval_run: EvalRun) -> Measured:
+def _measure_and_decide(eval_run: EvalRun, reference: EvalRun | None) -> None:
+    """Ask every case; results and verdict are stored together, so that a worker that dies leaves neither."""
     version = as_resolved(eval_run.version)
     cases = list(eval_run.eval_set.cases.all())
     asked = list(_ask_all(version, cases))
-    EvalResult.objects.bulk_create([_result(eval_run, one) for one in asked if not one.shuffled])
-    return measure(asked)
+    with transaction.atomic():
+        row = EvalRun.objects.select_for_update().get(pk=eval_run.pk)
+        if row.verdict != EvalVerdict.RUNNING:  # another worker was faster
+            eval_run.refresh_from_db()
+            return
+        results = [_result(eval_run, one) for one in asked if not one.shuffled]
+        EvalResult.objects.bulk_create(results)
+        _decide(eval_run, measure(asked), reference)
 
 
 def _ask_all(version: ResolvedVersion, cases: Sequence[EvalCase]) -> Iterator[CaseAnswer]:

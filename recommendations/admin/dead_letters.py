@@ -22,8 +22,8 @@ from infrastructure.admin import (
 )
 
 from ..jobs import dead_letters
+from ..jobs.broker import BrokerUnavailable
 from ..jobs.rabbitmq_messages import InvalidMessage
-from ..jobs.rabbitmq_publisher import BrokerUnavailable
 from ..models import DeadLetter
 from .labels import ERROR_CODES, error_label
 from .member_data import HIDDEN, may_see_member_data, shows_member_data, with_member_data
@@ -113,7 +113,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
             # A form sends \r\n: equal in JSON, but an unedited body must stay byte-equal.
             body = text.replace("\r\n", "\n").encode()
             dead_letters.retry(obj.pk, by=request.user, reason=reason, body=body)
-        except (InvalidMessage, dead_letters.LetterHandled) as error:
+        except (InvalidMessage, dead_letters.LetterHandled, dead_letters.NoBackendQueue) as error:
             messages.error(request, str(error))
             return HttpResponseRedirect(request.path)
         except BrokerUnavailable:

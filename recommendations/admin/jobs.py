@@ -26,7 +26,7 @@ from infrastructure.admin import (
 )
 
 from ..jobs import dead_letters, execution, queue, status_store
-from ..jobs.kinds import KINDS, JobKind
+from ..jobs.kinds import JobKind
 from ..models import Job, JobRun
 from .labels import ATTEMPT_OUTCOMES, ERROR_CODES, JOB_KINDS, error_label, label
 from .member_data import HIDDEN, shows_member_data, with_member_data
@@ -160,8 +160,8 @@ class JobAdmin(ReadOnlyAdmin):
 
 @transaction.atomic
 def retry_job(job: Job, *, by: Any) -> str:
-    """Run an ended job again with the same arguments; returns why not, or ""."""
-    if job.name not in KINDS:
+    """Run an ended job again with what it was asked with; returns why not, or ""."""
+    if job.name not in list(JobKind):
         return gettext("이 버전에는 없는 작업입니다.")
     if job.name == JobKind.SERVE and not job.arguments:
         return gettext("메시지를 읽을 수 없었습니다. DLQ에서 고쳐 보내십시오.")

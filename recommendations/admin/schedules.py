@@ -29,7 +29,7 @@ from infrastructure import audit
 from infrastructure.admin import ReadOnlyAdmin, preformatted, report_results, seoul_time, table
 
 from ..jobs import schedule_progress
-from ..jobs.kinds import KINDS, TASK_PREFIX
+from ..jobs.kinds import TASK_PREFIX, JobKind
 from ..models import ScheduleRun
 from ..schedules import defaults, runs, timing
 from .labels import FIGURES, JOB_KINDS, label
@@ -94,7 +94,7 @@ class ScheduleForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        choices = [(TASK_PREFIX + name, label(JOB_KINDS, name)) for name in sorted(KINDS)]
+        choices = [(TASK_PREFIX + name, label(JOB_KINDS, name)) for name in sorted(JobKind)]
         if "task" in self.fields:
             self.fields["task"] = forms.ChoiceField(label=_("작업"), choices=choices)
         if "kwargs" in self.fields:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import logging
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
+import amqp
 from celery import bootsteps
 from celery.exceptions import Reject
+from celery.worker.consumer.events import Events
 from celery.worker.consumer.tasks import Tasks
 from django.conf import settings
 from kombu import Consumer, Queue
 from kombu.message import Message
 from kombu.utils.json import dumps
+
+from infrastructure import outages
 
 from . import rabbitmq_messages, rabbitmq_topology
 from .rabbitmq_consumer import TASK
@@ -81,6 +89,8 @@ class TakeBackendJobs(bootsteps.StartStopStep):  # type: ignore[misc]  # untyped
             [queue],
             auto_declare=False,
             on_message=lambda message: handler(as_task(message)),
+            # A body that is not compressed as its header says: served as it is.
+            on_decode_error=lambda message, _error: handler(as_task(message)),
         )
         self.consumer.consume()
         log.info("Consuming %s", rabbitmq_topology.QUEUE)
@@ -101,10 +111,28 @@ class TakeBackendJobs(bootsteps.StartStopStep):  # type: ignore[misc]  # untyped
             log.info("The broker is gone; it hands out again what was not acknowledged")
 
 
+class DropEventConnection(bootsteps.StartStopStep):  # type: ignore[misc]  # untyped upstream
+    """Closes the connection that a worker's events go through without a word to the broker.
+
+    Under a memory or disk alarm the broker does not answer there, and a worker could not be stopped.
+    """
+
+    requires = (Events,)
+
+    def stop(self, parent: Any) -> None:
+        self.shutdown(parent)
+
+    def shutdown(self, parent: Any) -> None:
+        connection = getattr(parent.event_dispatcher, "connection", None)
+        if connection is not None:
+            connection.collect()
+
+
 def as_task(message: Message) -> Message:
     """Rewrite the backend's message in place into a message of Celery's protocol 2 for `take`."""
     delivery = Delivery(
-        body=message.body,
+        # py-amqp gives a message without a body a text.
+        body=message.body if isinstance(message.body, bytes) else str(message.body or "").encode(),
         headers=message.headers,
         properties={
             name: value
@@ -125,18 +153,26 @@ def as_task(message: Message) -> Message:
         "retries": 0,
         "timelimit": [None, None],
     }
-    message.body = dumps(
-        [
-            delivery.as_arguments(),
-            {},
-            {"callbacks": None, "errbacks": None, "chain": None, "chord": None},
-        ]
-    ).encode()
+    message.errors = []
+    message.body = _task_body(delivery)
     message.content_type, message.content_encoding = "application/json", "utf-8"
     message.properties = {"correlation_id": task_id, "reply_to": None}
     # Else what Celery sends for this task would go to the backend's exchange.
     message.delivery_info |= {"exchange": "", "routing_key": settings.CONSUMER_QUEUE}
     return message
+
+
+def _task_body(delivery: Delivery) -> bytes:
+    embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+    try:
+        return bytes(dumps([delivery.as_arguments(), {}, embed]).encode())
+    except (TypeError, ValueError, RecursionError):  # a header that JSON has no form for
+        plain = replace(
+            delivery,
+            headers=rabbitmq_messages.plain_headers(delivery.headers),
+            properties=rabbitmq_messages.plain_headers(delivery.properties),
+        )
+        return bytes(dumps([plain.as_arguments(), {}, embed]).encode())
 
 
 def _task_id(delivery: Delivery) -> str:
@@ -149,13 +185,53 @@ def _task_id(delivery: Delivery) -> str:
 
 
 def _without_trace(record: logging.LogRecord) -> bool:
-    """A rejected delivery is a verdict, not an error: one line says it."""
-    if record.exc_info and isinstance(record.exc_info[1], Reject):
-        record.exc_info = None
-    return True
+    """A rejected delivery is a verdict, not an error: one line says it; of those sent back only the first."""
+    error = record.exc_info[1] if record.exc_info else None
+    if not isinstance(error, Reject):
+        return True
+    record.exc_info = None
+    return not error.requeue or outages.outages.is_first(
+        log, "Deliveries are sent back to the queue"
+    )
+
+
+# --- Properties that can't be read ----------------------------------------------------------------
+#: What py-amqp raises for a timestamp in milliseconds, a field type it does not know, or tables nested too deep.
+_UNREADABLE = (
+    *(ValueError, OverflowError, OSError, RecursionError, LookupError, TypeError),
+    *(struct.error, amqp.AMQPError),
+)
+_TYPE_ID = re.compile(rb"\x0a__TypeId__S(.{4})", re.DOTALL)
+
+
+def read_tolerantly(read: Callable[[Any, int, bytes, int], int]) -> Callable[..., int]:
+    """Wrap py-amqp's reader of message properties.
+
+    It runs in the worker's main loop: an error there would end the connection, the message would be
+    delivered again, and the queue would stand still. The message goes on with its `__TypeId__` alone.
+    """
+
+    def tolerant(message: Any, class_id: int, buf: bytes, offset: int) -> int:
+        try:
+            return read(message, class_id, buf, offset)
+        except _UNREADABLE as error:
+            log.warning("Properties of a message can't be read: %s", type(error).__name__)
+            message.properties = {"application_headers": _type_id(bytes(buf)[offset:])}
+            return offset
+
+    return tolerant
+
+
+def _type_id(raw: bytes) -> dict[str, str]:
+    found = _TYPE_ID.search(raw)
+    if found is None:
+        return {}
+    end = found.end() + int.from_bytes(found[1], "big")
+    return {"__TypeId__": raw[found.end() : end].decode("utf-8", "replace")}
 
 
 def install(app: Any) -> None:
     """Add the step to the workers of this application."""
-    app.steps["consumer"].add(TakeBackendJobs)
+    amqp.Message._load_properties = read_tolerantly(amqp.Message._load_properties)
+    app.steps["consumer"].update((TakeBackendJobs, DropEventConnection))
     logging.getLogger("celery.app.trace").addFilter(_without_trace)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -23,17 +24,24 @@ from . import (
     rabbitmq_topology,
     status_store,
 )
+from .broker import BrokerUnavailable
 from .rabbitmq_messages import Delivery
-from .rabbitmq_publisher import BrokerUnavailable
 
 #: More at once would let one click flood the backend's queue.
 MOST_AT_ONCE = 500
 
 
 class LetterHandled(SongsError):
-    """Somebody has handled this message already."""
+    """This message has been handled already."""
 
     code = "LETTER_HANDLED"
+    status = 409
+
+
+class NoBackendQueue(SongsError):
+    """Without RabbitMQ there is no queue of the backend that a message could go to."""
+
+    code = "NO_BACKEND_QUEUE"
     status = 409
 
 
@@ -45,10 +53,10 @@ def keep(delivery: Delivery, failure: Failure, *, job_id: str, member_key: str =
         digest=digest,
         defaults={
             "job_uuid": job_id[:64],
-            "member_key": member_key,
+            "member_key": member_key[:64],
             "code": failure.code,
             "detail": failure.message[:500],
-            "body": delivery.body,
+            "body": delivery.body[: rabbitmq_messages.MAX_BODY_BYTES],
             "headers": rabbitmq_messages.plain_headers(
                 rabbitmq_messages.headers_to_send(delivery.headers)
             ),
@@ -78,8 +86,15 @@ def watch(*, now: datetime) -> dict[str, int]:
 def retry(letter_id: int, *, by: Any, reason: str = "", body: bytes | None = None) -> None:
     """Send a message to the backend's queue again, byte for byte, or as corrected in `body`.
 
-    Raises LetterHandled, InvalidMessage for a body that can't be read, and BrokerUnavailable; then nothing changed.
+    Raises NoBackendQueue, LetterHandled, InvalidMessage for a body that can't be read, and BrokerUnavailable;
+    then nothing changed.
     """
+    if not settings.RABBITMQ_URL:
+        raise NoBackendQueue(
+            _(
+                "RabbitMQ가 설정되어 있지 않아 다시 보낼 백엔드 대기열이 없습니다. 메시지는 그대로 있습니다."
+            )
+        )
     corrected = body is not None
     if corrected:
         rabbitmq_messages.parse(body or b"")
@@ -151,6 +166,9 @@ def each(letter_ids: Sequence[int], step: Any) -> tuple[int, list[str]]:
             done += 1
         except (LetterHandled, rabbitmq_messages.InvalidMessage) as error:
             problems.append(f"#{letter_id}: {error}")
+        except NoBackendQueue as error:
+            problems.append(str(error))
+            break
         except BrokerUnavailable:
             problems.append(_("브로커에 연결할 수 없어 멈췄습니다. 나머지는 그대로 있습니다."))
             break

@@ -25,6 +25,7 @@ from django.db import (
 from django.utils import timezone
 
 from catalog import queries
+from infrastructure.database import release_connections
 from infrastructure.redis import gate
 
 from .. import services
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 #: Said as soon as a worker has the job; the backend's own jobs begin there too.
 PROGRESS_STARTED = 5
+#: What MySQL's client says of a connection whose query was interrupted.
+_OUT_OF_SYNC = 2014
 #: How long a worker waits for a database that is away before it returns the job to the broker.
 PATIENCE_S = 45.0
 
@@ -63,7 +66,7 @@ class MemberNotSeenYet(Exception):
 
 
 class JobCanceled(Exception):
-    """Somebody cancelled the job while it ran."""
+    """The job was cancelled while it ran."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +106,7 @@ def claim(
 def held(job: Job) -> Iterator[None]:
     """Extend the job's lease from a thread while the block runs.
 
-    A block that ends without an outcome gives the job back, so that nobody waits for the lease.
+    A block that ends without an outcome gives the job back; otherwise it would wait for its lease to expire.
     """
     done = threading.Event()
 
@@ -119,6 +122,7 @@ def held(job: Job) -> Iterator[None]:
     try:
         yield
     except (StoreAway, SoftTimeLimitExceeded, DatabaseError, InterfaceError):
+        release_connections()
         with suppress(DatabaseError, InterfaceError):
             job.give_back()
         raise
@@ -196,6 +200,7 @@ def outcome_of(job: Job, work: WorkOf) -> Outcome:
         return Outcome(state=State.FAILED, failure=Failure(code=error.code, message=str(error)))
     except Exception as error:
         # The worker loop's boundary: whatever a job raises becomes its outcome.
+        release_connections()  # one that was interrupted in a query can't be used again
         if is_transient(error):
             return _try_again(job, error)
         log.exception("Job %s failed", job.pk)
@@ -207,8 +212,20 @@ def outcome_of(job: Job, work: WorkOf) -> Outcome:
 
 def is_transient(error: Exception) -> bool:
     """Whether the same work may succeed later: time-outs, connections, what calls itself retryable."""
-    kinds = (SoftTimeLimitExceeded, TimeoutError, ConnectionError)
-    return isinstance(error, kinds) or bool(getattr(error, "retryable", False))
+    if isinstance(error, TimeoutError | ConnectionError) or was_interrupted(error):
+        return True
+    return bool(getattr(error, "retryable", False))
+
+
+def was_interrupted(error: BaseException | None) -> bool:
+    """Whether the time limit struck; in the middle of a query it shows as an error of the database driver."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, SoftTimeLimitExceeded) or _OUT_OF_SYNC in error.args[:1]:
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _try_again(job: Job, error: Exception) -> Outcome:
@@ -254,7 +271,7 @@ def tell(job: Job, outcome: Outcome) -> None:
 
 # --- Telling Redis (contract §2) ------------------------------------------------------------------
 def announces(job: Job) -> bool:
-    """Whether somebody outside follows this job under its id."""
+    """Whether callers outside follow this job under its id."""
     return job.name == JobKind.SERVE
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from celery.app.task import Task
 from django.conf import settings
 
 from ..models import Job
@@ -41,16 +39,14 @@ class JobKind(StrEnum):
     KEEP_PROMPTS = "keep_prompts"
     COUNT_LATER_LIKES = "count_later_likes"
     WATCH_DEAD_LETTERS = "watch_dead_letters"
+    RUN_EVALUATION = "run_evaluation"
+
+    @property
+    def queue(self) -> str:
+        """The queue of its jobs when the caller names none."""
+        in_background = self in (JobKind.TRAIN_MODEL, JobKind.FOLLOW_UP)
+        return NIGHTLY_QUEUE if in_background else DEFAULT_QUEUE
 
 
-@dataclass(frozen=True, kw_only=True)
-class Kind:
-    """How jobs of a kind are run."""
-
-    work: WorkOf
-    queue: str
-    task: Task
-
-
-#: Filled by `recommendations/tasks.py`, by the name of the kind.
-KINDS: dict[str, Kind] = {}
+#: Filled by `recommendations/tasks.py`, which only workers need.
+WORK: dict[str, WorkOf] = {}

@@ -75,7 +75,7 @@ def sync(job: Job) -> dict[str, Any]:
 
 
 def look() -> Found:
-    """Compare the tables with what was last noted. The first look finds nobody changed."""
+    """Compare the tables with what was last noted. The first look finds no changed members."""
     changed: set[int] = set()
     chunks: list[LikeChunk] = []
     for table in TABLES:

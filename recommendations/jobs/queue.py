@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID, uuid4
 
-from celery import shared_task
-from celery.exceptions import SoftTimeLimitExceeded
+from celery import current_app, shared_task
+from celery.exceptions import Reject, SoftTimeLimitExceeded
 from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
-from kombu.exceptions import KombuError
+from kombu import Producer
+
+from infrastructure import outages
 
 from ..models import Job
 from ..models.jobs import MOST_LOSSES, Claim, Failure, State
 from . import execution, schedule_progress, workers
+from .broker import BrokerUnavailable, broker
 from .execution import Outcome, StoreAway
-from .kinds import DEFAULT_QUEUE, KINDS, TASK_PREFIX, Kind, WorkOf
+from .kinds import TASK_PREFIX, WORK, JobKind, WorkOf
+from .requests import RequeuedOnFault
 
 log = logging.getLogger(__name__)
 #: Pauses before the second, third and fourth attempt of a job of ours, before jitter.
@@ -28,9 +31,7 @@ RETRY_DELAYS_S = (5, 30, 120)
 PUBLISH_TIMEOUT_S = 0.7
 
 
-def job_task(
-    name: str, *, limit_s: float, queue: str = DEFAULT_QUEUE
-) -> Callable[[WorkOf], WorkOf]:
+def job_task(name: JobKind, *, limit_s: float) -> Callable[[WorkOf], WorkOf]:
     """Declare the work of a kind of job as a Celery task.
 
     limit_s: after this the work is stopped and tried again later (workers with processes only).
@@ -42,12 +43,13 @@ def job_task(
             soft_time_limit=limit_s,
             time_limit=limit_s + 30,
             acks_late=True,
-            ignore_result=False,
+            ignore_result=True,  # the job's row is the record
+            base=RequeuedOnFault,
         )
         def task(job_id: str) -> dict[str, Any]:
             return run(UUID(job_id))
 
-        KINDS[name] = Kind(work=work, queue=queue, task=task)
+        WORK[name] = work
         return work
 
     return declare
@@ -55,14 +57,14 @@ def job_task(
 
 # --- Sending --------------------------------------------------------------------------------------
 def enqueue(
-    name: str, key: str = "", *, row: Mapping[str, Any] | None = None, **arguments: Any
+    name: JobKind | str, key: str = "", *, row: Mapping[str, Any] | None = None, **arguments: Any
 ) -> Job:
     """Add a job; returns it, or the one that already waits under the same key.
 
     The row is written now; the message is sent when the transaction commits. A broker that is away
     costs the caller less than a second, and the job is sent when it is back.
     """
-    values = {"queue": KINDS[name].queue, "submitted_at": timezone.now()} | dict(row or {})
+    values = {"queue": JobKind(name).queue, "submitted_at": timezone.now()} | dict(row or {})
     values.setdefault("uuid", uuid4())
     job, is_new = Job.ask(name=name, key=key, arguments=arguments, **values)
     if is_new:
@@ -70,44 +72,31 @@ def enqueue(
     return job
 
 
-class _Broker:
-    """Remembers for a moment that the broker is away, so that callers do not all wait for it."""
-
-    PAUSE_S = 3.0
-
-    def __init__(self) -> None:
-        self._away_until = 0.0
-
-    @property
-    def away(self) -> bool:
-        return time.monotonic() < self._away_until
-
-    def note_failure(self) -> None:
-        self._away_until = time.monotonic() + self.PAUSE_S
-
-
-broker = _Broker()
-BROKER_ERRORS = (KombuError, OSError)
-
-
 def publish(job: Job) -> bool:
     """Send the job's message; False when it has to wait for the sweep."""
-    if broker.away:
+    if not broker.available:
         return False
     try:
-        KINDS[job.name].task.apply_async(
-            (str(job.pk),),
-            task_id=f"{job.pk}:{job.round}.{job.attempt}",
-            queue=job.queue,
-            timeout=PUBLISH_TIMEOUT_S,
-            confirm_timeout=PUBLISH_TIMEOUT_S,
-        )
-    except BROKER_ERRORS as error:
-        broker.note_failure()
-        log.warning("The broker is away (%s); job %s waits", type(error).__name__, job.pk)
+        broker.call(lambda producer: _send(job, producer), timeout_s=PUBLISH_TIMEOUT_S)
+    except BrokerUnavailable as error:
+        outages.log_fault(log, error, "The broker is away; jobs wait in their rows")
         return False
     Job.objects.filter(pk=job.pk).update(published_at=timezone.now())
     return True
+
+
+def _send(job: Job, producer: Producer) -> None:
+    current_app.send_task(
+        TASK_PREFIX + job.name,
+        (str(job.pk),),
+        task_id=f"{job.pk}:{job.round}.{job.attempt}",
+        queue=job.queue,
+        producer=producer,
+        retry=False,
+        timeout=PUBLISH_TIMEOUT_S,
+        confirm_timeout=PUBLISH_TIMEOUT_S,
+        ignore_result=True,
+    )
 
 
 # --- Running --------------------------------------------------------------------------------------
@@ -115,21 +104,25 @@ def run(job_uuid: UUID, *, work: WorkOf | None = None) -> dict[str, Any]:
     """The body of every task of ours: take the job, do its work (by its kind unless given), store the outcome."""
     try:
         verdict, job = execution.patiently(lambda: execution.claim(job_uuid))
+    except StoreAway as error:
+        # The row still says that the message is in the queue, so that is where it goes.
+        outages.log_fault(log, error, "The database is away; jobs go back to their queue")
+        raise Reject("no database", requeue=True) from error
+    except Job.DoesNotExist:
+        log.info("Job %s was deleted before it ran", job_uuid)
+        return {"job": "deleted"}
+    try:
         if verdict is Claim.DEADLY:
             bury(job)
         if verdict is not Claim.TAKEN:
             return {"job": str(verdict)}
         with execution.held(job):
             execution.patiently(lambda: schedule_progress.job_started(job, now=timezone.now()))
-            outcome = execution.carried_out(job, work or KINDS[job.name].work)
+            outcome = execution.carried_out(job, work or WORK[job.name])
             execution.patiently(lambda: conclude(job, outcome))
-    except (StoreAway, SoftTimeLimitExceeded, OperationalError, InterfaceError):
-        # Nothing is lost: the sweep sends the job again.
-        log.warning("Job %s has no outcome yet", job_uuid)
+    except (StoreAway, SoftTimeLimitExceeded, OperationalError, InterfaceError) as error:
+        outages.log_fault(log, error, "Jobs have no outcome yet; the sweep sends them again")
         return {"job": "unfinished"}
-    except Job.DoesNotExist:
-        log.info("Job %s was deleted before it ran", job_uuid)
-        return {"job": "deleted"}
     return {"job": str(outcome.state or "retry"), **outcome.result}
 
 

@@ -12,8 +12,11 @@ from uuid import UUID
 from celery import shared_task
 from celery.exceptions import Reject, SoftTimeLimitExceeded
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 from django.utils import timezone
+
+from infrastructure import outages
+from infrastructure.database import release_connections
 
 from ..models import Job
 from ..models.jobs import Claim, Failure, JobSource, State
@@ -26,10 +29,11 @@ from . import (
     rabbitmq_topology,
     status_store,
 )
+from .broker import BrokerUnavailable
 from .execution import Outcome, StoreAway
 from .kinds import WorkOf
 from .rabbitmq_messages import Delivery, InvalidMessage, JobMessage
-from .rabbitmq_publisher import BrokerUnavailable
+from .requests import RequeuedOnFault
 
 log = logging.getLogger(__name__)
 TASK = "recommendations.consumer.take"
@@ -50,6 +54,7 @@ class Verdict(StrEnum):
 
 @shared_task(
     name=TASK,
+    base=RequeuedOnFault,
     ignore_result=True,  # the job's row is the record
     acks_late=True,
     reject_on_worker_lost=True,
@@ -66,7 +71,7 @@ def take(body: str, headers: dict[str, Any], properties: dict[str, Any], redeliv
 
 
 def attend(delivery: Delivery, *, work: WorkOf = execution.serve) -> Verdict:
-    """Do what contract §3 owes for one delivery; whatever happens, it has an outcome or goes back."""
+    """Serve one delivery as contract §3 says; it ends with a stored outcome, or goes back to the queue."""
     try:
         return _serve(rabbitmq_messages.parse(delivery.body), delivery, work)
     except InvalidMessage as error:
@@ -78,10 +83,13 @@ def attend(delivery: Delivery, *, work: WorkOf = execution.serve) -> Verdict:
         OperationalError,
         InterfaceError,
     ) as error:
-        log.warning("A delivery goes back to the queue: %s", type(error).__name__)
+        outages.log_fault(log, error, "Deliveries go back to the queue")
         return Verdict.REQUEUE
     except Exception as error:
         # The worker loop's boundary: sent back, such a message would come for ever.
+        release_connections()
+        if execution.was_interrupted(error):
+            return Verdict.REQUEUE
         log.exception("A delivery could not be served")
         refused = Failure(code="MODEL_ERROR", message=f"internal error ({type(error).__name__})")
         job_id = str(rabbitmq_messages.parse(delivery.body).job_id)
@@ -89,6 +97,10 @@ def attend(delivery: Delivery, *, work: WorkOf = execution.serve) -> Verdict:
         execution.patiently(lambda: _refuse(delivery, refused, job_id=job_id))
     except (StoreAway, SoftTimeLimitExceeded):
         return Verdict.REQUEUE
+    except DatabaseError:
+        log.exception("A refused message could not be stored as it is; its body is kept alone")
+        bare = Delivery(body=delivery.body, headers={}, properties={}, redelivered=True)
+        execution.patiently(lambda: dead_letters.keep(bare, refused, job_id=""))
     return Verdict.DROP
 
 
@@ -107,7 +119,7 @@ def _serve(message: JobMessage, delivery: Delivery, work: WorkOf) -> Verdict:
 
 
 def _claim_in_turn(message: JobMessage, delivery: Delivery) -> tuple[Claim, Job]:
-    """Take the job; while somebody alive works on it, wait for his outcome or his death."""
+    """Take the job; while another worker has it, wait for its outcome or its death."""
     first_seen = _row(message, delivery)
     while True:
         claim, job = execution.patiently(
@@ -153,9 +165,7 @@ def _conclude(job: Job, delivery: Delivery, outcome: Outcome) -> Verdict:
         outcome = Outcome(state=State.FAILED, failure=outcome.failure)
     mine = execution.patiently(lambda: _store(job, delivery, outcome))
     if not mine:
-        return (
-            Verdict.REQUEUE
-        )  # somebody took the job over: his outcome decides about this delivery
+        return Verdict.REQUEUE  # another worker took the job over: its outcome decides
     return Verdict.DROP if outcome.state == State.FAILED else Verdict.ACK
 
 
@@ -173,7 +183,7 @@ def _store(job: Job, delivery: Delivery, outcome: Outcome) -> bool:
 
 # --- The retry ladder -----------------------------------------------------------------------------
 def _send_on(job: Job, delivery: Delivery, outcome: Outcome) -> None:
-    """Publish the next attempt, then note it: in this order nothing is lost, and what is doubled is dropped."""
+    """Publish the next attempt, then note it: in this order nothing is lost, and a duplicate is recognised."""
     assert outcome.failure is not None
     failed, failure = job.attempt, outcome.failure
     try:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,14 @@ from engine.types import Locale, Strategy
 from ..serving.request import COUNT_OF_MEMBERS
 
 MOST_CANDIDATES = 100
+#: Larger bodies than this are refused; a database does not take rows of any size.
+MAX_BODY_BYTES = 4 * 1024 * 1024
+#: JSON nested deeper than this is refused, well before Python's own limit.
+MAX_DEPTH = 100
+#: What the column of a job's attempt can hold; any attempt beyond the third is the last one anyway.
+MAX_ATTEMPT = 30_000
+#: Ids of songs have 32 bits (contract §1).
+MAX_SONG_ID = 2**31 - 1
 
 
 class InvalidMessage(ValueError):
@@ -88,7 +97,10 @@ class JobMessage:
 
 
 def parse(body: bytes) -> JobMessage:
-    """Read a message tolerantly: only `jobId` and `memberId` have to be right. Raises InvalidMessage."""
+    """Read a message tolerantly: only `jobId` and `memberId` have to be right.
+
+    Raises InvalidMessage and nothing else, whatever the bytes are.
+    """
     raw = _json_object(body)
     job_id = _job_id(raw.get("jobId"))
     member_id = _integer(raw.get("memberId"))
@@ -107,43 +119,69 @@ def parse(body: bytes) -> JobMessage:
         requested_at=_moment(raw.get("requestedAt")),
         idempotency_key=_text(raw.get("idempotencyKey")),
         trace_id=_text(raw.get("traceId")),
-        attempt=max(0, _integer(raw.get("attempt")) or 0),
+        attempt=min(MAX_ATTEMPT, max(0, _integer(raw.get("attempt")) or 0)),
         note=note,
     )
 
 
+class _Number(str):
+    """A JSON number as it was written: no size, exponent or precision of it is a reason to fail."""
+
+
+#: Reads numbers as text.
+_DECODER = json.JSONDecoder(parse_int=_Number, parse_float=_Number, parse_constant=_Number)
+
+
 def _json_object(body: bytes) -> dict[str, Any]:
+    if len(body) > MAX_BODY_BYTES:
+        raise InvalidMessage(f"{len(body)} bytes are more than {MAX_BODY_BYTES}")
     try:
-        raw = json.loads(body.decode("utf-8-sig"), parse_float=Decimal)
+        raw = _DECODER.decode(body.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise InvalidMessage(f"not JSON: {error}") from error
     if not isinstance(raw, dict):
         raise InvalidMessage("not a JSON object")
+    if _depth(raw) > MAX_DEPTH:
+        raise InvalidMessage(f"nested deeper than {MAX_DEPTH}")
     return raw
 
 
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level := [item for item in level if isinstance(item, dict | list)]:
+        depth += 1
+        level = [
+            inner for item in level for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+    return depth
+
+
 def _job_id(value: Any) -> UUID:
-    try:
-        return UUID(value)
-    except (TypeError, ValueError, AttributeError) as error:
-        shown = _text(value)
-        raise InvalidMessage(f"jobId {shown!r} is no UUID", job_id=shown) from error
+    shown = _text(value)
+    if isinstance(value, str) and not isinstance(value, _Number):
+        try:
+            return UUID(value)
+        except ValueError:
+            pass
+    raise InvalidMessage(f"jobId {shown!r} is no UUID", job_id=shown)
 
 
 def _text(value: Any) -> str:
-    """At most 64 characters; half of a surrogate pair, which no database takes, becomes "?"."""
-    return "" if value is None else str(value)[:64].encode("utf-8", "replace").decode()
+    """At most 64 characters of a text or number, else ""; half of a surrogate pair, which no database takes, is "?"."""
+    return value[:64].encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+
+
+#: Short enough that arithmetic on it has no limits to hit.
+_SHORT_NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{0,40})?([eE][+-]?[0-9]{1,2})?")
 
 
 def _integer(value: Any) -> int | None:
-    """7, "7" and 7.0 are 7; anything else is None."""
-    if value is None or isinstance(value, bool):
+    """7, "7" and 7.0 are 7; anything else, and what has more than 63 bits, is None."""
+    text = _text(value).strip()
+    if not _SHORT_NUMBER.fullmatch(text):
         return None
-    try:
-        number = Decimal(str(value).strip())
-    except InvalidOperation:
-        return None
-    if not number.is_finite() or number != number.to_integral_value() or abs(number) >= 2**63:
+    number = Decimal(text)
+    if number != number.to_integral_value() or abs(number) >= 2**63:
         return None
     return int(number)
 
@@ -152,10 +190,10 @@ def _favorites(value: Any) -> tuple[tuple[int, ...] | None, str]:
     """The ids, newest first, and what was left out of them. Null, absent and [] mean "none given"."""
     if not isinstance(value, list) or not value:
         return None, ""
-    numbers = [_integer(item) for item in value]
-    ids = tuple(dict.fromkeys(n for n in numbers if n is not None and n > 0))
+    numbers = [_integer(item) or 0 for item in value]
+    ids = tuple(dict.fromkeys(n for n in numbers if 0 < n <= MAX_SONG_ID))
     notes = []
-    if unreadable := sum(n is None or n <= 0 for n in numbers):
+    if unreadable := sum(not 0 < n <= MAX_SONG_ID for n in numbers):
         notes.append(f"{unreadable} favoriteSongIds are no ids and were ignored")
     if len(ids) > MOST_FAVORITES:
         notes.append(too_many_favorites(len(ids)))
@@ -169,7 +207,7 @@ def too_many_favorites(given: int) -> str:
 
 def _strategy(value: Any) -> Strategy:
     try:
-        return Strategy(str(value).strip().lower())
+        return Strategy(_text(value).strip().lower())
     except ValueError:
         return Strategy.DEFAULT
 
@@ -185,18 +223,15 @@ def _locale(value: Any) -> Locale:
 
 def _moment(value: Any) -> datetime | None:
     """A decimal number of seconds (also as text) or ISO-8601."""
-    if value is None or isinstance(value, bool):
-        return None
-    text = str(value).strip()
+    text = _text(value).strip()
     try:
-        return datetime.fromtimestamp(float(Decimal(text)), tz=UTC)
-    except (InvalidOperation, ValueError, OverflowError, OSError):
-        pass
-    try:
+        if _SHORT_NUMBER.fullmatch(text):
+            return datetime.fromtimestamp(float(text), tz=UTC)
         moment = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
-    except ValueError:
+        # In UTC, where a moment near the year 1 or 9999 may not exist.
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError, OSError):
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 # --- Publishing again -----------------------------------------------------------------------------
@@ -218,16 +253,15 @@ _SPACE = re.compile(r"[ \t\n\r\ufeff]*")
 
 def _members(text: str) -> Iterator[tuple[str, int, int]]:
     """(key, start, end) of the values of a JSON object's own members, in order."""
-    decoder = json.JSONDecoder()
 
     def after_space(at: int) -> int:
         return _SPACE.match(text, at).end()  # type: ignore[union-attr]
 
     at = after_space(0) + 1
     while text[at := after_space(at)] != "}":
-        key, at = decoder.raw_decode(text, at)
+        key, at = _DECODER.raw_decode(text, at)
         start = after_space(after_space(at) + 1)
-        _, end = decoder.raw_decode(text, start)
+        _, end = _DECODER.raw_decode(text, start)
         yield key, start, end
         at = after_space(end)
         if text[at] == ",":
@@ -257,6 +291,9 @@ _KEPT_PROPERTIES = (
 
 def properties_to_send(properties: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: properties[name] for name in _KEPT_PROPERTIES if properties.get(name) is not None}
+    if isinstance(kept.get("timestamp"), int):  # py-amqp reads a number and writes a datetime
+        kept["timestamp"] = _moment(str(kept["timestamp"]))
+        kept = {name: value for name, value in kept.items() if value is not None}
     # Java takes content_encoding for a charset; kombu's own "binary" would be fatal there.
     return kept | {
         "content_type": "application/json",
@@ -265,8 +302,35 @@ def properties_to_send(properties: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+#: MariaDB takes JSON of 32 levels at most.
+HEADER_DEPTH = 16
+MAX_HEADER_TEXT = 10_000
+
+
 def plain_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
-    """Headers as plain JSON, for people."""
-    written = json.dumps(dict(headers), default=str)
-    plain: dict[str, Any] = json.loads(written, parse_constant=str)  # no database keeps NaN as JSON
-    return plain
+    """Headers as JSON that every database takes, for people; deeply nested ones are shortened."""
+    return {_storable(name): _plain(value, HEADER_DEPTH) for name, value in headers.items()}
+
+
+def _storable(value: object) -> str:
+    return str(value)[:MAX_HEADER_TEXT].encode("utf-8", "replace").decode()
+
+
+def _plain(value: Any, depth: int) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int) and abs(value) < 2**63:
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    if isinstance(value, bytes):
+        return _storable(value.decode("utf-8", "backslashreplace"))
+    if not isinstance(value, dict | list):
+        return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}.get(
+            str(value), _storable(value)
+        )
+    if depth == 0:
+        return "…"
+    if isinstance(value, list):
+        return [_plain(item, depth - 1) for item in value]
+    return {_storable(name): _plain(item, depth - 1) for name, item in value.items()}

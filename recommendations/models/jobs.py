@@ -161,7 +161,7 @@ class Job(models.Model):
         upsert(run, key=("job", "round", "attempt"))
 
     def hold(self, *, now: datetime) -> bool:
-        """Extend the lease; False when the job was taken by somebody else or ended."""
+        """Extend the lease; False when another worker took the job or it ended."""
         until = now + timedelta(seconds=LEASE_S)
         return self._mine().update(lease_until=until) == 1
 
@@ -309,7 +309,7 @@ class Job(models.Model):
             with transaction.atomic():
                 return cls.objects.create(waiting_key=key, **values), True
         except IntegrityError:
-            # Somebody was faster; if a worker took that one already, ours is a new wish.
+            # Another process was faster; if a worker took that job already, this is a new one.
             found = cls.objects.filter(waiting_key=key).first()
             return (found, False) if found else (cls.objects.create(**values), True)
 

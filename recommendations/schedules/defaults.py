@@ -100,6 +100,8 @@ SCHEDULES = (
 
 def install(schedules: Iterable[Schedule] = SCHEDULES) -> list[str]:
     """Add the schedules that are missing and return their names; existing ones stay as staff left them."""
+    # Added by earlier versions, which kept Celery's results.
+    PeriodicTask.objects.filter(task="celery.backend_cleanup").delete()
     return [str(schedule.name) for schedule in schedules if _install_one(schedule)]
 
 

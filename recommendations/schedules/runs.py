@@ -32,7 +32,7 @@ def open_run(
     trigger: ScheduleRun.Trigger,
     requested_by: str = "",
 ) -> ScheduleRun | None:
-    """Open the run for a slot; None when somebody opened it already. A run in the way makes it `skipped`."""
+    """Open the run for a slot; None when it is open already. An older run that has not ended makes it `skipped`."""
     run, is_new = ScheduleRun.objects.get_or_create(
         schedule=task.name,
         slot=slot,

@@ -12,11 +12,12 @@ from django.db import connection
 from django.utils import timezone
 from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 
+from infrastructure import outages
 from infrastructure.database import DATABASE_FAULTS
 from infrastructure.heartbeats import note_alive
 
 from .. import locks
-from ..jobs import redis_restore, schedule_progress, sweep
+from ..jobs import evaluations, redis_restore, schedule_progress, sweep
 from ..jobs.kinds import TASK_PREFIX
 from . import runs
 
@@ -50,23 +51,25 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]  # untyped upstream
 
 
 # --- Housekeeping ---------------------------------------------------------------------------------
-def keep_house(*, now: datetime) -> None:
+def keep_house(queues: sweep.EmptyQueues, *, now: datetime) -> None:
     """One round: send what was not sent, restore Redis, close finished runs, start missed ones."""
     sweep.sweep(now=now)
+    sweep.resend_lost(queues, now=now)
+    evaluations.follow()
     redis_restore.restore_redis(now=now)
     schedule_progress.close_finished(now=now)
     runs.make_up_for_missed(now=now)
 
 
 def _keep_house_for_ever() -> None:
-    pause = threading.Event()
+    pause, queues = threading.Event(), sweep.EmptyQueues()
     while not pause.wait(HOUSEKEEPING_EVERY_S):
         # The lease is left to expire: of several schedulers one does each round.
         try:
             if locks.claim("housekeeping", ttl_s=HOUSEKEEPING_EVERY_S - 0.5) is not None:
-                keep_house(now=timezone.now())
+                keep_house(queues, now=timezone.now())
         except DATABASE_FAULTS as error:
-            log.warning("Housekeeping has to wait for the database: %s", type(error).__name__)
+            outages.log_fault(log, error, "Housekeeping waits for the database")
             connection.close()
         except Exception:
             log.exception("A round of housekeeping failed")  # the next one may well succeed

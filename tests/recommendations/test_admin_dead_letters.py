@@ -13,6 +13,7 @@ from django.utils import timezone
 from bench.installation import spring_body
 from prompts.models import AuditEvent
 from recommendations.jobs import rabbitmq_publisher, rabbitmq_topology
+from recommendations.jobs.broker import BrokerUnavailable
 from recommendations.jobs.rabbitmq_consumer import attend
 from recommendations.jobs.rabbitmq_messages import Delivery
 from recommendations.models import DeadLetter, Job
@@ -24,7 +25,9 @@ LETTERS = "/admin/recommendations/deadletter/"
 
 
 @pytest.fixture
-def broker() -> Iterator[Any]:
+def broker(settings: Any) -> Iterator[Any]:
+    """A broker is configured; in this process it is the in-memory one."""
+    settings.RABBITMQ_URL = "amqp://127.0.0.1//"
     with current_app.connection_for_write() as connection:
         rabbitmq_topology.declare(connection)
         channel = connection.default_channel
@@ -123,9 +126,26 @@ def test_a_letter_is_handled_once(staff, world, broker):
     assert AuditEvent.objects.filter(verb="deadletter.retry").count() == 1
 
 
-def test_without_the_broker_the_letter_stays_open(staff, world, monkeypatch):
+def test_without_rabbitmq_nothing_is_sent_and_it_says_so(staff, world):
+    """The embedded installation has no queue of the backend."""
+    letter = dead(spring_body(99_999_999)[1])
+    client = staff("view_deadletter", "retry_deadletter", "edit_deadletter", "view_member_data")
+    answer = act(client, LETTERS, "retry", letter).content.decode()
+    assert "RabbitMQ가 설정되어 있지 않아" in answer
+    assert "처리했습니다" not in answer
+    page = f"{LETTERS}{letter.pk}/change/"
+    _, body = spring_body(world.alice)
+    corrected = client.post(page, {"text": body.decode(), "reason": "x"}, follow=True)
+    assert "RabbitMQ가 설정되어 있지 않아" in corrected.content.decode()
+    letter.refresh_from_db()
+    assert letter.state == DeadLetter.State.OPEN
+    assert not AuditEvent.objects.filter(verb__startswith="deadletter").exists()
+    assert Job.objects.get(pk=letter.job_uuid).state == State.FAILED  # not asked for anew
+
+
+def test_without_the_broker_the_letter_stays_open(staff, world, broker, monkeypatch):
     def away(*_: Any, **__: Any) -> None:
-        raise rabbitmq_publisher.BrokerUnavailable
+        raise BrokerUnavailable
 
     monkeypatch.setattr(rabbitmq_publisher, "publish", away)
     job_id, body = spring_body(99_999_999)

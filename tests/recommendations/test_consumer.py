@@ -10,9 +10,12 @@ from uuid import UUID, uuid4
 
 import pytest
 import redis
+from billiard.einfo import ExceptionInfo
 from celery import current_app
+from celery.exceptions import Reject
 from django.db import OperationalError
 from django.utils import timezone
+from kombu.message import Message
 from kombu.utils.json import loads
 
 from bench.installation import spring_body
@@ -26,6 +29,7 @@ from recommendations.jobs import (
     rabbitmq_publisher,
     rabbitmq_topology,
 )
+from recommendations.jobs.broker import BrokerUnavailable
 from recommendations.jobs.rabbitmq_consumer import Verdict, attend
 from recommendations.jobs.rabbitmq_messages import Delivery
 from recommendations.models import DeadLetter, Job, JobAnswer, StoredAnswer
@@ -233,7 +237,7 @@ def test_a_worker_killed_between_publishing_and_noting_it_does_no_harm(world, br
 
 def test_without_the_broker_the_delivery_goes_back_untouched(world, monkeypatch):
     def refused(*_: Any, **__: Any) -> None:
-        raise rabbitmq_publisher.BrokerUnavailable("refused")
+        raise BrokerUnavailable("refused")
 
     monkeypatch.setattr(rabbitmq_publisher, "publish", refused)
     job_id, body = spring_body(world.alice)
@@ -325,6 +329,47 @@ def test_a_failure_always_has_a_message_for_the_backend():
     job = Job(state=State.FAILED, error_code="X", error_message="", arguments={})
     assert execution.status_fields(job)["error.message"] == "X"
     assert Failure(code="X", message="").code == "X"
+
+
+# --- What fails outside the task's own code -------------------------------------------------------
+def failed_with(error: Exception) -> list[bool]:
+    """How a worker rejects the delivery of a task that failed with `error`: requeued or not."""
+    _, body = spring_body(1)
+    message = Message(body=body, headers={}, properties={}, delivery_info={"redelivered": True})
+    rejected: list[bool] = []
+    task = current_app.tasks[rabbitmq_consumer.TASK]
+    request = task.Request(
+        bootstep.as_task(message),
+        app=current_app,
+        task=task,
+        hostname="worker",
+        on_reject=lambda _log, _errors, requeue: rejected.append(requeue),
+    )
+    try:
+        raise error
+    except type(error):
+        request.on_failure(ExceptionInfo())
+    return rejected
+
+
+@pytest.mark.parametrize("error", [OperationalError(2002, "gone"), KeyError("x"), RuntimeError()])
+def test_a_delivery_that_fails_before_its_work_goes_back_to_the_queue(error):
+    assert failed_with(error) == [True]
+
+
+def test_a_verdict_is_kept():
+    assert failed_with(Reject("drop", requeue=False)) == [False]
+    assert failed_with(Reject("requeue", requeue=True)) == [True]
+
+
+def test_no_result_is_read_or_written():
+    """The backend for results was what failed when the database was away."""
+    for name, task in current_app.tasks.items():
+        if name.startswith("recommendations."):
+            assert task.ignore_result, name
+    assert not current_app.conf.worker_deduplicate_successful_tasks
+    assert not current_app.conf.task_track_started
+    assert type(current_app.backend).__name__ == "DisabledBackend"
 
 
 # --- The backend's own consumer on the same queue -------------------------------------------------

@@ -6,18 +6,18 @@ import socket
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 import psutil
 import pytest
-from celery.app.task import Task
-from django.db import OperationalError, transaction
+from celery import current_app
+from celery.exceptions import Reject, SoftTimeLimitExceeded
+from django.db import OperationalError, ProgrammingError, transaction
 from django.utils import timezone
-from kombu.exceptions import OperationalError as BrokerAway
 
 from recommendations.jobs import execution, queue, schedule_progress, sweep, workers
+from recommendations.jobs.broker import Broker
 from recommendations.jobs.execution import JobCanceled, JobFailed
-from recommendations.jobs.kinds import KINDS
+from recommendations.jobs.kinds import WORK, JobKind
 from recommendations.models import Job, JobAnswer, JobRun
 from recommendations.models.jobs import MOST_LOSSES, Claim, Failure, State
 
@@ -25,18 +25,14 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def kind() -> Iterator[Callable[..., str]]:
-    """Declares a kind of job for one test: `kind(work)` gives the name to enqueue."""
-    before = dict(KINDS)
+def kind(monkeypatch) -> Callable[[Callable[[Job], Any]], JobKind]:
+    """Gives a kind of job other work for one test: `kind(work)` is the name to enqueue."""
 
-    def declare(work: Callable[[Job], Any], **options: Any) -> str:
-        name = f"test_{uuid4().hex}"
-        queue.job_task(name, limit_s=60, **options)(work)
-        return name
+    def declare(work: Callable[[Job], Any]) -> JobKind:
+        monkeypatch.setitem(WORK, JobKind.WARM_ACTIVE, work)
+        return JobKind.WARM_ACTIVE
 
-    yield declare
-    KINDS.clear()
-    KINDS.update(before)
+    return declare
 
 
 def done(job: Job) -> tuple[None, dict[str, Any]]:
@@ -75,42 +71,40 @@ def test_a_job_is_sent_when_the_transaction_commits(kind, django_capture_on_comm
     assert Job.objects.get(pk=job.pk).published_at is not None
 
 
-@pytest.fixture
-def broken_broker(monkeypatch) -> Iterator[Any]:
-    """The broker's client as it behaves when nobody answers; `.mended()` brings it back."""
+class UnreachableOnce:
+    """A Celery application whose broker refuses connections until `.reachable` is set."""
 
-    class Switch:
-        calls = 0
-        away = True
+    def __init__(self) -> None:
+        self.reachable = False
+        self.tries = 0
 
-    switch = Switch()
-    send = Task.apply_async
+    def __getattr__(self, name: str) -> Any:
+        return getattr(current_app, name)
 
-    def apply_async(self: Any, *args: Any, **options: Any) -> Any:
-        switch.calls += 1
-        if switch.away:
-            raise BrokerAway("refused")
-        return send(self, *args, **options)
-
-    monkeypatch.setattr(Task, "apply_async", apply_async)
-    monkeypatch.setattr(queue, "broker", queue._Broker())
-    return switch
+    def connection_for_write(self, **options: Any) -> Any:
+        self.tries += 1
+        if not self.reachable:
+            raise ConnectionRefusedError
+        return current_app.connection_for_write(**options)
 
 
 def test_a_broker_that_is_away_keeps_the_job_and_spares_the_next_caller(
-    kind, broken_broker, django_capture_on_commit_callbacks
+    kind, monkeypatch, django_capture_on_commit_callbacks
 ):
+    app = UnreachableOnce()
+    monkeypatch.setattr(queue, "broker", Broker(app))  # type: ignore[arg-type]
     name = kind(done)
     with django_capture_on_commit_callbacks(execute=True):
         job, other = queue.enqueue(name), queue.enqueue(name)
-    assert broken_broker.calls == 1  # the second caller did not wait
+    assert app.tries == 1  # the second caller did not wait
     assert Job.objects.filter(published_at__isnull=True).count() == 2
 
-    broken_broker.away = False
-    queue.broker = queue._Broker()
-    assert sweep.sweep(now=timezone.now()) == 2
+    app.reachable = True
+    queue.broker.reset()
+    assert sweep.sweep(now=timezone.now()) == 0  # whoever added them may be sending them
+    assert sweep.sweep(now=timezone.now() + sweep.JUST_ADDED) == 2
     assert Job.objects.filter(published_at__isnull=True).count() == 0
-    assert sweep.sweep(now=timezone.now()) == 0  # sent once
+    assert sweep.sweep(now=timezone.now() + sweep.JUST_ADDED) == 0  # sent once
     assert {job.pk, other.pk} == set(Job.objects.values_list("pk", flat=True))
 
 
@@ -202,6 +196,18 @@ def test_a_transient_failure_is_tried_again_with_growing_pauses_and_then_fails(k
     assert [run.outcome for run in job.runs.order_by("attempt")] == ["retried"] * 3 + ["failed"]
 
 
+def test_a_query_that_the_time_limit_interrupted_is_tried_again(kind):
+    def work(job: Job) -> Any:
+        try:
+            raise SoftTimeLimitExceeded
+        except SoftTimeLimitExceeded:
+            raise ProgrammingError(2014, "Commands out of sync")  # noqa: B904 - as Django's cursor does
+
+    job = queue.enqueue(kind(work))
+    assert queue.run(job.pk) == {"job": "retry"}
+    assert Job.objects.get(pk=job.pk).error_code == "GENERATION_TIMEOUT"
+
+
 def test_the_sweep_sends_a_retry_when_its_pause_is_over(kind):
     def work(job: Job) -> Any:
         raise ConnectionError
@@ -236,6 +242,59 @@ def test_a_lost_message_is_sent_again(kind):
     sent_at = timezone.now() - sweep.LOST_AFTER - timedelta(seconds=1)
     Job.objects.filter(pk=job.pk).update(published_at=sent_at)
     assert sweep.sweep(now=timezone.now()) == 1
+
+
+# --- Messages that got lost -----------------------------------------------------------------------
+@pytest.fixture
+def sent_a_minute_ago(kind, django_capture_on_commit_callbacks) -> Iterator[Job]:
+    """A job whose message waits in the (in-memory) broker since more than a minute."""
+    with django_capture_on_commit_callbacks(execute=True):
+        job = queue.enqueue(kind(done))
+    sent_at = timezone.now() - sweep.RESEND_AFTER - timedelta(seconds=1)
+    Job.objects.filter(pk=job.pk).update(published_at=sent_at)
+    yield job
+    take_all(job.queue)
+
+
+def take_all(name: str) -> int:
+    """Empty a queue of the in-memory broker; returns how many messages it held."""
+    with current_app.connection_for_write() as connection:
+        return int(connection.default_channel.queue_purge(name) or 0)
+
+
+def test_a_job_whose_message_is_nowhere_is_sent_again_after_a_minute(sent_a_minute_ago):
+    take_all(sent_a_minute_ago.queue)  # the worker that fetched it lost it
+    queues = sweep.EmptyQueues(empty_for_s=0)
+    assert sweep.resend_lost(queues, now=timezone.now()) == 1
+    assert take_all(sent_a_minute_ago.queue) == 1
+    assert sweep.resend_lost(queues, now=timezone.now()) == 0  # just sent
+
+
+def test_a_job_is_not_sent_twice_while_its_queue_is_long(sent_a_minute_ago):
+    queues = sweep.EmptyQueues(empty_for_s=0)
+    for _ in range(3):
+        assert sweep.resend_lost(queues, now=timezone.now()) == 0
+    assert take_all(sent_a_minute_ago.queue) == 1
+
+
+def test_a_job_is_not_sent_twice_as_soon_as_its_queue_is_empty(sent_a_minute_ago):
+    # The worker that fetched the last message may be about to take its job.
+    take_all(sent_a_minute_ago.queue)
+    queues = sweep.EmptyQueues(empty_for_s=60)
+    for _ in range(3):
+        assert sweep.resend_lost(queues, now=timezone.now()) == 0
+
+
+def test_a_message_fetched_while_the_database_is_away_goes_back_to_its_queue(kind, monkeypatch):
+    def away(*_: Any, **__: Any) -> Any:
+        raise OperationalError(2002, "Can't connect")
+
+    monkeypatch.setattr(execution, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(execution, "claim", away)
+    job = queue.enqueue(kind(done))
+    with pytest.raises(Reject) as rejected:
+        queue.run(job.pk)
+    assert rejected.value.requeue
 
 
 def test_a_waiting_job_is_cancelled_at_once_and_a_running_one_at_its_next_step(kind):

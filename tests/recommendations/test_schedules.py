@@ -14,7 +14,7 @@ from django_celery_beat.models import CrontabSchedule, IntervalSchedule, Periodi
 
 from catalog.models import Member
 from recommendations.jobs import dead_letters, member_refresh, queue, retention, schedule_progress
-from recommendations.jobs.kinds import KINDS, TASK_PREFIX
+from recommendations.jobs.kinds import TASK_PREFIX, WORK
 from recommendations.jobs.rabbitmq_consumer import attend
 from recommendations.jobs.rabbitmq_messages import Delivery
 from recommendations.models import Job, ScheduleRun, StoredAnswer
@@ -59,7 +59,7 @@ def cron(text: str, zone: str = "Asia/Seoul") -> PeriodicTask:
 def test_every_schedule_names_a_task_that_exists(nightly_task):
     installed = PeriodicTask.objects.filter(task__startswith=TASK_PREFIX)
     names = {task.task.removeprefix(TASK_PREFIX) for task in installed}
-    assert names <= set(KINDS)
+    assert names <= set(WORK)
     assert len(names) == len(defaults.SCHEDULES)
 
 
