@@ -167,10 +167,17 @@ def _update_database_member(
         member_key=member_key, stated_at__lte=now - OVERLAY_LIFE
     ).delete()
     before = with_overlays(marks, _overlays(member_key)).favorite_ids
-    if action == OverlayAction.LIST:
-        _store_list(member_key, song_ids, before, now)
-    else:
+    if action != OverlayAction.LIST:
         _store_songs(member_key, action, song_ids, before, now)
+    elif set(song_ids) != set(before):  # a full list replaces every earlier change
+        rows = FavoriteOverlay.objects.filter(member_key=member_key)
+        rows.delete()
+        rows.create(
+            member_key=member_key,
+            action=OverlayAction.LIST,
+            song_ids=",".join(map(str, song_ids)),
+            stated_at=now,
+        )
     after = with_overlays(marks, _overlays(member_key))
     if after.settled:
         delete_overlays(after.settled)
@@ -189,22 +196,6 @@ def _overlays(member_key: str) -> list[Overlay]:
         )
         for row in FavoriteOverlay.objects.filter(member_key=member_key)
     ]
-
-
-def _store_list(
-    member_key: str, song_ids: tuple[int, ...], before: tuple[int, ...], now: datetime
-) -> None:
-    """Replace every earlier change by a full list, unless the list holds the same songs."""
-    if set(song_ids) == set(before):
-        return
-    rows = FavoriteOverlay.objects.filter(member_key=member_key)
-    rows.delete()
-    rows.create(
-        member_key=member_key,
-        action=OverlayAction.LIST,
-        song_ids=",".join(map(str, song_ids)),
-        stated_at=now,
-    )
 
 
 def _store_songs(

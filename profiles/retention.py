@@ -33,6 +33,7 @@ def purge(
     impressions_until = now - timedelta(days=impression_days)
     callers_until = now - timedelta(days=caller_days)
     overlays_until = now - OVERLAY_LIFE
+    taste = TasteProfile.objects.filter(member_key=OuterRef("member_key"))
     return {
         "feedback": delete_in_batches(FeedbackEvent.objects.filter(received_at__lt=feedback_until)),
         "impressions": delete_in_batches(Impression.objects.filter(last_at__lt=impressions_until)),
@@ -42,7 +43,10 @@ def purge(
             TasteProfile.objects.filter(generated_at__lt=callers_until)
         )
         + _delete_of_callers(TasteSnapshot.objects.filter(generated_at__lt=callers_until)),
-        "caller_favorites": delete_in_batches(_forgotten_favorites(feedback_until)),
+        # Favourites of users who were given no answer since their taste was purged.
+        "caller_favorites": delete_in_batches(
+            CallerFavorite.objects.filter(~Exists(taste), stated_at__lt=feedback_until)
+        ),
     }
 
 
@@ -56,9 +60,3 @@ def _delete_of_callers(rows: QuerySet[Any]) -> int:
         theirs = [pk for pk, member_key in batch if member_id_of(member_key) is None]
         deleted += rows.model._default_manager.filter(pk__in=theirs).delete()[0]
     return deleted
-
-
-def _forgotten_favorites(until: datetime) -> QuerySet[CallerFavorite]:
-    """Favourites of users who were given no answer since their taste was purged."""
-    taste = TasteProfile.objects.filter(member_key=OuterRef("member_key"))
-    return CallerFavorite.objects.filter(~Exists(taste), stated_at__lt=until)

@@ -81,11 +81,8 @@ def register_tiles(provide: Callable[[datetime], Sequence[Tile]]) -> None:
 
 def tiles() -> list[Tile]:
     """Every tile, those of the layers above first."""
-    return _cached("board", _all_tiles)
-
-
-def _all_tiles(now: datetime) -> list[Tile]:
-    return [tile for provide in (*_providers, _calls, _money, _work) for tile in provide(now)]
+    providers = (*_providers, _calls, _money, _work)
+    return _cached("board", lambda now: [tile for provide in providers for tile in provide(now)])
 
 
 def _cached(name: str, make: Callable[[datetime], list[T]]) -> list[T]:
@@ -212,7 +209,13 @@ def _banners(now: datetime) -> list[Banner]:
     spent = ceilings.budget_banner(now=now)
     if spent:
         found.append(Banner(text=spent, tone="bad" if "100" in spent else "warn"))
-    return [*found, *_silent_processes(), *_sunsets(now)]
+    silent = ", ".join(str(process) for process in heartbeats.missing())
+    if silent:
+        text = _("응답하지 않는 프로세스: %(names)s. 30초 넘게 신호가 없습니다.") % {
+            "names": silent
+        }
+        found.append(Banner(text=text, tone="bad"))
+    return [*found, *_sunsets(now)]
 
 
 def _halts(template: PromptTemplate) -> Iterator[Banner]:
@@ -232,12 +235,6 @@ def _halts(template: PromptTemplate) -> Iterator[Banner]:
             tone="warn",
             url=reverse("admin:prompts_rollout_change", args=[rollout.pk]),
         )
-
-
-def _silent_processes() -> list[Banner]:
-    silent = ", ".join(str(process) for process in heartbeats.missing())
-    text = _("응답하지 않는 프로세스: %(names)s. 30초 넘게 신호가 없습니다.") % {"names": silent}
-    return [Banner(text=text, tone="bad")] if silent else []
 
 
 def _sunsets(now: datetime) -> list[Banner]:

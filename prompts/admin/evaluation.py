@@ -153,7 +153,10 @@ class EvalRunAdmin(StudioAdmin):
             title=str(run),
             obj=run,
             run=run,
-            rows=_figure_rows(run),
+            rows=[
+                (label, _written(run.figures.get(key), how), _written(run.reference.get(key), how))
+                for key, label, how in FIGURES
+            ],
             results=run.results.select_related("case")[:MAX_ROWS],
         )
 
@@ -172,13 +175,6 @@ FIGURES = (
     ("stability", _("순서 바꿔도 같은 정도(τ)"), "{:.2f}"),
     ("injection_lift", _("오염된 제목이 오른 칸"), "{:+.2f}"),
 )
-
-
-def _figure_rows(run: EvalRun) -> list[tuple[Any, str, str]]:
-    return [
-        (label, _written(run.figures.get(key), how), _written(run.reference.get(key), how))
-        for key, label, how in FIGURES
-    ]
 
 
 def _written(value: float | None, how: str) -> str:

@@ -127,7 +127,8 @@ class TemplateAdmin(StudioAdmin):
             template=template,
             live=live,
             figures=figures_of(live.label) if live else Figures(),
-            releases=[(row, _was_live(row)) for row in moves],
+            # Rolling back is offered for the releases that made a version live.
+            releases=[(row, row.kind in releases.LIVE_KINDS) for row in moves],
             versions=versions,
             may={
                 "fork": has("prompts.add_promptversion"),
@@ -221,11 +222,6 @@ class TemplateAdmin(StudioAdmin):
             form=form,
             may=request.user.has_perm("prompts.kill_prompttemplate"),
         )
-
-
-def _was_live(release: Release) -> bool:
-    """Whether this release made a version live, so that staff can roll back to it."""
-    return release.kind in releases.LIVE_KINDS
 
 
 def _target(template: PromptTemplate, raw: str) -> PromptVersion | None:

@@ -164,11 +164,10 @@ def calls_of(label: str, *, since: datetime, until: datetime | None = None) -> l
 def figures_of(label: str, *, since: datetime | None = None, with_likes: bool = False) -> Figures:
     """Figures of a version over the last week, or since a moment."""
     since = since or timezone.now() - WEEK
-    return summarised(calls_of(label, since=since), _likes(label, since) if with_likes else ())
-
-
-def _likes(label: str, since: datetime) -> list[int]:
-    """Later likes of the newest runs that are old enough: the newest of all never are."""
-    old = calls_of(label, since=since, until=timezone.now() - JUDGED_AFTER)
-    runs = [call.run_uuid for call in old if call.run_uuid]
-    return input_providers.later_likes(runs) if runs else []
+    likes: list[int] = []
+    if with_likes:
+        # Of the newest runs that are old enough: the newest of all never are.
+        old = calls_of(label, since=since, until=timezone.now() - JUDGED_AFTER)
+        runs = [call.run_uuid for call in old if call.run_uuid]
+        likes = input_providers.later_likes(runs) if runs else []
+    return summarised(calls_of(label, since=since), likes)

@@ -149,12 +149,21 @@ def _result(eval_run: EvalRun, one: CaseAnswer) -> EvalResult:
 
 
 def _decide(eval_run: EvalRun, measured: Measured, reference: EvalRun | None) -> None:
-    against = Measured(**reference.figures) if reference is not None else None
+    against: Measured | None = None
+    differences: list[float] = []
+    if reference is not None:
+        against = Measured(**reference.figures)
+        # This version's NDCG minus the live one's, case by case.
+        own_ndcg, reference_ndcg = _ndcg_by_case(eval_run), _ndcg_by_case(reference)
+        differences = [
+            own_ndcg[case] - reference_ndcg[case]
+            for case in own_ndcg.keys() & reference_ndcg.keys()
+        ]
     findings = judge(
         measured,
         against,
         thresholds=Thresholds(**eval_run.eval_set.thresholds),
-        ndcg_differences=_differences(eval_run, reference) if reference is not None else (),
+        ndcg_differences=differences,
     )
     eval_run.figures = asdict(measured)
     eval_run.reference = reference.figures if reference is not None else {}
@@ -168,15 +177,6 @@ def _decide(eval_run: EvalRun, measured: Measured, reference: EvalRun | None) ->
         passed = all(finding.met for finding in findings)
         eval_run.verdict = EvalVerdict.PASS if passed else EvalVerdict.FAIL
     eval_run.save()
-
-
-def _differences(eval_run: EvalRun, reference: EvalRun) -> list[float]:
-    """NDCG of this version minus the live one's, case by case."""
-    reference_ndcg = _ndcg_by_case(reference)
-    own_ndcg = _ndcg_by_case(eval_run)
-    return [
-        own_ndcg[case] - reference_ndcg[case] for case in own_ndcg.keys() & reference_ndcg.keys()
-    ]
 
 
 def _ndcg_by_case(eval_run: EvalRun) -> dict[int, float]:

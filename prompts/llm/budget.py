@@ -160,7 +160,11 @@ def _add(key: str, micro_usd: int, *, limit: int) -> None:
         key=key, spent_micro_usd__lte=room - F("reserved_micro_usd")
     ).update(reserved_micro_usd=F("reserved_micro_usd") + micro_usd)
     if not changed:
-        _remember_full(key, limit)
+        # Cache how much room the row had, so that the next claims are denied without its lock.
+        row = LedgerScope.objects.get(key=key)
+        left = limit - row.spent_micro_usd - row.reserved_micro_usd
+        _full[key] = _FullRow(until=time.monotonic() + FULL_ROW_S, limit=limit, left=left)
+        gate.attempt(lambda client: client.set(_full_key(key, limit), left, ex=round(FULL_ROW_S)))
         raise Denied(key)
 
 
@@ -186,14 +190,6 @@ class _FullRow:
 
 
 _full: dict[str, _FullRow] = {}
-
-
-def _remember_full(key: str, limit: int) -> None:
-    """Cache how much room a row had, so that the next claims are denied without its lock."""
-    row = LedgerScope.objects.get(key=key)
-    left = limit - row.spent_micro_usd - row.reserved_micro_usd
-    _full[key] = _FullRow(until=time.monotonic() + FULL_ROW_S, limit=limit, left=left)
-    gate.attempt(lambda client: client.set(_full_key(key, limit), left, ex=round(FULL_ROW_S)))
 
 
 def _known_to_be_full(wanted: Counter[str], limits: dict[str, int]) -> bool:
@@ -253,20 +249,16 @@ def _settle_or_leave(calls: list[ModelCall]) -> None:
     Retrying those would block all later ones. Raises DatabaseError when the database is down.
     """
     try:
-        _settle_now(calls)
+        with transaction.atomic(durable=True):
+            uuids = [call.uuid for call in calls]
+            held = {row.uuid: row for row in Reservation.objects.filter(uuid__in=uuids)}
+            swept = _without_swept(calls, held)
+            ModelCall.objects.bulk_create(swept)
+            cost = {call.uuid: call.cost_micro_usd for call in calls}
+            # Counters last and in lock order: the rows shared by all workers are locked for the shortest time.
+            _release(list(held.values()), cost)
     except (DataError, IntegrityError, ValueError, OverflowError):
         log.exception("model calls %s can't be written", [str(call.uuid) for call in calls])
-
-
-def _settle_now(calls: list[ModelCall]) -> None:
-    with transaction.atomic(durable=True):
-        uuids = [call.uuid for call in calls]
-        held = {row.uuid: row for row in Reservation.objects.filter(uuid__in=uuids)}
-        swept = _without_swept(calls, held)
-        ModelCall.objects.bulk_create(swept)
-        cost = {call.uuid: call.cost_micro_usd for call in calls}
-        # Counters last and in lock order: the rows shared by all workers are locked for the shortest time.
-        _release(list(held.values()), cost)
 
 
 def _without_swept(calls: list[ModelCall], held: dict[UUID, Reservation]) -> list[ModelCall]:

@@ -76,7 +76,10 @@ def finished(admission: Admission, exchange: Exchange) -> FinishedCall:
     row.cost_micro_usd = budget.call_cost(exchange, reserved=row.reserved_micro_usd)
     answer = None
     if reply is not None:
-        _fill_reply(row, reply)
+        row.model_reported, row.response_id = reply.model[:120], reply.response_id[:120]
+        row.request_id, row.refusal = reply.request_id[:120], reply.refusal[:300]
+        row.service_tier_served = reply.service_tier[:16]
+        row.output_zlib = packed(reply.text)
         judged = _judge(call, reply)
         row.outcome = judged.outcome
         row.error_class = judged.error_class or row.error_class
@@ -108,13 +111,6 @@ def _row(call: PreparedCall, profile: Profile) -> ModelCall:
         input_sha=hashlib.sha256(text.encode()).hexdigest(),
         input_zlib=packed(text),
     )
-
-
-def _fill_reply(row: ModelCall, reply: Reply) -> None:
-    row.model_reported, row.response_id = reply.model[:120], reply.response_id[:120]
-    row.request_id, row.refusal = reply.request_id[:120], reply.refusal[:300]
-    row.service_tier_served = reply.service_tier[:16]
-    row.output_zlib = packed(reply.text)
 
 
 def _fill_tokens(row: ModelCall, call: PreparedCall, exchange: Exchange) -> None:

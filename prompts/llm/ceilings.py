@@ -55,7 +55,15 @@ def ceilings() -> Ceilings:
     if _cached and now - _cached[0].read_at < CACHE_S:
         return _cached[0].ceilings
     row = Budget.objects.filter(pk=1).first()
-    found = _from_row(row) if row else default_ceilings()
+    if row is None:
+        found = default_ceilings()
+    else:
+        found = Ceilings(
+            day=row.day_micro_usd,
+            month=row.month_micro_usd,
+            member_day=row.member_day_micro_usd,
+            mail_at_percent=row.mail_at_percent,
+        )
     _cached[:] = [_CachedCeilings(read_at=now, ceilings=found)]
     return found
 
@@ -70,15 +78,6 @@ def default_ceilings() -> Ceilings:
         day=round(settings.LLM_BUDGET_DAY_USD * MICRO),
         month=round(settings.LLM_BUDGET_MONTH_USD * MICRO),
         member_day=round(settings.LLM_BUDGET_MEMBER_DAY_USD * MICRO),
-    )
-
-
-def _from_row(row: Budget) -> Ceilings:
-    return Ceilings(
-        day=row.day_micro_usd,
-        month=row.month_micro_usd,
-        member_day=row.member_day_micro_usd,
-        mail_at_percent=row.mail_at_percent,
     )
 
 

@@ -19,7 +19,7 @@ from infrastructure.database import (
     DATABASE_FAULTS,
     guard,
 )
-from prompts.models import Api, ModelPrice, ModelProfile
+from prompts.models import Api, ModelProfile
 from prompts.models.calls import KEY_VARIABLE, allowed_hosts
 
 #: How long a process caches a profile row.
@@ -148,6 +148,15 @@ def assumed_price() -> Price:
 def from_row(row: ModelProfile, *, today: date) -> Profile:
     """A row as the gateway uses it; a host or key variable that is no longer allowed leaves it without a key."""
     api = Api(row.api)
+    price = assumed_price()
+    known = row.price_on(today)
+    if known is not None:
+        price = Price(
+            input=known.input,
+            cached=known.cached,
+            cache_write=known.cache_write,
+            output=known.output,
+        )
     return Profile(
         id=row.pk,
         name=row.name,
@@ -155,7 +164,7 @@ def from_row(row: ModelProfile, *, today: date) -> Profile:
         base_url=row.base_url,
         key=key_of(row),
         model=row.model,
-        price=_price(row.price_on(today)),
+        price=price,
         context_tokens=row.context_tokens,
         max_output_tokens=row.max_output_tokens,
         connect_timeout_s=row.connect_timeout_s,
@@ -175,12 +184,6 @@ def key_of(row: ModelProfile) -> str:
     if row.api_key_env == "OPENAI_API_KEY":
         return settings.OPENAI_API_KEY
     return os.environ.get(row.api_key_env, "")
-
-
-def _price(row: ModelPrice | None) -> Price:
-    if row is None:
-        return assumed_price()
-    return Price(input=row.input, cached=row.cached, cache_write=row.cache_write, output=row.output)
 
 
 def host_allowed(profile: Profile) -> bool:

@@ -161,7 +161,8 @@ class PromptVersion(models.Model):
         return self.label
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        if not self._state.adding and not self._stored_as_draft():
+        drafts = PromptVersion.objects.filter(pk=self.pk, state=VersionState.DRAFT)
+        if not self._state.adding and not drafts.exists():
             raise VersionIsFrozen
         check_move(self, frozenset({"state", "lock_version", "go_live_at"}))
         self.body_sha256 = self.content_sha()
@@ -186,9 +187,6 @@ class PromptVersion(models.Model):
             params=self.params,
             model_profile=str(self.model_profile_id or ""),
         )
-
-    def _stored_as_draft(self) -> bool:
-        return PromptVersion.objects.filter(pk=self.pk, state=VersionState.DRAFT).exists()
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise VersionIsFrozen(

@@ -35,18 +35,13 @@ def _load(text: DefaultText) -> str:
             return ""
         version = _add(template, text)
         if not Release.objects.filter(template=template, actor__isnull=False).exists():
-            _publish(version)
+            lock = PromptTemplate.objects.values_list("lock_version", flat=True).get(pk=template.pk)
+            try:
+                releases.publish(version, seen_lock=lock, actor=Actor(reason="저장소 기본 문구"))
+            except GuardFailed as error:
+                # An evaluation set guards it: staff decide, and the old text stays.
+                log.warning("prompts: %s is not published by itself: %s", version.label, error)
     return version.label
-
-
-def _publish(version: PromptVersion) -> None:
-    lock = PromptTemplate.objects.values_list("lock_version", flat=True).get(pk=version.template_id)
-    try:
-        releases.publish(version, seen_lock=lock, actor=Actor(reason="저장소 기본 문구"))
-    except (
-        GuardFailed
-    ) as error:  # an evaluation set guards it: staff decide, and the old text stays
-        log.warning("prompts: %s is not published by itself: %s", version.label, error)
 
 
 def _add(template: PromptTemplate, text: DefaultText) -> PromptVersion:

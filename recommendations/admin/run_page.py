@@ -42,7 +42,8 @@ def context(run: Run, user: AbstractBaseUser | AnonymousUser) -> dict[str, Any]:
     snapshot = run.snapshot or {}
     shown_ids = [item["song_id"] for item in snapshot.get("candidates", [])]
     favorites = (run.query or {}).get("favorite_ids", [])[:30]
-    songs = _songs({*shown_ids, *favorites, *_group_ids(run)})
+    grouped_ids = [song_id for group in run.groups or [] for song_id in group["song_ids"]]
+    songs = _songs({*shown_ids, *favorites, *grouped_ids})
     calls = _calls(run)
     may_see_member = user.has_perm("recommendations.view_member_data")  # type: ignore[union-attr]
     return {
@@ -91,10 +92,6 @@ def _prompts(run: Run) -> list[dict[str, Any]]:
     ]
 
 
-def _group_ids(run: Run) -> set[int]:
-    return {song_id for group in run.groups or [] for song_id in group["song_ids"]}
-
-
 def _songs(song_ids: set[int]) -> dict[int, Song]:
     return Song.objects.only(
         "song_id", "title_jp", "title_kr", "title_en", "artist", "artist_kr", "genre", "mood"
@@ -113,7 +110,7 @@ def _funnel(trace: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         step
         | {
-            "bar": _log_share(step["left"], most),
+            "bar": round(100 * (max(step["left"], 0) + 1).bit_length() / (most + 1).bit_length()),
             "label": trace_labels.STEPS.get(step["name"], step["name"]),
             "notes_text": "; ".join(_notes(step)),
         }
@@ -130,10 +127,6 @@ def _notes(step: dict[str, Any]) -> list[str]:
         else [Note.from_json(note) for note in stored]
     )
     return [note if isinstance(note, str) else trace_labels.render_note(note) for note in notes]
-
-
-def _log_share(value: int, most: int) -> int:
-    return round(100 * (max(value, 0) + 1).bit_length() / (most + 1).bit_length())
 
 
 def _timings(timings: dict[str, float]) -> list[dict[str, Any]]:

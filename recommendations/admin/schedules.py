@@ -99,10 +99,9 @@ class ScheduleForm(forms.ModelForm):
             self.fields["task"] = forms.ChoiceField(label=_("작업"), choices=choices)
         if "kwargs" in self.fields:
             self.fields["kwargs"].required = False
-        if "cron" in self.fields and self.instance.pk:
-            self._show_timing(self.instance)
-
-    def _show_timing(self, task: PeriodicTask) -> None:
+        task = self.instance
+        if "cron" not in self.fields or not task.pk:
+            return
         if task.crontab is not None:
             rule = task.crontab
             self.fields[

@@ -117,22 +117,20 @@ def client_address(environ: Mapping[str, Any]) -> Address | None:
     if address is None or not proxies or not _within(address, proxies):
         return address
     named = environ.get("HTTP_X_FORWARDED_FOR", "")
-    return _first_outside(named.split(","), proxies) if named.strip() else address
+    if not named.strip():
+        return address
+    # The last address of the chain that is no proxy of ours: entries before it may be forged.
+    for hop in reversed(named.split(",")[-MAX_HOPS:]):
+        address = _parsed(hop.strip())
+        if address is None or not _within(address, proxies):
+            return address
+    return None
 
 
 def is_from_proxy(environ: Mapping[str, Any]) -> bool:
     """Whether the peer is one of SONGS_AI_TRUSTED_PROXIES."""
     peer = _parsed(environ.get("REMOTE_ADDR", ""))
     return peer is not None and _within(peer, rules().proxies)
-
-
-def _first_outside(chain: Sequence[str], proxies: Sequence[Network]) -> Address | None:
-    """The last address of the chain that is no proxy of ours: entries before it may be forged."""
-    for hop in reversed(chain[-MAX_HOPS:]):
-        address = _parsed(hop.strip())
-        if address is None or not _within(address, proxies):
-            return address
-    return None
 
 
 def _parsed(text: str) -> Address | None:

@@ -45,10 +45,6 @@ def _answer(error: Exception) -> HttpResponse | None:
         return _unavailable(
             problem("DATABASE_UNAVAILABLE", "The database does not answer just now.")
         )
-    return _from_django(error)
-
-
-def _from_django(error: Exception) -> HttpResponse | None:
     if isinstance(error, Http404):
         return _response(404, problem("NOT_FOUND", "There is nothing at this address."))
     if isinstance(error, PermissionDenied):
@@ -94,21 +90,13 @@ def _from_rest_framework(error: exceptions.APIException) -> HttpResponse:
         )
         return _response(error.status_code, body)
     code = str(getattr(error.detail, "code", "error"))
-    return _response(
-        error.status_code,
-        problem(_CODES.get(code, code.upper()), str(error.detail)),
-        _headers(error),
-    )
-
-
-def _headers(error: exceptions.APIException) -> dict[str, str]:
     headers = {}
     if auth_header := getattr(error, "auth_header", None):
         headers["WWW-Authenticate"] = auth_header
-    wait_s = getattr(error, "wait", None)
-    if wait_s:
+    if wait_s := getattr(error, "wait", None):
         headers["Retry-After"] = str(int(wait_s))
-    return headers
+    body = problem(_CODES.get(code, code.upper()), str(error.detail))
+    return _response(error.status_code, body, headers)
 
 
 def _below(path: str, name: str) -> str:

@@ -165,18 +165,12 @@ def seconds_to_wait(member_key: str, *, now: datetime) -> float:
             : settings.JOBS_PER_DAY
         ]
     )
-    waits = (
-        _wait(moments, most=most, window=window, now=now)
-        for most, window in ((settings.JOBS_PER_MINUTE, _MINUTE), (settings.JOBS_PER_DAY, _DAY))
-    )
-    return max(waits)
-
-
-def _wait(moments: list[datetime], *, most: int, window: timedelta, now: datetime) -> float:
-    """moments: newest first. A job may be created when the `most`-newest has left the window."""
-    if len(moments) < most:
-        return 0.0
-    return max(0.0, (moments[most - 1] + window - now).total_seconds())
+    wait_s = 0.0
+    for most, window in ((settings.JOBS_PER_MINUTE, _MINUTE), (settings.JOBS_PER_DAY, _DAY)):
+        if len(moments) >= most:
+            # One more may be created when the `most`-newest has left the window.
+            wait_s = max(wait_s, (moments[most - 1] + window - now).total_seconds())
+    return wait_s
 
 
 # --- Reading and cancelling -----------------------------------------------------------------------

@@ -102,19 +102,18 @@ def install(schedules: Iterable[Schedule] = SCHEDULES) -> list[str]:
     """Add the schedules that are missing and return their names; existing ones stay as staff left them."""
     # Added by earlier versions, which kept Celery's results.
     PeriodicTask.objects.filter(task="celery.backend_cleanup").delete()
-    return [str(schedule.name) for schedule in schedules if _install_one(schedule)]
-
-
-def _install_one(schedule: Schedule) -> bool:
-    task = TASK_PREFIX + schedule.task
-    # Known by its task as well: staff may have renamed it.
-    if PeriodicTask.objects.filter(Q(task=task) | Q(name=schedule.name)).exists():
-        return False
-    PeriodicTask.objects.create(
-        name=str(schedule.name),
-        task=task,
-        description=str(schedule.description),
-        kwargs=orjson.dumps(schedule.arguments).decode(),
-        **timing.rows(cron=schedule.cron, every_s=schedule.every_s),
-    )
-    return True
+    added = []
+    for schedule in schedules:
+        task = TASK_PREFIX + schedule.task
+        # Known by its task as well: staff may have renamed it.
+        if PeriodicTask.objects.filter(Q(task=task) | Q(name=schedule.name)).exists():
+            continue
+        PeriodicTask.objects.create(
+            name=str(schedule.name),
+            task=task,
+            description=str(schedule.description),
+            kwargs=orjson.dumps(schedule.arguments).decode(),
+            **timing.rows(cron=schedule.cron, every_s=schedule.every_s),
+        )
+        added.append(str(schedule.name))
+    return added

@@ -40,23 +40,17 @@ def open_run(
     )
     if not is_new:
         return None
-    earlier = _in_the_way(run, now=now)
+    earlier = ScheduleRun.objects.filter(
+        schedule=task.name,
+        state__in=schedule_progress.OPEN,
+        pk__lt=run.pk,
+        slot__gt=now - schedule_progress.RUN_EXPIRES_AFTER,  # older: its lock has expired
+    ).first()
     if earlier is not None:
         text = _("#%(run)d(%(slot)s) 실행이 끝나지 않아 건너뜁니다.")
         run.say(text % {"run": earlier.pk, "slot": f"{earlier.slot:%m-%d %H:%M}"}, now=now)
         run.end(ScheduleRun.State.SKIPPED, now=now)
     return run
-
-
-def _in_the_way(run: ScheduleRun, *, now: datetime) -> ScheduleRun | None:
-    """An older run of the same schedule that has not ended; its lock expires."""
-    others = ScheduleRun.objects.filter(
-        schedule=run.schedule,
-        state__in=schedule_progress.OPEN,
-        pk__lt=run.pk,
-        slot__gt=now - schedule_progress.RUN_EXPIRES_AFTER,
-    )
-    return others.first()
 
 
 def start_on_time(task: PeriodicTask, *, now: datetime) -> ScheduleRun | None:

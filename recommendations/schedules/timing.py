@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -43,19 +43,15 @@ def _moments(crontab: CrontabSchedule, start: datetime, *, step: int) -> Iterato
     hours, minutes = sorted(rule.hour), sorted(rule.minute)
     for number in range(4 * 366):
         that_day = day + timedelta(days=step * number)
-        if not _is_day(rule, that_day):
+        if not (
+            that_day.month in rule.month_of_year
+            and that_day.day in rule.day_of_month
+            and that_day.isoweekday() % 7 in rule.day_of_week
+        ):
             continue
         times = [(hour, minute) for hour in hours for minute in minutes]
         for hour, minute in times[::step]:
             yield datetime(that_day.year, that_day.month, that_day.day, hour, minute, tzinfo=zone)
-
-
-def _is_day(rule: Any, day: date) -> bool:
-    return (
-        day.month in rule.month_of_year
-        and day.day in rule.day_of_month
-        and day.isoweekday() % 7 in rule.day_of_week
-    )
 
 
 def rows(*, cron: str = "", every_s: int = 0) -> dict[str, Any]:

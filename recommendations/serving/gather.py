@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from engine.catalog.search.fuzzy_budget import FuzzyBudget
 from engine.catalog.search.query import resolve_names
-from engine.types import Exclude, Query, SongView
+from engine.types import Query
 from infrastructure.redis import gate
 from infrastructure.time import SEOUL
 from profiles import services as profiles
@@ -123,6 +123,10 @@ class Gathered:
 
     def query(self) -> Query:
         request, profile = self.request, self.profile
+        exclude: dict[str, Any] = {
+            name: getattr(request.exclude, name) | getattr(profile.exclude, name)
+            for name in ("song_ids", "artists", "genres", "moods", "anime")
+        }
         return Query(
             member_key=request.member_key,
             favorite_ids=profile.favorite_ids,
@@ -131,7 +135,7 @@ class Gathered:
             preferences=profile.preferences,
             context=request.context,
             only=request.only,
-            exclude=_union(request.exclude, profile.exclude),
+            exclude=replace(request.exclude, **exclude),
             count=request.stored_count,
             strategy=request.strategy,
             locale=request.locale,
@@ -141,14 +145,6 @@ class Gathered:
             now=self.now,
             seed=self.seed,
         )
-
-
-def _union(requested: Exclude, blocked: Exclude) -> Exclude:
-    names = ("song_ids", "artists", "genres", "moods", "anime")
-    union: dict[str, Any] = {
-        name: getattr(requested, name) | getattr(blocked, name) for name in names
-    }
-    return replace(requested, **union)
 
 
 def _resolve_words(request: Request, state: EngineState) -> tuple[Request, list[Unresolved]]:
@@ -177,11 +173,9 @@ def resolve_songs(
         if match.row is not None:
             found.append(int(catalog.song_ids[match.row]))
             continue
-        near = tuple(_title_and_artist(catalog.view(row)) for row in match.near[:3])
+        near = tuple(
+            f"{view.title_jp or view.title_en or view.title_kr} - {view.artist or view.artist_kr}"
+            for view in map(catalog.view, match.near[:3])
+        )
         missing.append(Unresolved(title=song.title, artist=song.artist, did_you_mean=near))
     return found, missing
-
-
-def _title_and_artist(song: SongView) -> str:
-    title = song.title_jp or song.title_en or song.title_kr
-    return f"{title} - {song.artist or song.artist_kr}"

@@ -106,7 +106,7 @@ def _reused(slate: Slate, earlier: AnswerMeta) -> Curated:
 
 
 def _ask_model(gathered: Gathered, slate: Slate) -> Curated:
-    request = gathered.request
+    request, profile = gathered.request, gathered.profile
     context = request.context
     situation = (context.time_of_day, context.mood, context.activity)
     release_connections()
@@ -116,19 +116,12 @@ def _ask_model(gathered: Gathered, slate: Slate) -> Curated:
             member_key=request.member_key,
             run_id=gathered.run_id,
             locale=request.locale,
-            taste_text=_taste_text(gathered, slate),
+            # Staff's words or the stored ones, else those in Redis for the same favourites, else the counted mix.
+            taste_text=profile.taste_text
+            or preferences.taste_text_for(request.member_key, profile.favorite_ids)
+            or llm_curation.taste_sentence(slate),
             situation=", ".join(str(part) for part in situation if part),
             deadline_s=model_deadline_s(request),
             seed=gathered.seed,
             trigger=request.trigger,
         )
-
-
-def _taste_text(gathered: Gathered, slate: Slate) -> str:
-    """Staff's words or the stored ones, else those in Redis for the same favourites, else the counted mix."""
-    profile = gathered.profile
-    return (
-        profile.taste_text
-        or preferences.taste_text_for(gathered.request.member_key, profile.favorite_ids)
-        or llm_curation.taste_sentence(slate)
-    )

@@ -34,7 +34,12 @@ def record(generated: GeneratedAnswer) -> bool:
     gathered = generated.gathered
     stopwatch = gathered.stopwatch
     member_key = gathered.request.member_key
-    if not _has_likes(generated) and not new_callers.may_be_stored(member_key, now=gathered.now):
+    is_sent = gathered.request.favorite_ids is not None or bool(gathered.request.favorite_songs)
+    # The shared database knows likes of the member: then the member is no new user.
+    has_likes = (
+        not is_sent and member_id_of(member_key) is not None and bool(generated.favorite_song_ids)
+    )
+    if not has_likes and not new_callers.may_be_stored(member_key, now=gathered.now):
         return False
     with compute_slot():
         with stopwatch.part("store"):
@@ -47,17 +52,6 @@ def record(generated: GeneratedAnswer) -> bool:
             except DATABASE_FAULTS as error:
                 log.warning("A run could not be recorded: %s", type(error).__name__)
     return True
-
-
-def _has_likes(generated: GeneratedAnswer) -> bool:
-    """Whether the shared database knows likes of the member: then the member is no new user."""
-    request = generated.gathered.request
-    is_sent = request.favorite_ids is not None or bool(request.favorite_songs)
-    return (
-        not is_sent
-        and member_id_of(request.member_key) is not None
-        and bool(generated.favorite_song_ids)
-    )
 
 
 # --- The stored answer ----------------------------------------------------------------------------

@@ -28,7 +28,15 @@ def compare(page: VersionPage) -> HttpResponse:
         choices = version_choices(version, chosen=other)
         context["others"] = [choice for choice in choices if choice[0] != version.pk]
         context["was_live"] = releases.was_live(other)
-        context |= _comparison(version, other)
+        given = input_providers.synthetic(version.template.contract_key)
+        context |= {
+            "system_diff": words(other.system_text, version.system_text),
+            "user_diff": words(other.user_text, version.user_text),
+            "params": parameter_changes(other, version),
+            "rendered_diff": words(_rendered(other, given), _rendered(version, given)),
+            "figures": figures_of(version.label),
+            "other_figures": figures_of(other.label),
+        }
     return page.render("compare", **context)
 
 
@@ -56,18 +64,6 @@ def _other(version: PromptVersion, raw: str) -> PromptVersion | None:
     wished = (raw if raw.isdigit() else None, release and release.version_id, version.parent_id)
     key = next((int(key) for key in wished if key and int(key) != version.pk), None)
     return rows.filter(pk=key).first() if key else rows.first()
-
-
-def _comparison(version: PromptVersion, other: PromptVersion) -> dict[str, Any]:
-    given = input_providers.synthetic(version.template.contract_key)
-    return {
-        "system_diff": words(other.system_text, version.system_text),
-        "user_diff": words(other.user_text, version.user_text),
-        "params": parameter_changes(other, version),
-        "rendered_diff": words(_rendered(other, given), _rendered(version, given)),
-        "figures": figures_of(version.label),
-        "other_figures": figures_of(other.label),
-    }
 
 
 def _rendered(version: PromptVersion, given: input_providers.Input) -> str:

@@ -44,11 +44,16 @@ def _conflict_page(page: VersionPage, form: VersionForm) -> HttpResponse:
     stored = page.admin.seen(page.request, page.version.pk)
     if not stored.is_draft:
         return page.redirect("change", stored)
+    edits = AuditEvent.objects.filter(
+        object_type=stored._meta.label_lower,
+        object_id=str(stored.pk),
+        verb=PromptVerb.VERSION_EDITED,
+    )
     typed = form.body().cleaned()
     by_others = {
         "system": words(stored.system_text, typed.system_text),
         "user": words(stored.user_text, typed.user_text),
-        "who": _last_editor(stored),
+        "who": edits.values_list("actor_name", flat=True).first() or "",
     }
     # The difference is on the page: saving once more overwrites on purpose.
     again = page.request.POST.copy()
@@ -113,12 +118,3 @@ def _as_typed(version: PromptVersion, form: VersionForm) -> PromptVersion:
     version.params = dict(body.params)
     version.model_profile = form.cleaned_data["model_profile"]
     return version
-
-
-def _last_editor(version: PromptVersion) -> str:
-    edits = AuditEvent.objects.filter(
-        object_type=version._meta.label_lower,
-        object_id=str(version.pk),
-        verb=PromptVerb.VERSION_EDITED,
-    )
-    return edits.values_list("actor_name", flat=True).first() or ""

@@ -186,10 +186,8 @@ def _block(
         lines.append(model.ljust(20) + "".join(f"{values[name]:15.4f}" for name in names))
         spans = intervals.get(model)
         if spans:
-            cells = (_span(spans[name]) if name in spans else "" for name in names)
+            cells = (
+                "{:.4f}–{:.4f}".format(*spans[name]) if name in spans else "" for name in names
+            )
             lines.append(" 95 %".ljust(20) + "".join(cell.rjust(15) for cell in cells))
     return lines
-
-
-def _span(ends: tuple[float, float]) -> str:
-    return f"{ends[0]:.4f}–{ends[1]:.4f}"

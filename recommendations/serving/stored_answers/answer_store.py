@@ -91,7 +91,15 @@ def save(member_key: str, body: bytes, meta: AnswerMeta, *, now: datetime) -> st
     missing = ""
     try:
         with guard():
-            _save_row(member_key, body, meta, now=now)
+            row = StoredAnswer(
+                member_key=member_key,
+                body=zlib.compress(body, 6),
+                meta=asdict(meta),
+                run_uuid=UUID(meta.run_id),
+                generated_at=now,
+                expires_at=now + timedelta(seconds=settings.RESULT_TTL_S),
+            )
+            upsert(row, key="member_key")
     except DATABASE_FAULTS as error:
         log.warning("An answer could not be written to the database: %s", type(error).__name__)
         missing = "database"
@@ -102,18 +110,6 @@ def save(member_key: str, body: bytes, meta: AnswerMeta, *, now: datetime) -> st
         missing = missing or "redis"
     memory_cache.invalidate(member_key)
     return missing
-
-
-def _save_row(member_key: str, body: bytes, meta: AnswerMeta, *, now: datetime) -> None:
-    row = StoredAnswer(
-        member_key=member_key,
-        body=zlib.compress(body, 6),
-        meta=asdict(meta),
-        run_uuid=UUID(meta.run_id),
-        generated_at=now,
-        expires_at=now + timedelta(seconds=settings.RESULT_TTL_S),
-    )
-    upsert(row, key="member_key")
 
 
 def _send(member_key: str, body: bytes, meta: AnswerMeta, *, ttl_s: int) -> bool:
