@@ -210,7 +210,7 @@ def _kept(given: argparse.Namespace) -> Path:
             "bench/tree_answers.py",
             "bench/fixed_clock/sitecustomize.py",
         ),
-        *("tests/fake_model.py", "constraints.txt"),
+        *("bench/fake_model.py", "constraints.txt"),
     )
     digest = hashlib.blake2b(_git("rev-parse", f"{given.base}^{{commit}}"), digest_size=8)
     digest.update(

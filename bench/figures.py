@@ -102,6 +102,20 @@ def throughput(found: dict[str, Any]) -> Iterator[Row]:
     )
 
 
+def rush(found: dict[str, Any]) -> Iterator[Row]:
+    for number, door in enumerate(("backend's queue", "POST /recommend/jobs")):
+        with_rule, without = found[door]["rule"], found[door]["baseline"]
+        what = (
+            f"{found['jobs']} jobs at once, with the model, {found['processes']} worker processes: "
+        )
+        yield (
+            (what if number == 0 else "… ") + door,
+            f"last result after {with_rule['last_s']:.0f} s",
+            f"without the rule for a rush {without['last_s']:.0f} s; {with_rule['local']} local at first, "
+            f"all by the model after {with_rule['all_by_model_s']:.0f} s; load of the machine {with_rule['load']:.0f}",
+        )
+
+
 def sync(found: dict[str, Any]) -> Iterator[Row]:
     looks = found["looks"]
     yield (
@@ -307,6 +321,7 @@ SOURCES: Sources = (
     ("jobs-throughput", "python bench/jobs.py throughput", throughput),
     ("jobs-nightly", "python bench/jobs.py nightly", nightly),
     ("jobs-drain", "python bench/jobs.py drain", drain),
+    ("jobs-rush", "python bench/jobs.py rush", rush),
     ("jobs-sync", "python bench/jobs.py sync", sync),
     ("hosts", "python bench/hosts.py", hosts),
     ("studio", "python bench/studio.py", studio),

@@ -5,6 +5,7 @@ python bench/jobs.py throughput   the queue path without the model
 python bench/jobs.py nightly      1 000 members regenerated with a model
 python bench/jobs.py drain        interactive service while 10 000 members are regenerated
 python bench/jobs.py sync         the cost of finding changed likes among 1 000 000
+python bench/jobs.py rush         100 jobs at once with the model, beside the same without the rule for a rush
 
 The model is bench/fake_model.py, as slow as a hosted one (0.4 s to the first token, 75 tokens a second), or
 --model-url: another fake that counts its calls at /__stats.
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import os
 import random
 import statistics
 import sys
@@ -24,6 +26,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench.installation import (
     LOOPBACK,
     Installation,
+    Process,
     declare_as_spring,
     installation,
     publish_as_spring,
@@ -205,10 +209,7 @@ def verdict(
         for job, state, code in made.rows("SELECT uuid, state, error_code FROM recommendations_job")
     }
     states = [rows.get(job.replace("-", ""), ("missing", "")) for job in jobs]
-    doubled = made.rows(
-        "SELECT job_id FROM recommendations_jobrun WHERE outcome = 'succeeded'"
-        " GROUP BY job_id HAVING COUNT(*) > 1"
-    )
+    doubled = _doubled(made)
     keys = {"status": 0, "result": 0, "latest": 0, "recommend": 0, "different": 0}
     redis = made.redis
     for job, body in jobs.items():
@@ -236,6 +237,13 @@ def verdict(
         "dead_letters": len(dead),
         "dead_letters_as_sent": sorted(dead) == wanted,
     }
+
+
+def _doubled(made: Installation) -> list[tuple[Any, ...]]:
+    return made.rows(
+        "SELECT job_id FROM recommendations_jobrun WHERE outcome = 'succeeded'"
+        " GROUP BY job_id HAVING COUNT(*) > 1"
+    )
 
 
 # --- Throughput -----------------------------------------------------------------------------------
@@ -436,15 +444,19 @@ def drain(options: argparse.Namespace) -> dict[str, Any]:
         }
 
 
-@contextmanager
-def nightly_workers(made: Installation) -> Iterator[None]:
-    """The batch's worker, as `make run` starts it: with the lower claim to the processor."""
-    worker = made.start(
+def start_nightly_worker(made: Installation) -> Process:
+    return made.start(
         "nightly",
         *("nice", "-n", "10", sys.executable, "-m", "celery", "-A", "songs_ai", "-q"),
         *("--skip-checks", "worker", "-n", "nightly@%h", "-Q", "songs_ai.nightly", "-c", "2"),
         *("--loglevel", "WARNING"),
     )
+
+
+@contextmanager
+def nightly_workers(made: Installation) -> Iterator[None]:
+    """The batch's worker, as `make run` starts it: with the lower claim to the processor."""
+    worker = start_nightly_worker(made)
     wait_until(lambda: done_members(made) > 0 or time.sleep(2), "the batch", seconds=60)
     time.sleep(6)
     try:
@@ -525,7 +537,128 @@ def sync(options: argparse.Namespace) -> dict[str, Any]:
         }
 
 
+# --- Rush -----------------------------------------------------------------------------------------
+def rush(options: argparse.Namespace) -> dict[str, Any]:
+    """Everybody logs in: jobs through both doors, each with and without the rule, on default settings otherwise."""
+    consume = {"SONGS_AI_CONSUME_QUEUE": "1", "LLM_CONCURRENCY": "16"}
+    with with_model(options.model_url, settings=consume) as made:
+        members = populate(made, 4 * options.jobs + 2)
+        made.start_web(workers=2)
+        made.start_beat()
+        start_nightly_worker(made)
+        with made.amqp() as channel:
+            declare_as_spring(channel)
+        found: dict[str, Any] = {"jobs": options.jobs, "processes": 2}
+        doors = {"backend's queue": _Backend(made), "POST /recommend/jobs": _Api(made)}
+        for door, ask in doors.items():
+            found[door] = {}
+            for rule, at in (("rule", "10"), ("baseline", "0")):
+                mine, members = members[: options.jobs], members[options.jobs :]
+                # Its catalog, engine and clients are loaded by a job of its own.
+                ask.start(JOBS_RUSH_AT=at)
+                _ends(made, ask([members[-1 if rule == "rule" else -2]] * 2), seconds=90)
+                found[door][rule] = _one_rush(made, ask, mine, follows=rule == "rule")
+                say(f"  {door}, {rule}: {found[door][rule]}")
+                ask.stop()
+        return found
+
+
+class _Backend:
+    def __init__(self, made: Installation) -> None:
+        self.made = made
+
+    def start(self, **settings: str) -> None:
+        self.made.start_consumer(**settings)
+        wait_until(lambda: self.made.consumers("rec.recommendation.q"), "the consumer")
+
+    def __call__(self, members: list[int]) -> list[str]:
+        jobs = dict(spring_body(member, strategy="default") for member in members)
+        with self.made.amqp() as channel:
+            for body in jobs.values():
+                publish_as_spring(channel, body)
+        return list(jobs)
+
+    def stop(self) -> None:
+        self.made.processes.pop("consumer").stop()
+
+
+class _Api:
+    def __init__(self, made: Installation) -> None:
+        self.made = made
+
+    def start(self, **settings: str) -> None:
+        self.made.start_worker("worker", "songs_ai.default", **settings)
+
+    def __call__(self, members: list[int]) -> list[str]:
+        with ThreadPoolExecutor(8) as pool:
+            return list(pool.map(self._post, members))
+
+    def _post(self, member: int) -> str:
+        connection = http.client.HTTPConnection("127.0.0.1", self.made.web_port, timeout=30)
+        body = json.dumps({"memberId": str(member)})
+        connection.request("POST", "/recommend/jobs", body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        told = json.loads(answer.read())
+        connection.close()
+        assert answer.status == 202, told
+        return str(told["job_id"])
+
+    def stop(self) -> None:
+        self.made.processes.pop("worker").stop()
+
+
+def _one_rush(
+    made: Installation, ask: Callable[[list[int]], list[str]], members: list[int], *, follows: bool
+) -> dict[str, Any]:
+    load, began = os.getloadavg()[0], time.time()
+    jobs = ask(members)
+    asked_s = time.time() - began
+    _ends(made, jobs, seconds=600)
+    ended = sorted(_ended_at(made, job) - began for job in jobs)
+    answers = [json.loads(made.redis.get(f"job:result:{job}")) for job in jobs]
+    found = {
+        "asked_s": round(asked_s, 1),
+        "first_s": round(ended[0], 1),
+        "median_s": round(statistics.median(ended), 1),
+        "last_s": round(ended[-1], 1),
+        "local": sum(answer["degraded"] == "busy" for answer in answers),
+        "model": sum(answer["source"] == "model" for answer in answers),
+        # Below the threshold, with a model that did not answer within LLM_DEADLINE_S.
+        "model_too_late": sum(
+            answer["source"] != "model" and answer["degraded"] != "busy" for answer in answers
+        ),
+        "with_two_results": len(_doubled(made)),
+        "load": round(load, 1),
+    }
+    if follows:
+        hurried = [
+            m for m, answer in zip(members, answers, strict=True) if answer["degraded"] == "busy"
+        ]
+        by_model = lambda: all(_latest_by_model(made, member) for member in hurried)  # noqa: E731
+        wait_until(by_model, "the model's versions", seconds=600, every_s=0.5)
+        found["all_by_model_s"] = round(time.time() - began, 1)
+    return found
+
+
+def _ends(made: Installation, jobs: list[str], *, seconds: float) -> None:
+    status = lambda job: made.redis.hget(f"job:status:{job}", "status")  # noqa: E731
+    wait_until(lambda: all(status(job) == b"succeeded" for job in jobs), "jobs", seconds=seconds)
+
+
+def _ended_at(made: Installation, job: str) -> float:
+    said = made.redis.hget(f"job:status:{job}", "finishedAt").decode()
+    return datetime.fromisoformat(said).timestamp()
+
+
+def _latest_by_model(made: Installation, member: int) -> bool:
+    """What the app reads and what is served as cached, both by the model."""
+    latest = json.loads(made.redis.get(f"latest:recommendation:{member}"))
+    meta = json.loads(made.redis.get(f"songs_ai:meta:{member}"))
+    return latest["degraded"] != "busy" and meta["source"] == "model"
+
+
 SCENARIOS = {
+    "rush": rush,
     "survive": survive,
     "throughput": throughput,
     "nightly": nightly,
@@ -537,7 +670,7 @@ SCENARIOS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("scenario", choices=SCENARIOS)
-    parser.add_argument("--jobs", type=int, default=1_000)
+    parser.add_argument("--jobs", type=int, default=0)
     parser.add_argument("--members", type=int, default=0)
     parser.add_argument("--likes", type=int, default=1_000_000)
     parser.add_argument("--pause-s", type=float, default=8.0, help="between two disasters")
@@ -546,6 +679,7 @@ def main() -> None:
     parser.add_argument("--model-url", help="a fake model that counts its calls at /__stats")
     options = parser.parse_args()
     stop_on_sigterm()
+    options.jobs = options.jobs or (100 if options.scenario == "rush" else 1_000)
     options.members = options.members or (10_000 if options.scenario == "drain" else 1_000)
     say(f"{options.scenario} …")
     figures = SCENARIOS[options.scenario](options)

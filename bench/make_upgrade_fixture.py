@@ -28,6 +28,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -219,7 +220,7 @@ class Used:
 
     def __init__(self, name: str, folder: Path, tree: Path, model: Any) -> None:
         # Of version 0.2.0: `unpacked` put it on the path.
-        from tests.services import installation  # noqa: PLC0415
+        installation = import_module("bench.installation")
 
         self.name, self.tree, self.model, self._tools = name, tree, model, installation
         away = {
@@ -377,7 +378,7 @@ def main() -> None:
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="songs-ai-0.2.0-"))
     tree = unpacked(folder / "tree")
-    from bench.fake_model import FakeModel  # noqa: PLC0415 - of version 0.2.0
+    FakeModel = import_module("bench.fake_model").FakeModel
 
     try:
         for name in ("sqlite", "mariadb") if given.only is None else (given.only,):

@@ -127,13 +127,14 @@ def release_connections() -> None:
             connection.close()
 
 
-def upsert(row: Model, *, key: str) -> None:
-    """Insert a row, or overwrite the one with the same unique `key`, in one statement.
+def upsert(row: Model, *, key: str | tuple[str, ...]) -> None:
+    """Insert a row, or overwrite the one with the same unique `key` (one field or several), in one statement.
 
     `update_or_create` takes five: a read, a lock, and a savepoint around the insert.
     """
+    unique = (key,) if isinstance(key, str) else key
     names = [
-        field.name for field in row._meta.concrete_fields if field.name not in (key, "id", "pk")
+        field.name for field in row._meta.concrete_fields if field.name not in (*unique, "id", "pk")
     ]
     rows = type(row)._base_manager
     targets = connections[rows.db].features.supports_update_conflicts_with_target
@@ -141,7 +142,7 @@ def upsert(row: Model, *, key: str) -> None:
         [row],
         update_conflicts=True,
         update_fields=names,
-        unique_fields=[key] if targets else None,  # MySQL takes any unique key
+        unique_fields=list(unique) if targets else None,  # MySQL takes any unique key
     )
 
 

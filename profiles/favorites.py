@@ -58,6 +58,11 @@ def marks_by_key(member_key: str) -> MemberMarks:
     return MemberMarks() if member_id is None else marks_of(member_id)
 
 
+def has_favorites(member_key: str) -> bool:
+    """Whether favourites of a caller's own user are stored."""
+    return CallerFavorite.objects.filter(member_key=member_key).exists()
+
+
 # --- A caller's own users -------------------------------------------------------------------------
 
 

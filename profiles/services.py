@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from profiles.blocks import block, blocks_of, unblock
-from profiles.favorites import FavoritesUpdate, clear_cache, record_favorites_update
+from profiles.favorites import (
+    FavoritesUpdate,
+    clear_cache,
+    has_favorites,
+    record_favorites_update,
+)
 from profiles.feedback import FEEDBACK_WINDOW, Feedback, FeedbackVerdict, record_feedback
 from profiles.impressions import ShownAnswer, record_impressions
 from profiles.member_profile import MemberProfile, favorites_fingerprint, member_profile
@@ -21,6 +26,7 @@ __all__ = [
     "blocks_of",
     "clear_cache",
     "favorites_fingerprint",
+    "has_favorites",
     "member_profile",
     "override_taste",
     "purge",

@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from catalog import snapshot
 from engine.ranking import recommend as engine
-from engine.types import Slate
+from engine.types import Locale, Slate
 from infrastructure.database import DATABASE_FAULTS, guard
 from profiles import services as profiles
 from prompts import services as prompts
@@ -28,7 +28,7 @@ from prompts import services as prompts
 from . import metrics
 from .locks import single_flight
 from .models import Degraded, Source, Trigger
-from .serving import active_engine, explain, impressions
+from .serving import active_engine, explain, impressions, new_callers
 from .serving.compute_slots import close_surplus_connections, compute_slot
 from .serving.freshness import Freshness, freshness
 from .serving.gather import Gathered, resolve_songs
@@ -73,7 +73,7 @@ def _fresh_stored_answer(gathered: Gathered) -> Recommendation | None:
 
 
 def _saved(request: Request) -> SavedAnswer | None:
-    if request.is_plain:
+    if request.is_member_answer:
         return answer_store.read(request.member_key)
     return answer_variants.read(request.member_key, request.variant)
 
@@ -129,6 +129,8 @@ def _compute_once(gathered: Gathered) -> Recommendation:
     metrics.count_lookup(hit=False)
     request = gathered.request
     asks_model = wants_model(request)
+    if asks_model and request.hurried is not None and request.hurried():
+        return _busy_answer(gathered)
     with model_waiters.place(limited=asks_model and request.trigger == Trigger.API) as may_wait:
         if not may_wait:
             return _busy_answer(gathered)
@@ -146,7 +148,11 @@ def _compute_once(gathered: Gathered) -> Recommendation:
 def _busy_answer(gathered: Gathered) -> Recommendation:
     """The stored answer, else the local engine's; the edge queues a refresh that asks the model."""
     saved = _saved(gathered.request)
-    if saved is not None and saved.meta.fingerprint == gathered.fingerprint:
+    if (
+        saved is not None
+        and saved.meta.fingerprint == gathered.fingerprint
+        and saved.meta.count >= gathered.request.stored_count
+    ):
         answer = replace(_answer_from(saved, gathered), degraded=Degraded.BUSY)
     else:
         answer = generate(gathered, without_model=Degraded.BUSY)
@@ -169,20 +175,29 @@ def favorites_updated(
     now = timezone.now()
     found, missing = resolve_songs(songs, active_engine.current())
     ids = tuple(dict.fromkeys((*song_ids, *found)))
-    recorded = True
-    if ids or action == "list":
-        recorded = _record_favorites(member_key, action, ids, now=now)
+    failure = ""
+    if not new_callers.may_be_stored(member_key, now=now):
+        failure = Degraded.NOT_STORED
+    elif (ids or action == "list") and not _record_favorites(member_key, action, ids, now=now):
+        failure = Degraded.DATABASE
     answer_variants.delete_all(member_key)
-    request = Request(member_key=member_key, ask_model=False, trigger=Trigger.FAVORITES)
-    if not recorded:
+    request = replace(member_request(member_key, trigger=Trigger.FAVORITES), ask_model=False)
+    if failure:
         request = replace(request, favorite_ids=_favorites_after(member_key, action, ids))
     answer = recommend(request)
     return replace(
         answer,
         unresolved=[item.to_wire() for item in missing] + answer.unresolved,
-        degraded=answer.degraded if recorded else Degraded.DATABASE,
-        wants_refresh=prompts.model_configured(),
+        degraded=failure or answer.degraded,
+        wants_refresh=prompts.model_configured() and failure != Degraded.NOT_STORED,
     )
+
+
+def member_request(member_key: str, *, trigger: Trigger) -> Request:
+    """A request for the member's own answer, in the language it was last made in."""
+    saved = answer_store.read(member_key)
+    locale = Locale(saved.meta.locale) if saved is not None else Locale.KO
+    return Request(member_key=member_key, trigger=trigger, locale=locale)
 
 
 def _record_favorites(

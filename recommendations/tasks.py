@@ -11,6 +11,7 @@ from . import prompt_inputs
 from .jobs import (
     dead_letters,
     execution,
+    follow_up,
     like_changes,
     member_refresh,
     retention,
@@ -45,6 +46,12 @@ def analyse(job: Job) -> Done:
 def refresh_members(job: Job) -> Done:
     """Bring a batch of members up to date, many model calls side by side."""
     return None, member_refresh.refreshed(job.arguments["member_keys"]).figures()
+
+
+@job_task(JobKind.FOLLOW_UP, queue=NIGHTLY_QUEUE, limit_s=300)
+def follow_up_job(job: Job) -> Done:
+    """Bring the model's version of answers that a rush made locally."""
+    return follow_up.follow_up(job)
 
 
 @job_task(JobKind.NIGHTLY_REGENERATION, limit_s=900)

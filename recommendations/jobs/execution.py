@@ -32,7 +32,7 @@ from ..models import Job, JobAnswer
 from ..models.jobs import LEASE_S, Claim, Failure, JobSource, State
 from ..models.runs import Trigger
 from ..serving.request import Request
-from . import rabbitmq_messages, status_store, workers
+from . import rabbitmq_messages, rush, status_store, workers
 from .kinds import Done, JobKind, WorkOf
 from .stored_requests import read_request
 
@@ -176,8 +176,10 @@ def _outcome_elsewhere(job: Job) -> Outcome | None:
         code = status.get("error.code") or "MODEL_ERROR"
         failure = Failure(code=code, message=status.get("error.message") or code)
         return Outcome(state=State.FAILED, failure=failure, told=True)
+    if status.get("status") != State.SUCCEEDED:
+        return None
     answer = status_store.read_result(job_id)
-    if status.get("status") != State.SUCCEEDED or answer is None:
+    if answer is None:
         return None
     return Outcome(state=State.SUCCEEDED, answer=answer, result={"served_by": "backend"}, told=True)
 
@@ -228,13 +230,20 @@ def end(job: Job, outcome: Outcome) -> bool:
     now = timezone.now()
     owed = gate.configured and not gate.up
     if outcome.state == State.SUCCEEDED:
-        return job.succeed(
-            now=now, result=outcome.result, answer=outcome.answer, redis_pending=owed
-        )
+        return _succeed(job, outcome, now=now, owed=owed)
     if outcome.state == State.CANCELED:
         return job.end_canceled(now=now)
     assert outcome.failure is not None
     return job.fail(outcome.failure, now=now, redis_pending=owed)
+
+
+@transaction.atomic
+def _succeed(job: Job, outcome: Outcome, *, now: datetime, owed: bool) -> bool:
+    """One commit for the outcome and for what is to follow it: neither is there without the other."""
+    mine = job.succeed(now=now, result=outcome.result, answer=outcome.answer, redis_pending=owed)
+    if mine and (variant := outcome.result.get("follows")):
+        rush.note_follow_up(job, variant=variant)
+    return mine
 
 
 def tell(job: Job, outcome: Outcome) -> None:
@@ -321,6 +330,7 @@ def serve(job: Job) -> Done:
         trigger=Trigger.QUEUE,
         job_uuid=job.pk,
         progress=lambda percent: _watch(job, percent),
+        hurried=lambda: rush.is_on(job),
     )
     answer = services.recommend(request)
     if answer.degraded == "database":
@@ -328,6 +338,8 @@ def serve(job: Job) -> Done:
     if len(answer.favorite_song_ids) >= queries.MOST_FAVORITES:
         _note_left_out(job, request)
     result = {"run_id": answer.run_id, "source": answer.source, "degraded": answer.degraded}
+    if answer.wants_refresh:
+        result["follows"] = request.variant
     return orjson.dumps(answer.to_wire()), result
 
 
@@ -342,7 +354,12 @@ def _note_left_out(job: Job, request: Request) -> None:
 
 
 def _watch(job: Job, percent: int) -> None:
-    """Between two steps of the work: move the progress, and stop if somebody cancelled the job."""
+    """Between two steps of the work: move the progress, and stop if somebody cancelled the job.
+
+    In a rush a job has none: it takes a tenth of a second, and the four looks a fifth of that.
+    """
+    if rush.was_seen(job):
+        return
     show_progress(job, percent)
     if Job.objects.filter(pk=job.pk, cancel_requested=True).exists():
         raise JobCanceled

@@ -30,6 +30,7 @@ class JobKind(StrEnum):
     REFRESH_MEMBER = "refresh_member"
     ANALYSE = "analyse"
     REFRESH_MEMBERS = "refresh_members"
+    FOLLOW_UP = "follow_up"
     NIGHTLY_REGENERATION = "nightly_regeneration"
     WARM_ACTIVE = "warm_active"
     SYNC_LIKES = "sync_likes"

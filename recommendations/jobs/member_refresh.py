@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.conf import settings
@@ -18,7 +18,6 @@ from catalog import queries
 from .. import services
 from ..models import Job, ScheduleRun
 from ..models.runs import Source, Trigger
-from ..serving.request import Request
 from ..serving.stored_answers import answer_store
 from . import queue
 from .kinds import DEFAULT_QUEUE, NIGHTLY_QUEUE, JobKind
@@ -85,7 +84,7 @@ def refresh(member_key: str, *, anew: bool = False) -> str:
     Unchanged members cost no call to the model: their answer gets its full life again, and is made
     anew locally when the engine or the catalog changed. anew: ask the model whatever is stored.
     """
-    request = Request(member_key=member_key, trigger=Trigger.SCHEDULE, refresh=anew)
+    request = replace(services.member_request(member_key, trigger=Trigger.SCHEDULE), refresh=anew)
     answer = services.recommend(request)
     if answer.source != Source.CACHE:
         return str(answer.source)

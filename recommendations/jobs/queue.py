@@ -111,8 +111,8 @@ def publish(job: Job) -> bool:
 
 
 # --- Running --------------------------------------------------------------------------------------
-def run(job_uuid: UUID) -> dict[str, Any]:
-    """The body of every task of ours: take the job, do its work, store the outcome."""
+def run(job_uuid: UUID, *, work: WorkOf | None = None) -> dict[str, Any]:
+    """The body of every task of ours: take the job, do its work (by its kind unless given), store the outcome."""
     try:
         verdict, job = execution.patiently(lambda: execution.claim(job_uuid))
         if verdict is Claim.DEADLY:
@@ -121,7 +121,7 @@ def run(job_uuid: UUID) -> dict[str, Any]:
             return {"job": str(verdict)}
         with execution.held(job):
             execution.patiently(lambda: schedule_progress.job_started(job, now=timezone.now()))
-            outcome = execution.carried_out(job, KINDS[job.name].work)
+            outcome = execution.carried_out(job, work or KINDS[job.name].work)
             execution.patiently(lambda: conclude(job, outcome))
     except (StoreAway, SoftTimeLimitExceeded, OperationalError, InterfaceError):
         # Nothing is lost: the sweep sends the job again.

@@ -24,7 +24,9 @@ def restore_redis(*, now: datetime) -> int:
 
 
 def _restore_jobs(*, now: datetime) -> int:
-    followed = Job.objects.filter(name=JobKind.SERVE, submitted_at__gt=now - JOB_KEYS_LIFE)
+    followed = Job.objects.filter(
+        name__in=(JobKind.SERVE, JobKind.FOLLOW_UP), submitted_at__gt=now - JOB_KEYS_LIFE
+    )
     forgot = status_store.redis_lost_jobs()
     if not forgot:
         followed = followed.filter(redis_pending=True)
@@ -41,13 +43,17 @@ def _restore_jobs(*, now: datetime) -> int:
 
 def _restore_job(job: Job) -> bool:
     kept = JobAnswer.objects.filter(pk=job.pk).first() if job.state == State.SUCCEEDED else None
-    done = status_store.restore(
-        str(job.pk),
-        job.member_key,
-        execution.status_fields(job, submitted=True),
-        answer=kept.json if kept is not None else None,
-        ended=job.ended,
-    )
+    answer = kept.json if kept is not None else None
+    if job.name == JobKind.FOLLOW_UP:
+        done = answer is None or status_store.restore_latest(job.member_key, answer)
+    else:
+        done = status_store.restore(
+            str(job.pk),
+            job.member_key,
+            execution.status_fields(job, submitted=True),
+            answer=answer,
+            ended=job.ended,
+        )
     if done and job.redis_pending:
         Job.objects.filter(pk=job.pk).update(redis_pending=False)
     return done

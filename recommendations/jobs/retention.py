@@ -14,7 +14,7 @@ from profiles import services as profiles
 from prompts import services as prompts
 from prompts.llm import budget
 
-from ..models import DeadLetter, Job, Run, ScheduleRun
+from ..models import DeadLetter, Job, Run, ScheduleRun, StoredAnswer
 from ..models.jobs import ENDED, JobSource, State
 from .kinds import TASK_PREFIX
 
@@ -29,6 +29,7 @@ def purge(*, now: datetime) -> dict[str, int]:
     return {
         "jobs": _delete(Job.objects.filter(state__in=ENDED, finished_at__lt=jobs_until))
         + _delete(_frequent_jobs(now)),
+        "answers": _delete(StoredAnswer.objects.filter(expires_at__lt=now)),
         "runs": _delete(Run.objects.older_than(runs_until)),
         "schedule_runs": _delete(_old_schedule_runs(now)),
         "dead_letters": _delete(handled.filter(arrived_at__lt=jobs_until)),
@@ -38,6 +39,7 @@ def purge(*, now: datetime) -> dict[str, int]:
             now=now,
             feedback_days=settings.RETENTION_FEEDBACK_DAYS,
             impression_days=settings.RETENTION_FEEDBACK_DAYS,
+            caller_days=settings.RETENTION_CALLERS_DAYS,
         ),
     }
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+import orjson
 import redis
 
 from infrastructure.redis import gate
@@ -44,6 +45,33 @@ def write_result(job_id: str, member_key: str, answer: bytes) -> bool:
         pipe.execute()
 
     return gate.attempt(write)
+
+
+def follow_latest(member_key: str, answer: bytes, *, instead_of: str) -> bool:
+    """Put an answer in the place of the local one of run `instead_of`; False when another one stands there by now."""
+    key = f"latest:recommendation:{member_key}"
+
+    def swap(pipe: redis.client.Pipeline) -> bool:
+        standing = pipe.get(key)
+        ours = standing is None or _run_id(standing) == instead_of  # type: ignore[arg-type]  # bytes
+        pipe.multi()
+        if ours:
+            pipe.set(key, answer)
+        return ours
+
+    return gate.call(
+        lambda client: client.transaction(swap, key, value_from_callable=True),  # type: ignore[arg-type]  # its stub knows no value
+        False,
+    )
+
+
+def _run_id(answer: bytes) -> str:
+    """Empty when another program wrote it."""
+    try:
+        found = orjson.loads(answer)
+    except ValueError:
+        return ""
+    return str(found.get("run_id", "")) if isinstance(found, dict) else ""
 
 
 def read_result(job_id: str) -> bytes | None:
@@ -85,6 +113,12 @@ def restore(
         pipe.execute()
 
     return gate.attempt(write)
+
+
+def restore_latest(member_key: str, answer: bytes) -> bool:
+    """Write a follow-up's answer where no newer one stands."""
+    key = f"latest:recommendation:{member_key}"
+    return gate.attempt(lambda client: client.set(key, answer, nx=True))
 
 
 def delete(job_id: str) -> None:

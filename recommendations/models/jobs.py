@@ -11,10 +11,24 @@ from typing import Any, Self
 from django.db import IntegrityError, models, transaction
 from django.utils.translation import gettext_lazy as _
 
+from infrastructure.database import upsert
+
 from .job_states import ENDED, Claim, Failure, JobSource, State
 
 #: A worker extends its hold on a job four times within this; without that the job is anybody's again.
 LEASE_S = 20.0
+#: What `Job.take` writes; the rest of a row (the backend's message among it) stays as it is.
+TAKING = (
+    "state",
+    "waiting_key",
+    "attempt",
+    "worker",
+    "fence",
+    "losses",
+    "started_at",
+    "lease_until",
+    "progress",
+)
 #: A job during which this many workers died is not given to another one: it may be what kills them.
 MOST_LOSSES = 5
 
@@ -142,13 +156,9 @@ class Job(models.Model):
         self.started_at = now
         self.lease_until = now + timedelta(seconds=LEASE_S)
         self.progress = 0
-        self.save()
-        JobRun.objects.update_or_create(
-            job=self,
-            round=self.round,
-            attempt=attempt,
-            defaults={"started_at": now, "worker": worker, "outcome": "", "finished_at": None},
-        )
+        self.save(update_fields=TAKING)
+        run = JobRun(job=self, round=self.round, attempt=attempt, started_at=now, worker=worker)
+        upsert(run, key=("job", "round", "attempt"))
 
     def hold(self, *, now: datetime) -> bool:
         """Extend the lease; False when the job was taken by somebody else or ended."""
@@ -168,7 +178,7 @@ class Job(models.Model):
         redis_pending: bool = False,
     ) -> bool:
         """Store the outcome; False when the job is no longer ours, and nothing was stored."""
-        with transaction.atomic():
+        with transaction.atomic(savepoint=False):
             mine = self._end(
                 State.SUCCEEDED,
                 now=now,
@@ -179,14 +189,13 @@ class Job(models.Model):
                 redis_pending=redis_pending,
             )
             if mine and answer is not None:
-                JobAnswer.objects.update_or_create(
+                kept = JobAnswer(
                     job=self,
-                    defaults={
-                        "member_key": self.member_key,
-                        "body": zlib.compress(answer, 6),
-                        "created_at": now,
-                    },
+                    member_key=self.member_key,
+                    body=zlib.compress(answer, 6),
+                    created_at=now,
                 )
+                upsert(kept, key=("job",))
         return mine
 
     def fail(self, failure: Failure, *, now: datetime, redis_pending: bool = False) -> bool:
@@ -201,7 +210,7 @@ class Job(models.Model):
     def end_canceled(self, *, now: datetime) -> bool:
         return self._end(State.CANCELED, now=now)
 
-    @transaction.atomic
+    @transaction.atomic(savepoint=False)
     def _end(self, state: State, *, now: datetime, **values: Any) -> bool:
         values |= {"state": state, "finished_at": now, "lease_until": None}
         if self._mine().update(**values) != 1:

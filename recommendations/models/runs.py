@@ -40,6 +40,7 @@ class Degraded(models.TextChoices):
 
     DATABASE = "database", _("데이터베이스 응답 없음")
     REDIS = "redis", _("Redis 응답 없음")
+    NOT_STORED = "not_stored", _("새 사용자가 하루 한도를 넘어 저장하지 않음")
     BUSY = "busy", _("모델 자리가 모두 참")
     NO_MODEL = "no_model", _("언어 모델 없음")
     DEADLINE = "deadline", _("모델이 제시간에 답하지 않음")

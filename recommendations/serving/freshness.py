@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
-from ..models import Source
+from ..models import Source, Trigger
 from .gather import Gathered
 from .generate import wants_model
 from .stored_answers.answer_store import SavedAnswer
@@ -29,7 +29,9 @@ def freshness(saved: SavedAnswer | None, gathered: Gathered) -> Freshness:
     meta = saved.meta
     if wants_model(request) and meta.source != Source.MODEL:
         age = gathered.now - datetime.fromisoformat(meta.generated_at)
-        cooling_down = bool(meta.degraded) and age < timedelta(seconds=MODEL_COOL_DOWN_S)
+        # The cool-down spares callers who wait; nobody waits for a schedule, which brings the model's version.
+        waits = request.trigger != Trigger.SCHEDULE
+        cooling_down = waits and bool(meta.degraded) and age < timedelta(seconds=MODEL_COOL_DOWN_S)
         return Freshness.FRESH if cooling_down else Freshness.OUTDATED
     if meta.versions != gathered.state.versions or meta.count < request.stored_count:
         return Freshness.RECOMPUTE

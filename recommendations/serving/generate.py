@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from django.conf import settings
 
@@ -50,13 +51,23 @@ def generate(
     report(20)
     slate = _rank(gathered)
     report(40)
+    request = gathered.request
+    if (
+        not reuse
+        and not without_model
+        and wants_model(request)
+        and request.hurried
+        and request.hurried()
+    ):
+        without_model = Degraded.BUSY  # more jobs arrived since this one began
     curated = _curate(gathered, slate, reuse=reuse, without_model=without_model)
     report(80)
     generated = GeneratedAnswer.of(gathered, slate, curated, reused=reuse)
-    run_recorder.record(generated)
+    is_stored = run_recorder.record(generated)
     metrics.observe_parts(gathered.stopwatch.parts)
     report(95)
-    return generated.to_answer()
+    answer = replace(generated.to_answer(), wants_refresh=bool(without_model))
+    return answer if is_stored else replace(answer, degraded=Degraded.NOT_STORED)
 
 
 def _rank(gathered: Gathered) -> Slate:

@@ -78,14 +78,23 @@ class Request:
     refresh: bool = False
     #: False: answer locally whatever the strategy says (a job asks the model later).
     ask_model: bool = True
+    #: Asked before the model is: True = answer locally, and want the model's version made later.
+    hurried: Callable[[], bool] | None = None
     job_uuid: UUID | None = None
     #: Called with the progress of the work, 0–100.
     progress: Callable[[int], None] | None = None
 
     @property
-    def is_plain(self) -> bool:
-        """Whether the answer is the one written to `recommend:{member}`."""
-        return self._dials() == _PLAIN
+    def is_member_answer(self) -> bool:
+        """Whether the answer is the one written to `recommend:{member}`.
+
+        A job, a schedule and a change of favourites write it in any language and by any strategy
+        (contract §3.3); a call over HTTP only without dials, which otherwise get a variant.
+        """
+        if self.trigger == Trigger.API:
+            return self._dials() == _PLAIN
+        usual = {"strategy": Strategy.DEFAULT, "locale": Locale.KO}
+        return self._dials() | usual == _PLAIN
 
     @property
     def stored_count(self) -> int:

@@ -8,11 +8,12 @@ from uuid import UUID
 
 from django.db import transaction
 
+from catalog.keys import member_id_of
 from infrastructure.database import DATABASE_FAULTS, guard
 from profiles import services as profiles
 
 from ..models import Run, Source
-from . import llm_curation
+from . import llm_curation, new_callers
 from .compute_slots import compute_slot
 from .generated_answer import GeneratedAnswer
 from .query_json import query_to_json
@@ -25,9 +26,16 @@ log = logging.getLogger(__name__)
 SNAPSHOT_SONGS = 100
 
 
-def record(generated: GeneratedAnswer) -> None:
-    """Store the answer, then record the run; a database that is down costs the record, not the answer."""
-    stopwatch = generated.gathered.stopwatch
+def record(generated: GeneratedAnswer) -> bool:
+    """Store the answer, then record the run; a database that is down costs the record, not the answer.
+
+    Returns False when nothing was kept, because too many new users were stored today.
+    """
+    gathered = generated.gathered
+    stopwatch = gathered.stopwatch
+    member_key = gathered.request.member_key
+    if not _has_likes(generated) and not new_callers.may_be_stored(member_key, now=gathered.now):
+        return False
     with compute_slot():
         with stopwatch.part("store"):
             _store_answer(generated)
@@ -38,6 +46,18 @@ def record(generated: GeneratedAnswer) -> None:
                     _record_run(generated)
             except DATABASE_FAULTS as error:
                 log.warning("A run could not be recorded: %s", type(error).__name__)
+    return True
+
+
+def _has_likes(generated: GeneratedAnswer) -> bool:
+    """Whether the shared database knows likes of the member: then the member is no new user."""
+    request = generated.gathered.request
+    is_sent = request.favorite_ids is not None or bool(request.favorite_songs)
+    return (
+        not is_sent
+        and member_id_of(request.member_key) is not None
+        and bool(generated.favorite_song_ids)
+    )
 
 
 # --- The stored answer ----------------------------------------------------------------------------
@@ -52,7 +72,7 @@ def _store_answer(generated: GeneratedAnswer) -> None:
         generated_date=generated.generated_date,
     )
     meta = _meta(generated)
-    if request.is_plain:
+    if request.is_member_answer:
         answer_store.save(request.member_key, body, meta, now=gathered.now)
     else:
         answer_variants.save(request.member_key, request.variant, body, meta)
@@ -73,7 +93,7 @@ def _meta(generated: GeneratedAnswer) -> AnswerMeta:
         taglines=curated.taglines,
         model_weight=curated.model_weight,
         locale=gathered.request.locale,
-        preference=_preference(generated) if gathered.request.is_plain else {},
+        preference=_preference(generated) if gathered.request.is_member_answer else {},
     )
 
 

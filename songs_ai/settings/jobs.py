@@ -87,6 +87,11 @@ JOB_TIME_LIMIT_S = env.integer(
     most=1500,
     help="Longest work on one job of the backend's queue before it is tried again.",
 )
+JOBS_RUSH_AT = env.integer(
+    "JOBS_RUSH_AT",
+    10,
+    help="More waiting jobs than this are answered locally, and the model's versions follow. 0: every job asks the model.",
+)
 JOBS_PER_MINUTE = env.integer(
     "JOBS_PER_MINUTE", 3, least=1, help="Jobs one member may ask for per minute over the API."
 )
@@ -104,4 +109,16 @@ RETENTION_RUNS_DAYS = env.integer(
 )
 RETENTION_FEEDBACK_DAYS = env.integer(
     "RETENTION_FEEDBACK_DAYS", 400, least=30, help="Days that feedback events are kept."
+)
+RETENTION_CALLERS_DAYS = env.integer(
+    "RETENTION_CALLERS_DAYS",
+    30,
+    least=8,
+    help="Days that the taste of a caller's own user (no row in `member`) is kept after the last answer.",
+)
+NEW_CALLERS_PER_DAY = env.integer(
+    "NEW_CALLERS_PER_DAY",
+    10_000,
+    least=1,
+    help="New callers' own users kept a day. Further ones get an answer that is not stored and says so.",
 )

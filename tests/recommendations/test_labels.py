@@ -13,7 +13,7 @@ from prompts.errors import (
     TemplatePaused,
     UnknownContract,
 )
-from prompts.models.calls import USABLE, Outcome
+from prompts.models.calls import USABLE, CallOutcome
 from recommendations.models import Degraded, Source, Trigger
 from recommendations.models.artifacts import ArtifactState
 from recommendations.models.runs import STRATEGY_LABELS
@@ -41,7 +41,7 @@ def test_every_member_has_a_korean_and_an_english_label(member: str) -> None:
 
 
 def test_every_reason_the_model_can_give_is_a_known_degradation() -> None:
-    by_outcome = {DEGRADED.get(outcome, str(outcome)) for outcome in set(Outcome) - USABLE}
+    by_outcome = {DEGRADED.get(outcome, str(outcome)) for outcome in set(CallOutcome) - USABLE}
     by_prompt = {
         error.code.lower()
         for error in (PromptError, MissingVariables, TemplatePaused, UnknownContract)

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from catalog.factories import SongFactory
-from engine.catalog.fuzzy_budget import LETTERS_PER_LOOKUP
+from engine.catalog.search.fuzzy_budget import LETTERS_PER_LOOKUP
 from recommendations.serving import gather
 
 from .conftest import World
