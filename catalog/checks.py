@@ -49,7 +49,16 @@ def _compare(model: type[Model], alias: str) -> list[CheckMessage]:
     table = model._meta.db_table
     columns = _columns(table, alias)
     if not columns:
-        return [_missing_table(table, model)]
+        missing_table = Error(
+            f"Table {table} is missing upstream, or our login may not read it.",
+            hint=(
+                f"Check DATABASE_URL, let songs_be create the table, and run GRANT SELECT ON {table} "
+                "for our login. On a database of our own set CATALOG_OWNED=1 and migrate."
+            ),
+            obj=model,
+            id="catalog.E002",
+        )
+        return [missing_table]
     return [
         Error(
             f"{table}.{column} is missing upstream. The table has: {', '.join(sorted(columns))}.",
@@ -60,18 +69,6 @@ def _compare(model: type[Model], alias: str) -> list[CheckMessage]:
         for column in (field.column for field in model._meta.concrete_fields if field.column)
         if column not in columns
     ]
-
-
-def _missing_table(table: str, model: type[Model]) -> CheckMessage:
-    return Error(
-        f"Table {table} is missing upstream, or our login may not read it.",
-        hint=(
-            f"Check DATABASE_URL, let songs_be create the table, and run GRANT SELECT ON {table} "
-            "for our login. On a database of our own set CATALOG_OWNED=1 and migrate."
-        ),
-        obj=model,
-        id="catalog.E002",
-    )
 
 
 def _columns(table: str, alias: str) -> set[str]:

@@ -247,13 +247,11 @@ def _certain(texts: Mapping[str, str], anime: str) -> dict[str, str]:
     certain = {name: texts[name] for name in TEXTS if texts.get(name)}
     if texts.get("title_kr_source", "").startswith(MACHINE_SOURCE):
         certain.pop("title_kr", None)
-    kind = texts.get("anime_type") or (_anime_type(texts) if anime else "")
+    kind = texts.get("anime_type", "")
+    if anime and not kind:
+        note = f"{texts.get('media_context_jp', '')} {texts.get('media_context_kr', '')}"
+        kind = next((kind for kind, words in ANIME_TYPE_WORDS if words.search(note)), "")
     return certain | ({"anime_type": kind} if kind else {})
-
-
-def _anime_type(texts: Mapping[str, str]) -> str:
-    note = f"{texts.get('media_context_jp', '')} {texts.get('media_context_kr', '')}"
-    return next((kind for kind, words in ANIME_TYPE_WORDS if words.search(note)), "")
 
 
 def _guesses(texts: Mapping[str, str]) -> dict[str, str]:
@@ -340,15 +338,13 @@ class _ImportPlanner:
         for name, value in self._changes(song, row).items():
             setattr(song, name, value)
         if row.anime:
-            song.anime = self._anime(row.anime)
+            if row.anime not in self.animes:
+                anime = Anime(title=row.anime, created_at=self.now, modified_at=self.now)
+                self.animes[row.anime] = anime
+                self.plan.animes.append(anime)
+            song.anime = self.animes[row.anime]
         song.modified_at = self.now
         return song
-
-    def _anime(self, title: str) -> Anime:
-        if title not in self.animes:
-            self.animes[title] = Anime(title=title, created_at=self.now, modified_at=self.now)
-            self.plan.animes.append(self.animes[title])
-        return self.animes[title]
 
 
 class _TwoSongs(ValueError):

@@ -52,7 +52,16 @@ class _Mark(NamedTuple):
 
 def marks_of(member_id: int) -> MemberMarks:
     """Read likes and playlist songs of a member in one query."""
-    marks = _marks(member_id)
+    zero = Value(0, IntegerField())
+    # Both column lists are in the order of _Mark.
+    likes = SongLike.objects.filter(member_id=member_id).values_list(
+        "song_id", "created_at", "id", zero, zero
+    )
+    playlist_songs = PlaylistSong.objects.filter(playlist__member_id=member_id).values_list(
+        "song_id", "created_at", "id", "playlist_id", "song_order"
+    )
+    rows: QuerySet[Any, Any] = likes.union(playlist_songs, all=True)
+    marks = list(map(_Mark._make, rows))
     signals = [
         *_like_signals(mark for mark in marks if mark.is_like),
         *_playlist_signals(mark for mark in marks if not mark.is_like),
@@ -73,19 +82,6 @@ def favorites_of(member_id: int) -> tuple[int, ...]:
 def signals_of(member_id: int) -> tuple[Signal, ...]:
     """Return likes with their dates and playlist songs with their places."""
     return marks_of(member_id).signals
-
-
-def _marks(member_id: int) -> list[_Mark]:
-    zero = Value(0, IntegerField())
-    # Both column lists are in the order of _Mark.
-    likes = SongLike.objects.filter(member_id=member_id).values_list(
-        "song_id", "created_at", "id", zero, zero
-    )
-    playlist_songs = PlaylistSong.objects.filter(playlist__member_id=member_id).values_list(
-        "song_id", "created_at", "id", "playlist_id", "song_order"
-    )
-    rows: QuerySet[Any, Any] = likes.union(playlist_songs, all=True)
-    return list(map(_Mark._make, rows))
 
 
 def _like_signals(likes: Iterable[_Mark]) -> Iterator[Signal]:

@@ -132,22 +132,17 @@ class HostSnapshots(Snapshots):
 
     def _first(self) -> CatalogSnapshot:
         if not self.load_newest():
-            self._build_first()
+            # Build, or wait for the process that already does. A child builds a large catalog here too:
+            # that takes longer than a request waits for the database.
+            try:
+                with guard():
+                    self._host.build(reading.read_marks().n_songs)
+            except (*DATABASE_FAULTS, subprocess.SubprocessError) as error:
+                raise CatalogUnavailable from error
+            self.load_newest()
         if self._snapshot is None:
             raise CatalogUnavailable
         return self._snapshot
-
-    def _build_first(self) -> None:
-        """Build, or wait for the process that already does.
-
-        A child builds a large catalog here too: that takes longer than a request waits for the database.
-        """
-        try:
-            with guard():
-                self._host.build(reading.read_marks().n_songs)
-        except (*DATABASE_FAULTS, subprocess.SubprocessError) as error:
-            raise CatalogUnavailable from error
-        self.load_newest()
 
     def _start_thread(self) -> None:
         with self._lock:
@@ -173,21 +168,18 @@ class HostSnapshots(Snapshots):
                 close_old_connections()
 
 
-def _database_folder() -> str:
-    """Name database and layout: a host that changes databases never serves the other's songs, and two
-    releases side by side never remove each other's files."""
-    config = connections[catalog_alias()].settings_dict
-    parts = [str(config[key]) for key in ("ENGINE", "HOST", "PORT", "NAME")]
-    parts.append(f"layout {FORMAT}")
-    return hashlib.blake2b("\n".join(parts).encode(), digest_size=6).hexdigest()
-
-
 @cache
 def snapshots() -> Snapshots:
     """The snapshots of this process."""
     if settings.TESTING:  # each test has a catalog of its own; nothing is left on disk
         return Snapshots()
-    return HostSnapshots(settings.DATA_DIR / "snapshots" / _database_folder())
+    # Name database and layout: a host that changes databases never serves the other's songs, and two
+    # releases side by side never remove each other's files.
+    config = connections[catalog_alias()].settings_dict
+    parts = [str(config[key]) for key in ("ENGINE", "HOST", "PORT", "NAME")]
+    parts.append(f"layout {FORMAT}")
+    folder = hashlib.blake2b("\n".join(parts).encode(), digest_size=6).hexdigest()
+    return HostSnapshots(settings.DATA_DIR / "snapshots" / folder)
 
 
 def current() -> CatalogSnapshot:

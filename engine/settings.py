@@ -225,13 +225,11 @@ def _check_multipliers(table: Any) -> None:
         if not isinstance(words, Mapping):
             raise InvalidSettings(f"{situation}: expected a table of word and multiplier")
         for word, multiplier in words.items():
-            _check_multiplier(situation, word, multiplier)
-
-
-def _check_multiplier(situation: str, word: str, multiplier: Any) -> None:
-    is_number = isinstance(multiplier, int | float) and not isinstance(multiplier, bool)
-    if not is_number or not 0.1 <= multiplier <= 10:
-        raise InvalidSettings(f"{situation}.{word}: {multiplier!r} is not a number from 0.1 to 10")
+            is_number = isinstance(multiplier, int | float) and not isinstance(multiplier, bool)
+            if not is_number or not 0.1 <= multiplier <= 10:
+                raise InvalidSettings(
+                    f"{situation}.{word}: {multiplier!r} is not a number from 0.1 to 10"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

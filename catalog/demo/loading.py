@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -86,21 +86,17 @@ def _write(group: Sequence[models.Model]) -> None:
 def _build(*, now: datetime) -> DemoRows:
     table = read_songs()
     rows = DemoRows()
-    rows.animes = _animes(table, now=now)
+    titles = sorted({row["anime"] for row in table if row["anime"]})
+    first_day = now - timedelta(days=APP_AGE_DAYS)
+    rows.animes = [
+        AnimeFactory.build(anime_id=number, title=title, created_at=first_day)
+        for number, title in enumerate(titles, start=1)
+    ]
     animes = {anime.title: anime for anime in rows.animes}
     rows.songs = [_song(row, animes, now=now) for row in table]
     for number, planned in enumerate(plan_members(table, now=now, rng=Random(SEED)), start=1):
         _add_member(rows, planned, member_id=number)
     return rows
-
-
-def _animes(table: Iterable[dict[str, str]], *, now: datetime) -> list[Anime]:
-    titles = sorted({row["anime"] for row in table if row["anime"]})
-    first_day = now - timedelta(days=APP_AGE_DAYS)
-    return [
-        AnimeFactory.build(anime_id=number, title=title, created_at=first_day)
-        for number, title in enumerate(titles, start=1)
-    ]
 
 
 def _song(row: dict[str, str], animes: dict[str, Anime], *, now: datetime) -> Song:

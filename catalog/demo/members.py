@@ -85,17 +85,6 @@ def plan_members(
     return _MemberPlanner(rows, now=now, rng=rng).members()
 
 
-def _as_song(row: dict[str, str]) -> DemoSong:
-    return DemoSong(
-        song_id=int(row["song_id"]),
-        title_jp=row["title_jp"],
-        artist=row["artist"],
-        genre=row["genre"],
-        mood=row["mood"],
-        year=int(row["released"][:4] or 0),
-    )
-
-
 def _fit(song: DemoSong, persona: dict[str, Any], followed: frozenset[str]) -> float:
     """How well a song fits a persona, from 0; about 5 for a favourite artist's typical song."""
     closeness = 1.0 if song.artist in followed else FAINT_ARTIST
@@ -113,7 +102,17 @@ class _MemberPlanner:
 
     def __init__(self, rows: Sequence[dict[str, str]], *, now: datetime, rng: Random) -> None:
         data = json.loads(PERSONAS_JSON.read_text("utf-8"))
-        self.songs = [_as_song(row) for row in rows]
+        self.songs = [
+            DemoSong(
+                song_id=int(row["song_id"]),
+                title_jp=row["title_jp"],
+                artist=row["artist"],
+                genre=row["genre"],
+                mood=row["mood"],
+                year=int(row["released"][:4] or 0),
+            )
+            for row in rows
+        ]
         self.personas: list[dict[str, Any]] = data["personas"]
         self.showcase: dict[str, Any] = data["showcase"]
         self.common_titles: list[str] = data["playlist_titles"]

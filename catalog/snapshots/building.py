@@ -70,13 +70,9 @@ def build_whole(likes: reading.Likes) -> Catalog:
         inactive=reading.read_inactive(),
         now=datetime.now(UTC),
     )
-    return _with_activity_in_version(catalog)
-
-
-def _with_activity_in_version(catalog: Catalog) -> Catalog:
-    """A song that becomes inactive must change the version although no text of it changed."""
     if catalog.active.all():
         return catalog
+    # A song that becomes inactive must change the version although no text of it changed.
     songs, dash, behaviour = catalog.version.partition("-")
     activity = hashlib.blake2b(
         np.packbits(catalog.active).tobytes(), digest_size=4, key=songs.encode()[:32]

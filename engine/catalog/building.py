@@ -67,17 +67,13 @@ class SongColumns:
         codes: dict[tuple[int, int], list[int]] = {}
         for named_first in (True, False):
             for pair in dict.fromkeys(pairs):
-                if bool(pair[0]) == named_first:
-                    codes[pair] = self._credit(coder, *pair)
+                if bool(pair[0]) != named_first:
+                    continue
+                names, names_kr = (text.split_artists(self.strings[n]) for n in pair)
+                codes[pair] = coder.codes(names or names_kr)
+                if names and len(names) == len(names_kr):
+                    coder.add_spellings(names_kr, codes[pair])
         return coder.terms([codes[pair] for pair in pairs])
-
-    def _credit(self, coder: TermCoder, artist: int, artist_kr: int) -> list[int]:
-        names = text.split_artists(self.strings[artist])
-        names_kr = text.split_artists(self.strings[artist_kr])
-        codes = coder.codes(names or names_kr)
-        if names and len(names) == len(names_kr):
-            coder.add_spellings(names_kr, codes)
-        return codes
 
     def features(self, tags: Mapping[int, Sequence[str]]) -> csr_matrix:
         """(n, f) TF-IDF over what describes a song, rows of length 1."""

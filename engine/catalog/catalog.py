@@ -126,30 +126,28 @@ class Catalog:
     def view(self, row: int) -> SongView:
         """One song, decoded; recently decoded songs are cached."""
         known = self._views.get(row)
-        if known is None:
-            if len(self._views) >= _MAX_VIEWS:
-                self._views.clear()
-            known = self._views[row] = self._decoded(row)
-        return known
-
-    @cached_property
-    def _views(self) -> dict[int, SongView]:
-        return {}
-
-    def _decoded(self, row: int) -> SongView:
+        if known is not None:
+            return known
+        if len(self._views) >= _MAX_VIEWS:
+            self._views.clear()
         texts = self.texts
         values = {
             name: texts[number] if number else ""
             for name, number in zip(TEXTS, self.text_numbers[row].tolist(), strict=True)
         }
         seconds = int(self.created_s[row])
-        return SongView(
+        view = self._views[row] = SongView(
             song_id=int(self.song_ids[row]),
             tj_number=int(self.tj_numbers[row]) or None,
             ky_number=int(self.ky_numbers[row]) or None,
             created_at=None if seconds == NO_DATE else datetime.fromtimestamp(seconds, UTC),
             **values,
         )
+        return view
+
+    @cached_property
+    def _views(self) -> dict[int, SongView]:
+        return {}
 
     def column(self, name: str) -> npt.NDArray[np.int32]:
         """(n,) numbers into `texts`."""

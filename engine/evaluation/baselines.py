@@ -100,12 +100,18 @@ def baselines(world: World, plan: EvaluationPlan, clock: Clock) -> list[Ranker]:
     in_sittings = plan.protocol == "session"
     data = _by_sitting(world) if in_sittings else _by_member(world)
     likes = np.asarray(data.sum(axis=0), np.float32).ravel()
+    # λ = 100: the baseline of the papers. 2 000 neighbours a song lose nothing and fit into memory.
+    plain = fitting.EaseSettings(regularization=100.0)
     fitted: list[Baseline] = [
         _timed("popularity", clock, lambda: Same(name="popularity", values=likes)),
         _timed("item_knn", clock, lambda: _neighbours(fitting.cosine(data, shrink=10, keep=200))),
         _timed("rp3", clock, lambda: _neighbours(fitting.rp3(data, alpha=0.8, beta=0.4, keep=200))),
         _timed("als", clock, lambda: _als(data, in_sittings, plan.seed)),
-        _timed("ease", clock, lambda: _neighbours(_plain_ease(data))),
+        _timed(
+            "ease",
+            clock,
+            lambda: _neighbours(fitting.ease(data, plain, max_songs=10_000, keep=2_000)),
+        ),
     ]
     return [*fitted, *(_mixes(world, fitted[-1]) if in_sittings else ())]
 
@@ -122,12 +128,6 @@ def _timed(name: str, clock: Clock, fit: Callable[[], Scorer]) -> Baseline:
 
 def _neighbours(matrix: csr_matrix) -> Scorer:
     return Neighbours(name="neighbours", matrix=matrix)
-
-
-def _plain_ease(data: csr_matrix) -> csr_matrix:
-    """λ = 100: the baseline of the papers. 2 000 neighbours a song lose nothing and fit into memory."""
-    plain = fitting.EaseSettings(regularization=100.0)
-    return fitting.ease(data, plain, max_songs=10_000, keep=2_000)
 
 
 def _als(data: csr_matrix, in_sittings: bool, seed: int) -> Scorer:

@@ -77,7 +77,9 @@ def evaluate(
     answers = ask(models, questions, max(plan.ks), clock, tell)
     figures["models"], figures["intervals"] = figures_of(world, questions, answers, plan)
     if in_sittings:
-        figures |= _without_history(world, questions, models, plan, clock, tell)
+        cold_members = [without_past(question) for question in questions]
+        figures["lists_with_history"] = sum(len(question.history) > 0 for question in questions)
+        figures["without_history"] = mean_accuracy(models, cold_members, plan, clock, tell)
     figures["by_known_items"] = _by_known(
         dataset, split, world, models, questions, plan, clock, tell
     )
@@ -102,21 +104,6 @@ def _size_figures(
         "train_rows": len(split.train),
         "test_rows": len(split.test),
         "lists": questions,
-    }
-
-
-def _without_history(
-    world: World,
-    questions: Sequence[EvaluationQuestion],
-    models: Sequence[Ranker],
-    plan: EvaluationPlan,
-    clock: Clock,
-    tell: Tell,
-) -> dict[str, Any]:
-    cold_members = [without_past(question) for question in questions]
-    return {
-        "lists_with_history": sum(len(question.history) > 0 for question in questions),
-        "without_history": mean_accuracy(models, cold_members, plan, clock, tell),
     }
 
 

@@ -30,7 +30,7 @@ from engine.presentation.taglines import About, tagline
 from engine.presentation.taste_groups import taste_groups
 from engine.presentation.wording import situation_label
 from engine.ranking.draft import Draft
-from engine.ranking.situations import Situation, situations_of, suiting
+from engine.ranking.situations import situations_of, suiting
 from engine.types import GroupKind
 from engine.weights import ScoreAdjustment
 
@@ -93,7 +93,15 @@ class _GroupBuilder:
             return False
         self.taken.update(rows)
         self.roots.update(self.draft.catalog.same_song[rows].tolist())
-        self.groups.append(self._finished(group, rows))
+        query = self.draft.query
+        line = tagline(
+            group.kind,
+            query.locale,
+            query.seed + len(self.groups),
+            about=group.about,
+            taken={other.tagline for other in self.groups},
+        )
+        self.groups.append(replace(group, rows=np.array(rows, np.int32), tagline=line))
         return True
 
     def _free_rows(self, group: RowGroup) -> list[int]:
@@ -114,17 +122,6 @@ class _GroupBuilder:
                 break
         return found
 
-    def _finished(self, group: RowGroup, rows: list[int]) -> RowGroup:
-        query = self.draft.query
-        line = tagline(
-            group.kind,
-            query.locale,
-            query.seed + len(self.groups),
-            about=group.about,
-            taken={other.tagline for other in self.groups},
-        )
-        return replace(group, rows=np.array(rows, np.int32), tagline=line)
-
 
 def _proposals(draft: Draft) -> Iterator[list[RowGroup]]:
     """Groups to try, the best first, each a list of alternatives."""
@@ -134,7 +131,11 @@ def _proposals(draft: Draft) -> Iterator[list[RowGroup]]:
         tastes = ([group] for group in taste_groups(draft))
         room = draft.settings.shaping.groups - len(situations) - _PROMISED_GROUPS
         yield from islice(tastes, max(room, 1))
-        yield from _promised(draft, start=draft.query.seed if room < 1 else 0)
+        # Beyond the member's own taste; where not all fit, each day starts with another one.
+        special = (artist_picks, artist_expansion, hidden_gems, crossover)
+        first = draft.query.seed % len(special) if room < 1 else 0
+        for proposal in special[first:] + special[:first]:
+            yield proposal(draft)
         yield from tastes
     else:
         yield from (popular(draft), fresh(draft))
@@ -142,16 +143,11 @@ def _proposals(draft: Draft) -> Iterator[list[RowGroup]]:
     yield from (popular(draft), fresh(draft), hidden_gems(draft))
 
 
-def _promised(draft: Draft, *, start: int) -> Iterator[list[RowGroup]]:
-    """The groups beyond the member's own taste; where not all fit, each day starts with another one."""
-    special = (artist_picks, artist_expansion, hidden_gems, crossover)
-    first = start % len(special)
-    for proposal in special[first:] + special[:first]:
-        yield proposal(draft)
-
-
 def _situations(draft: Draft) -> Iterable[RowGroup]:
-    """A group for the requested activity and mood; for the time of day only without an activity."""
+    """A group for the requested activity and mood; for the time of day only without an activity.
+
+    Those songs come first that also suit the member.
+    """
     part = draft.parts.get(ScoreAdjustment.CONTEXT)
     if part is None:
         return
@@ -159,19 +155,14 @@ def _situations(draft: Draft) -> Iterable[RowGroup]:
     for situation in situations_of(draft):
         if situation.name == draft.query.context.time_of_day and draft.query.context.activity:
             continue
-        yield _situation_group(draft, situation, fitting)
-
-
-def _situation_group(draft: Draft, situation: Situation, fitting: Rows) -> RowGroup:
-    """Songs that suit the situation, those first that also suit the member."""
-    suits = suiting(draft.catalog, situation.words)[fitting]
-    rows, suits = fitting[suits > _MIN_SUITING], suits[suits > _MIN_SUITING]
-    worth = to_unit(suits) + to_unit(draft.scores[rows])
-    mood = situation.name if situation.is_mood else ""
-    return RowGroup(
-        kind=GroupKind.SITUATION,
-        label=situation_label(draft.query.locale, situation.name, is_mood=situation.is_mood),
-        rows=rows[np.argsort(-worth, kind="stable")],
-        subject=situation.name,
-        about=About(mood=mood, subject="" if mood else situation.name, situation=situation.name),
-    )
+        suits = suiting(draft.catalog, situation.words)[fitting]
+        rows, suits = fitting[suits > _MIN_SUITING], suits[suits > _MIN_SUITING]
+        worth = to_unit(suits) + to_unit(draft.scores[rows])
+        name, mood = situation.name, situation.name if situation.is_mood else ""
+        yield RowGroup(
+            kind=GroupKind.SITUATION,
+            label=situation_label(draft.query.locale, name, is_mood=situation.is_mood),
+            rows=rows[np.argsort(-worth, kind="stable")],
+            subject=name,
+            about=About(mood=mood, subject="" if mood else name, situation=name),
+        )

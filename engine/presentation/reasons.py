@@ -287,7 +287,9 @@ class _SongFacts:
 
     def _true_kinds(self) -> Iterator[str]:
         facts = self.facts
-        yield from self._because_of_the_moment()
+        if self.suited is not None:
+            situation, kind, _ = self.suited
+            yield "asked_mood" if situation.is_mood and kind == "mood" else f"situation_{kind}"
         if facts["artist"]:
             yield "artist"
         if facts["anime"]:
@@ -303,11 +305,6 @@ class _SongFacts:
         names = self.catalog.terms["genre"].names_of(self.row)
         genre = term_in(self.locale, names[0]) if names else ""
         return genre if is_readable(self.locale, genre) else ""
-
-    def _because_of_the_moment(self) -> Iterator[str]:
-        if self.suited is not None:
-            situation, kind, _ = self.suited
-            yield "asked_mood" if situation.is_mood and kind == "mood" else f"situation_{kind}"
 
     def _because_of_likes(self) -> Iterator[str]:
         if self.together:

@@ -121,7 +121,10 @@ def _one_version_each(draft: Draft, rows: Rows, listed: dict[int, int]) -> Rows:
     rows = rows[draft.alive[rows]]
     if ScoreAdjustment.CONTEXT in draft.parts:
         rows = rows[draft.parts[ScoreAdjustment.CONTEXT][rows] >= 0]
-    rows = _best_first(draft, rows)
+    if len(rows) > _MAX_SORTED_SONGS:  # still more than any group can take
+        best = np.argpartition(-draft.scores[rows], _MAX_SORTED_SONGS)[:_MAX_SORTED_SONGS]
+        rows = rows[best]
+    rows = rows[np.argsort(-draft.scores[rows], kind="stable")]
     chosen: dict[int, int] = {}
     for row, root in zip(rows.tolist(), draft.catalog.same_song[rows].tolist(), strict=True):
         chosen.setdefault(root, listed.get(root, row))
@@ -156,11 +159,3 @@ def fresh(draft: Draft) -> list[RowGroup]:
         return []
     recency = draft.catalog.corpus.recency[draft.pool]
     return [special_group(draft, GroupKind.FRESH, draft.pool[recency >= FRESH_RECENCY])]
-
-
-def _best_first(draft: Draft, rows: Rows) -> Rows:
-    """The best rows by score, more than any group can take."""
-    if len(rows) > _MAX_SORTED_SONGS:
-        best = np.argpartition(-draft.scores[rows], _MAX_SORTED_SONGS)[:_MAX_SORTED_SONGS]
-        rows = rows[best]
-    return rows[np.argsort(-draft.scores[rows], kind="stable")]

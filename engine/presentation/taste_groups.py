@@ -97,7 +97,10 @@ def _clusters(table: Floats, weights: Floats) -> list[npt.NDArray[np.intp]]:
     size = len(table)
     if size < 2:
         return [np.arange(size)]
-    belongs = table[:, _seeds(table, min(_MAX_CLUSTERS, size))].argmax(axis=1)
+    seeds = [0]
+    while len(seeds) < min(_MAX_CLUSTERS, size):
+        seeds.append(int(table[:, seeds].max(axis=1).argmin()))
+    belongs = table[:, list(dict.fromkeys(seeds))].argmax(axis=1)
     for _ in range(_CLUSTER_ROUNDS):
         member = np.eye(belongs.max() + 1, dtype=np.float32)[belongs] * weights[:, None]
         towards = table @ member
@@ -109,13 +112,6 @@ def _clusters(table: Floats, weights: Floats) -> list[npt.NDArray[np.intp]]:
     groups = [np.flatnonzero(belongs == number) for number in range(_MAX_CLUSTERS)]
     heavy = [group for group in groups if len(group)]
     return sorted(heavy, key=lambda group: -float(weights[group].sum()))
-
-
-def _seeds(table: npt.NDArray[np.float32], count: int) -> list[int]:
-    seeds = [0]
-    while len(seeds) < count:
-        seeds.append(int(table[:, seeds].max(axis=1).argmin()))
-    return list(dict.fromkeys(seeds))
 
 
 def _distinctive_name(draft: Draft, liked: Rows, named: set[TasteName]) -> TasteName | None:

@@ -13,7 +13,7 @@ from engine.ranking.filters import rows_holding
 from engine.ranking.notes import Note, NoteCode
 from engine.ranking.situations import situation_multipliers
 from engine.scoring.blend import blend
-from engine.types import Preference, PreferenceSource
+from engine.types import PreferenceSource
 from engine.weights import ScoreAdjustment
 
 #: A song with a positive signal from this long before it was last shown, or later, was not ignored.
@@ -70,6 +70,7 @@ def lean_to_preferences(draft: Draft) -> Draft:
     """Lift what staff pinned and what the model derived from the likes."""
     if not draft.query.preferences:
         return draft
+    shaping = draft.settings.shaping
     scores, parts, notes = draft.scores.copy(), dict(draft.parts), []
     for preference in draft.query.preferences:
         if preference.weight <= 0 or preference.kind not in draft.catalog.terms:
@@ -80,21 +81,14 @@ def lean_to_preferences(draft: Draft) -> Draft:
             code = NoteCode.PREFERENCE_WITHOUT_SONGS
             notes.append(Note(code=code, source=source, name=name))
             continue
-        lift = _lift(draft, preference)
+        strength = shaping.staff_pin if source == PreferenceSource.STAFF else shaping.model_lean
+        lift = strength * min(preference.weight, 1.0)
         part = parts.setdefault(source, np.zeros(draft.catalog.n, np.float32))
         part[rows] += lift
         scores[rows] += lift
         amount = round(lift, 2)
         notes.append(Note(code=NoteCode.PREFERENCE, source=source, name=name, amount=amount))
     return replace(draft, scores=scores, parts=parts, notes=tuple(notes))
-
-
-def _lift(draft: Draft, preference: Preference) -> float:
-    shaping = draft.settings.shaping
-    strength = (
-        shaping.staff_pin if preference.source == PreferenceSource.STAFF else shaping.model_lean
-    )
-    return strength * min(preference.weight, 1.0)
 
 
 def rest_what_was_shown(draft: Draft) -> Draft:
@@ -104,7 +98,11 @@ def rest_what_was_shown(draft: Draft) -> Draft:
         return draft
     rows = draft.catalog.rows_of([shown.song_id for shown in query.impressions])
     part = np.zeros(draft.catalog.n, np.float32)
-    taken_up = _taken_up(draft)
+    # {song id: time of the member's latest positive signal about it}
+    taken_up: dict[int, datetime] = {}
+    for signal in query.signals:
+        if signal.at and draft.settings.signals.of(signal.type) > 0:
+            taken_up[signal.song_id] = max(taken_up.get(signal.song_id, signal.at), signal.at)
     for row, shown in zip(rows.tolist(), query.impressions, strict=True):
         if row < 0 or shown.last_at - taken_up.get(shown.song_id, _LONG_AGO) < _TAKEN_UP_WITHIN:
             continue
@@ -117,12 +115,3 @@ def rest_what_was_shown(draft: Draft) -> Draft:
         parts={**draft.parts, ScoreAdjustment.ROTATION: part},
         notes=(Note(code=NoteCode.SHOWN_LATELY, count=int((part < -0.01).sum())),),
     )
-
-
-def _taken_up(draft: Draft) -> dict[int, datetime]:
-    """{song id: time of the member's latest positive signal about it}"""
-    latest: dict[int, datetime] = {}
-    for signal in draft.query.signals:
-        if signal.at and draft.settings.signals.of(signal.type) > 0:
-            latest[signal.song_id] = max(latest.get(signal.song_id, signal.at), signal.at)
-    return latest

@@ -89,6 +89,7 @@ def _replayed(
     follower = _Follower(row)
     draft = run(query, catalog=catalog, model=model, settings=settings, watch=follower)
     rank_now = follower.steps[-1]["rank"]
+    found = grounds(draft, [row])[0]
     return {
         "song_id": song_id,
         "in_catalog": True,
@@ -100,14 +101,10 @@ def _replayed(
         "rules": [rule for rule, taken in draft.removed.items() if row in taken],
         "steps": follower.steps,
         "scores": {str(name): round(float(part[row]), 3) for name, part in draft.parts.items()},
-        **_reason_of(draft, row),
+        "evidence": [{"song_id": e.song_id, "share": e.share} for e in found.evidence],
+        "criteria": list(found.criteria),
+        "reason": found.reason,
     }
-
-
-def _reason_of(draft: Draft, row: int) -> dict[str, Any]:
-    found = grounds(draft, [row])[0]
-    shares = [{"song_id": e.song_id, "share": e.share} for e in found.evidence]
-    return {"evidence": shares, "criteria": list(found.criteria), "reason": found.reason}
 
 
 def explain_stored(why: Mapping[str, Any], song_id: int) -> dict[str, Any]:

@@ -42,7 +42,11 @@ def only_what_was_asked(draft: Draft) -> Draft:
         if names:
             terms = catalog.terms[kind]
             rules.append(_outside(kind, terms.mask(terms.lookup(names))))
-    rules += [_without_number(catalog, machine) for machine in sorted(only.karaoke)]
+    for machine in sorted(only.karaoke):
+        if machine not in ("tj", "ky"):
+            raise ValueError(f"karaoke: {machine!r} is not tj or ky")
+        numbered = catalog.has_tj if machine == "tj" else catalog.has_ky
+        rules.append(_outside(FilterKind(machine), numbered))
     return _without(draft, rules)
 
 
@@ -52,13 +56,6 @@ def _outside(kind: FilterKind, passing: Mask) -> Rule:
         note=Note(code=NoteCode.OUTSIDE_FILTER, kind=kind),
         rows=np.flatnonzero(~passing).astype(np.int32),
     )
-
-
-def _without_number(catalog: Catalog, machine: str) -> Rule:
-    """The songs without a number of a karaoke machine."""
-    if machine not in ("tj", "ky"):
-        raise ValueError(f"karaoke: {machine!r} is not tj or ky")
-    return _outside(FilterKind(machine), catalog.has_tj if machine == "tj" else catalog.has_ky)
 
 
 def without_known_songs(draft: Draft) -> Draft:

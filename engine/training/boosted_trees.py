@@ -117,7 +117,10 @@ class _Booster:
             feature[first : first + nodes], cut[first : first + nodes] = some[best], bins
             went = binned[np.arange(len(rows)), best[node - first]]
             node = 2 * node + 1 + (went > cut[node])
-        leaf = self._leaves(node - inner, inner + 1, gradient[rows], curvature[rows])
+        g = np.bincount(node - inner, gradient[rows], minlength=inner + 1)
+        h = np.bincount(node - inner, curvature[rows], minlength=inner + 1)
+        step = -self.settings.learning_rate * g / (h + self.settings.l2_regularization)
+        leaf = np.asarray(step, np.float32)
         thresholds = [
             float(self.edges[f][c]) if c < len(self.edges[f]) else np.inf
             for f, c in zip(feature, cut, strict=True)
@@ -153,12 +156,6 @@ class _Booster:
         small = np.minimum(h, all_h - h) < self.settings.min_child_weight
         gain[small] = 0
         return gain
-
-    def _leaves(self, leaf: Ints, leaves: int, gradient: Floats, curvature: Floats) -> Floats:
-        g = np.bincount(leaf, gradient, minlength=leaves)
-        h = np.bincount(leaf, curvature, minlength=leaves)
-        step = -self.settings.learning_rate * g / (h + self.settings.l2_regularization)
-        return np.asarray(step, np.float32)
 
     def _leaf_values(self, tree: _Tree) -> Floats:
         """(r,) what the tree adds to the log-odds of each training row."""

@@ -80,23 +80,18 @@ def with_learned(table: SituationTable, found: Heard) -> SituationTable:
     A multiplier is the geometric mean of staff's number, which weighs `prior_events`, and the observed one,
     which weighs its events: with as many events as that, each counts for half.
     """
+    known = SituationTable().multipliers
+    enough = [name for name, events in found.events.items() if events >= MIN_EVENTS]
+    # Situations that only have events start from an empty entry.
+    multipliers = {**{name: {} for name in enough if name in known}, **table.multipliers}
     learned = {
         situation: _learned(table, found, situation, words)
-        for situation, words in _with_heard(table.multipliers, found).items()
+        for situation, words in multipliers.items()
     }
     occasions = {
         name: _learned(table, found, name, words) for name, words in table.occasions.items()
     }
     return replace(table, multipliers=learned, occasions=occasions)
-
-
-def _with_heard(
-    multipliers: Mapping[str, Mapping[str, float]], found: Heard
-) -> dict[str, Mapping[str, float]]:
-    """Staff's multipliers, with empty entries for situations that only have events."""
-    known = SituationTable().multipliers
-    enough = [name for name, events in found.events.items() if events >= MIN_EVENTS]
-    return {**{name: {} for name in enough if name in known}, **multipliers}
 
 
 def _learned(

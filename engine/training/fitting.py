@@ -122,12 +122,8 @@ def _inverse(gram: Dense, block: int) -> Dense:
     factor, broken = lapack.spotrf(gram, lower=0, overwrite_a=1, clean=0)
     if broken:
         raise ArithmeticError(f"EASE: not positive definite at {broken}; raise the regularization")
-    upper, _ = lapack.spotri(factor, lower=0, overwrite_c=1)
-    return _mirrored(upper, block)
-
-
-def _mirrored(upper: Dense, block: int) -> Dense:
-    """Copies the upper triangle down, block by block: whole index arrays would be gigabytes."""
+    upper: Dense = lapack.spotri(factor, lower=0, overwrite_c=1)[0]
+    # Copy the upper triangle down, block by block: whole index arrays would be gigabytes.
     for start, end in _spans(len(upper), block):
         corner = upper[start:end, start:end]
         below = np.tril_indices(end - start, -1)
@@ -146,7 +142,15 @@ def rp3(interactions: csr_matrix, *, alpha: float, beta: float, keep: int) -> cs
     songs = np.maximum(np.bincount(liked.indices, minlength=liked.shape[1]), 1)
     from_song = (diags(songs**-alpha) @ liked.T).tocsr().astype(np.float32)
     to_song = (diags(members**-alpha) @ liked @ diags(songs**-beta)).tocsr().astype(np.float32)
-    return _sparse_product(from_song, to_song, keep)
+    # The product without its diagonal, pruned block by block.
+    blocks = []
+    for start, end in _spans(from_song.shape[0], BLOCK):
+        block = (from_song[start:end] @ to_song).tocsr()
+        rows = np.repeat(np.arange(start, end), np.diff(block.indptr))
+        block.data[block.indices == rows] = 0
+        block.eliminate_zeros()
+        blocks.append(strongest(block, keep))
+    return _rows(blocks, from_song.shape[0])
 
 
 def cosine(interactions: csr_matrix, *, shrink: float, keep: int) -> csr_matrix:
@@ -198,18 +202,6 @@ def spread(small: csr_matrix, songs: npt.NDArray[np.int64], n_songs: int) -> csr
     sizes[songs + 1] = np.diff(small.indptr)
     columns = songs[small.indices].astype(np.int32)
     return csr_matrix((small.data, columns, np.cumsum(sizes)), shape=(n_songs, n_songs))
-
-
-def _sparse_product(left: csr_matrix, right: csr_matrix, keep: int) -> csr_matrix:
-    """left @ right without its diagonal, pruned block by block."""
-    blocks = []
-    for start, end in _spans(left.shape[0], BLOCK):
-        block = (left[start:end] @ right).tocsr()
-        rows = np.repeat(np.arange(start, end), np.diff(block.indptr))
-        block.data[block.indices == rows] = 0
-        block.eliminate_zeros()
-        blocks.append(strongest(block, keep))
-    return _rows(blocks, left.shape[0])
 
 
 def _rows(blocks: list[csr_matrix], n_songs: int) -> csr_matrix:

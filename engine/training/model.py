@@ -108,7 +108,15 @@ class Model:
         same = self.song_ids is corpus.song_ids or np.array_equal(self.song_ids, corpus.song_ids)
         if not same:
             raise ValueError("model and catalog differ: call realigned(corpus.song_ids) first")
-        return {scorer.name: scorer for scorer in (*self._trained(corpus), *_untrained(corpus))}
+        untrained: tuple[Scorer, ...] = (
+            Content(corpus=corpus),
+            Same(name=ScorerName.POPULARITY, values=corpus.log_popularity),
+            Same(name=ScorerName.TREND, values=corpus.trend),
+            Same(name=ScorerName.RECENCY, values=corpus.recency),
+            Repeat(n_songs=corpus.n_songs),
+            Dislike(corpus=corpus),
+        )
+        return {scorer.name: scorer for scorer in (*self._trained(corpus), *untrained)}
 
     def _trained(self, corpus: Corpus) -> tuple[Scorer, ...]:
         found: list[Scorer] = [
@@ -302,17 +310,6 @@ def _with_ranker(model: Model, ranker: SessionRanker) -> Model:
             "session_stats": opinions.stats,
         },
         fixed={**model.fixed, "session_als_gram": opinions.als_gram, **forest},
-    )
-
-
-def _untrained(corpus: Corpus) -> tuple[Scorer, ...]:
-    return (
-        Content(corpus=corpus),
-        Same(name=ScorerName.POPULARITY, values=corpus.log_popularity),
-        Same(name=ScorerName.TREND, values=corpus.trend),
-        Same(name=ScorerName.RECENCY, values=corpus.recency),
-        Repeat(n_songs=corpus.n_songs),
-        Dislike(corpus=corpus),
     )
 
 

@@ -33,29 +33,21 @@ def write_model(folder: Path, arrays: Mapping[str, Array], facts: Mapping[str, A
 
 def read_model(folder: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     """The manifest, and the arrays mapped into memory. Raises ModelFileInvalid for anything else than `write_model` left."""
-    manifest = _read_manifest(folder)
-    arrays = {name: _map(folder, name, digest) for name, digest in manifest["files"].items()}
-    return manifest, arrays
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelFileInvalid(f"{folder}: no readable {MANIFEST} ({error}).") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ModelFileInvalid(f"{folder}: not a model of format {FORMAT}. Train again.")
-    return manifest
-
-
-def _map(folder: Path, name: str, digest: str) -> Array:
-    path = folder / f"{name}.npy"
-    if _file_digest(path) != digest:
-        raise ModelFileInvalid(
-            f"{path}: not the file the manifest names. Train again or roll back."
-        )
-    mapped: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-    return mapped
+    arrays: dict[str, Array] = {}
+    for name, digest in manifest["files"].items():
+        path = folder / f"{name}.npy"
+        if _file_digest(path) != digest:
+            raise ModelFileInvalid(
+                f"{path}: not the file the manifest names. Train again or roll back."
+            )
+        arrays[name] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return manifest, arrays
 
 
 def _file_digest(path: Path) -> str:

@@ -139,7 +139,9 @@ class SittingLog:
     def _questions(self, number: int) -> Iterator[tuple[KnownSongs, Rows]]:
         """What is known after half of the sitting, with the member's past and without, and the songs after that."""
         places = self.order[number]
-        sung = _distinct(self.events.row[places])
+        rows = self.events.row[places]
+        _, first = np.unique(rows, return_index=True)
+        sung: Rows = rows[np.sort(first)]  # in the order of first appearance
         if len(sung) < _MIN_SONGS:
             return
         given, rest = sung[: len(sung) // 2], sung[len(sung) // 2 :]
@@ -160,22 +162,16 @@ class SittingLog:
         sittings = csr_matrix((np.ones(len(rows), np.float32), rows, ends), shape=shape)
         sittings.sum_duplicates()
         sittings.data[:] = 1
-        return _opinions(sittings, _stats(self.corpus, self.events, places), seed)
-
-
-def _opinions(sittings: csr_matrix, stats: Floats, seed: int) -> Opinions:
-    ease = fitting.ease(
-        sittings, fitting.EaseSettings(regularization=200), max_songs=6000, keep=200
-    )
-    als = fitting.als(sittings, factors=32, regularization=5, alpha=5, rounds=12, seed=seed)
-    return Opinions(
-        ease=ease,
-        knn=fitting.cosine(sittings, shrink=10, keep=200),
-        rp3=fitting.rp3(sittings, alpha=0.8, beta=0.4, keep=200),
-        als=als,
-        als_gram=np.asarray(als.T @ als, np.float32),
-        stats=stats,
-    )
+        ease = fitting.EaseSettings(regularization=200)
+        als = fitting.als(sittings, factors=32, regularization=5, alpha=5, rounds=12, seed=seed)
+        return Opinions(
+            ease=fitting.ease(sittings, ease, max_songs=6000, keep=200),
+            knn=fitting.cosine(sittings, shrink=10, keep=200),
+            rp3=fitting.rp3(sittings, alpha=0.8, beta=0.4, keep=200),
+            als=als,
+            als_gram=np.asarray(als.T @ als, np.float32),
+            stats=_stats(self.corpus, self.events, places),
+        )
 
 
 def _stats(corpus: Corpus, events: Events, places: npt.NDArray[np.intp]) -> Floats:
@@ -256,7 +252,10 @@ def features(opinions: Opinions, corpus: Corpus, known: KnownSongs) -> tuple[Row
     first = _PLACE[_STATS[0]]
     values[:, first : first + len(_STATS)] = opinions.stats[rows]
     _fill_past(values, rows, past)
-    _fill_member(values, past, known)
+    values[:, _PLACE["sittings"]] = past.sittings
+    values[:, _PLACE["songs_known"]] = len(past.rows)
+    values[:, _PLACE["last_sitting_ago"]] = past.last_ago.min(initial=999.0)
+    values[:, _PLACE["sung_so_far"]] = len(known.session)
     return rows, values
 
 
@@ -334,17 +333,3 @@ def _fill_past(values: Floats, rows: Rows, past: _Past) -> None:
     }
     for name, column in columns.items():
         values[here, _PLACE[name]] = column
-
-
-def _fill_member(values: Floats, past: _Past, known: KnownSongs) -> None:
-    values[:, _PLACE["sittings"]] = past.sittings
-    values[:, _PLACE["songs_known"]] = len(past.rows)
-    values[:, _PLACE["last_sitting_ago"]] = past.last_ago.min(initial=999.0)
-    values[:, _PLACE["sung_so_far"]] = len(known.session)
-
-
-def _distinct(rows: Rows) -> Rows:
-    """In the order of first appearance."""
-    _, first = np.unique(rows, return_index=True)
-    distinct: Rows = rows[np.sort(first)]
-    return distinct

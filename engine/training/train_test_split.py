@@ -129,7 +129,8 @@ def sittings(split: TrainTestSplit) -> Iterator[Sitting]:
         if test.session[place] >= 0:
             by_session.setdefault(int(test.session[place]), []).append(place)
     for session, places in by_session.items():
-        sung = _first_times(np.array(places), test.song)
+        _, first = np.unique(test.song[places], return_index=True)
+        sung = np.array(places)[np.sort(first)]
         if len(sung) >= MIN_SITTING_SONGS:
             half = len(sung) // 2
             member, begin = int(test.member[sung[0]]), test.when[places[0]]
@@ -141,8 +142,3 @@ def sittings(split: TrainTestSplit) -> Iterator[Sitting]:
                 wanted=sung[half:],
                 past_in_test=np.flatnonzero(earlier),
             )
-
-
-def _first_times(places: npt.NDArray[np.intp], song: Ints) -> npt.NDArray[np.intp]:
-    _, first = np.unique(song[places], return_index=True)
-    return places[np.sort(first)]

@@ -52,13 +52,8 @@ def generate(
     slate = _rank(gathered)
     report(40)
     request = gathered.request
-    if (
-        not reuse
-        and not without_model
-        and wants_model(request)
-        and request.hurried
-        and request.hurried()
-    ):
+    asks_model = reuse is None and not without_model and wants_model(request)
+    if asks_model and request.hurried is not None and request.hurried():
         without_model = Degraded.BUSY  # more jobs arrived since this one began
     curated = _curate(gathered, slate, reuse=reuse, without_model=without_model)
     report(80)

@@ -32,6 +32,7 @@ from recommendations.jobs import (
 from recommendations.jobs.kinds import NIGHTLY_QUEUE, JobKind
 from recommendations.jobs.rabbitmq_consumer import Verdict, attend
 from recommendations.jobs.rabbitmq_messages import Delivery
+from recommendations.jobs.stored_requests import read_request
 from recommendations.models import Job, JobAnswer, StoredAnswer
 from recommendations.models.jobs import JobSource, State
 
@@ -377,11 +378,11 @@ def test_a_rush_that_begins_while_the_engine_computes_is_noticed(world, model, b
                 filled.append(percent)
             show(job, percent)
 
-        request, _ = execution.request_of(job)
+        request = read_request(job.arguments)
         answer = services.recommend(
             replace(request, hurried=lambda: rush.is_on(job), progress=watch)
         )
-        return execution.wire(answer, []), {"follows": answer.wants_refresh and request.variant}
+        return orjson.dumps(answer.to_wire()), {"follows": answer.wants_refresh and request.variant}
 
     attend(delivered(body), work=serve)
     assert answer_of(job_id)["degraded"] == "busy"

@@ -69,7 +69,11 @@ def find_songs(index: SearchIndex, query: str, limit: int = 20) -> list[tuple[in
     if text.is_initials(query.strip()):
         found = index.rows_by_initials(query)
     else:
-        found = _rows_by_text(index, words, max(_MAX_COMPARED, 2 * limit))
+        typed = _TypedText.of(words)
+        most = max(_MAX_COMPARED, 2 * limit)
+        rows = index.rows_alike("".join(words), [*words, *typed.sounds], most)
+        scored = ((row, typed.score(index.keys_of(row))) for row in rows)
+        found = {row: score for row, score in scored if score >= _MIN_SCORE}
         found |= dict.fromkeys(_rows_by_number(index, query), 1.0)
     rank = index.catalog.popularity_rank
     best = sorted(found, key=lambda row: (-found[row] - POPULARITY_WEIGHT * float(rank[row]), row))
@@ -91,14 +95,6 @@ def _rows_by_number(index: SearchIndex, query: str) -> list[int]:
         if machine in (None, name)
     ]
     return np.flatnonzero(np.logical_or.reduce(found)).tolist()
-
-
-def _rows_by_text(index: SearchIndex, words: list[str], max_compared: int) -> dict[int, float]:
-    """{row: score} of the songs whose names match well enough."""
-    typed = _TypedText.of(words)
-    rows = index.rows_alike("".join(words), [*words, *typed.sounds], max_compared)
-    scored = ((row, typed.score(index.keys_of(row))) for row in rows)
-    return {row: score for row, score in scored if score >= _MIN_SCORE}
 
 
 class _Word(NamedTuple):
@@ -217,22 +213,16 @@ def _resolve(index: SearchIndex, song: Named, budget: FuzzyBudget) -> Resolved:
 
 
 def _matches(index: SearchIndex, rows: list[int], titles: set[str], artist: str) -> list[_Match]:
-    return [
-        _Match(row, _title_likeness(index, row, titles), _artist_score(index, row, artist))
-        for row in rows
-    ]
-
-
-def _title_likeness(index: SearchIndex, row: int, titles: set[str]) -> float:
-    keys = {index.keys[n] for n in index.song_keys[row, _TITLE_COLUMNS].tolist()} - {""}
-    return max((_likeness(title, key) for title in titles for key in keys), default=0.0)
-
-
-def _artist_score(index: SearchIndex, row: int, artist: str) -> float:
-    if not artist:
-        return 0.0
-    keys = {index.keys[n] for n in index.song_keys[row, _ARTIST_COLUMNS].tolist()} - {""}
-    return max((_artist_likeness(artist, key) for key in keys), default=0.0)
+    found = []
+    for row in rows:
+        own = {index.keys[n] for n in index.song_keys[row, _TITLE_COLUMNS].tolist()} - {""}
+        by = {index.keys[n] for n in index.song_keys[row, _ARTIST_COLUMNS].tolist()} - {""}
+        title_score = max((_likeness(title, key) for title in titles for key in own), default=0.0)
+        artist_score = 0.0
+        if artist:
+            artist_score = max((_artist_likeness(artist, key) for key in by), default=0.0)
+        found.append(_Match(row, title_score, artist_score))
+    return found
 
 
 def _chosen(
