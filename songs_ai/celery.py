@@ -1,4 +1,4 @@
-"""The Celery application; every setting of it stands in settings.py under CELERY_."""
+"""The Celery application; every setting of it stands in songs_ai/settings/jobs.py under CELERY_."""
 
 import os
 import warnings

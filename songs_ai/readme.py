@@ -11,7 +11,7 @@ BEGIN, END = "<!-- settings: begin -->\n", "<!-- settings: end -->"
 
 
 def table() -> str:
-    """Every setting the environment may hold, in the order of settings.py."""
+    """Every setting the environment may hold, in the order that songs_ai/settings declares it."""
     rows = ["| setting | default | what it does |", "|---|---|---|"]
     for declared in settings.env.declared.values():
         default = declared.default.replace(str(settings.BASE_DIR) + "/", "")

@@ -4,8 +4,8 @@ from django.conf import settings
 
 # isort: off
 from songs_ai.wsgi import application as wsgi_application  # first: it sets Django up
-from songs_ai.cached_read_batches import CachedReads
-from songs_ai.server_edge import Edge
+from songs_ai.server.cached_read_batches import CachedReads
+from songs_ai.server.edge import Edge
 # isort: on
 
 application = Edge(wsgi_application, threads=settings.WEB_THREADS, reads=CachedReads())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,66 @@ def test_no_modules_of_recommendations_import_in_a_circle() -> None:
         remaining = {name: imports for name, imports in remaining.items() if name not in free}
     # A package and its modules may name each other: `models/__init__` lists what its files define.
     assert not remaining, f"imports in a circle, or above one: {sorted(remaining)}"
+
+
+# --- What the documents say of the tree -----------------------------------------------------------
+DOCUMENTS = ("docs/architecture.md", "CONTRIBUTING.md")
+PACKAGES = (*LAYERS, "bench", "tests")
+#: A path of this repository in backticks, if need be with a name defined in it: `engine/types.py:Query`.
+NAMED_PATH = re.compile(r"`([\w.-]+(?:/[\w.-]+)*(?:/|\.\w+))(?::([\w.]+))?`")
+#: Written by a start or a build, or an address below another root.
+NOT_IN_THE_TREE = {"migrations/", "locale/", "decisions/", ".env"}
+
+
+def named_paths(document: str) -> set[tuple[str, str]]:
+    """Paths with a folder or a known suffix that a document names, each with the name behind the colon."""
+    text = (ROOT / document).read_text("utf-8")
+    known = {".py", ".md", ".toml", ".txt", ".yml", ".po", ".example"}
+    return {
+        (path, name)
+        for path, name in NAMED_PATH.findall(text)
+        if path.endswith("/") or Path(path).suffix in known
+    } - {(path, "") for path in NOT_IN_THE_TREE}
+
+
+def defined_names(path: Path) -> set[str]:
+    """Classes, functions and variables of a module, and methods as `Class.method`."""
+    names: set[str] = set()
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            names.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            names |= {f"{node.name}.{inner.name}" for inner in node.body if hasattr(inner, "name")}
+        if isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            names.add(node.target.id)
+    return names
+
+
+def test_every_folder_with_modules_stands_in_the_tree() -> None:
+    text = (ROOT / "docs/architecture.md").read_text("utf-8")
+    listed = set(re.findall(r"^([\w/]+)/ {2,}\S", text, re.M))
+    folders = {
+        str(path.parent.relative_to(ROOT))
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        if "migrations" not in path.parts
+    }
+    assert not folders - listed, "docs/architecture.md, The tree: these folders are missing"
+    assert not {folder for folder in listed if not (ROOT / folder).is_dir()}, "these are gone"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_path_that_a_document_names_exists(document: str) -> None:
+    missing = {
+        f"{path}:{name}" if name else path
+        for path, name in named_paths(document)
+        if not (ROOT / path).exists() or (name and name not in defined_names(ROOT / path))
+    }
+    assert not missing, f"{document} names what is not there"
+
+
+@pytest.mark.parametrize("part", RANK)
+def test_every_part_of_recommendations_is_there(part: str) -> None:
+    assert (RECOMMENDATIONS / part).is_dir() or (RECOMMENDATIONS / f"{part}.py").is_file()

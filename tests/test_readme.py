@@ -30,7 +30,7 @@ def test_the_table_of_settings_is_the_codes_own() -> None:
         check=False,
     )
     assert done.returncode == 0, (
-        f"README.md lists other settings than songs_ai/settings.py: run `python -m songs_ai.readme`.\n{done.stderr}"
+        f"README.md lists other settings than songs_ai/settings: run `python -m songs_ai.readme`.\n{done.stderr}"
     )
 
 

@@ -44,7 +44,7 @@ NO_STAFF_TEXT = {
     "prompts/versions/seeding.py": "a note in stored rows",
     "recommendations/api": "words of callers, examples and texts of the API's documentation",
     "recommendations/learning/training.py": "a note in stored rows",
-    "songs_ai/settings.py": "a language's name in that language",
+    "songs_ai/settings/site.py": "a language's name in that language",
     "recommendations/serving": "text for members, in the caller's language, and for the model",
 }
 

@@ -14,7 +14,7 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "songs_ai.settings")
 django.setup()
 
-from songs_ai.server_edge import Edge  # noqa: E402
+from songs_ai.server.edge import Edge  # noqa: E402
 
 Environ = dict[str, Any]
 closed: list[str] = []

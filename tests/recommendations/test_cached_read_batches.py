@@ -13,7 +13,7 @@ from recommendations.api.cached_reads import COMMON_HEADERS, CachedReadLayer, Ca
 from recommendations.serving import impressions
 from recommendations.serving.request import Request
 from recommendations.serving.stored_answers import answer_store, memory_cache
-from songs_ai.cached_read_batches import MOST_KEYS, CachedReads
+from songs_ai.server.cached_read_batches import MOST_KEYS, CachedReads
 from tests.recommendations.conftest import World
 from tests.recommendations.test_cached_reads import FORMS, UNUSUAL, Answered, _pass_on, asked
 

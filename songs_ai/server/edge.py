@@ -20,7 +20,7 @@ from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope
 
 from recommendations.api.cached_reads import COMMON_HEADERS, CachedReply, Environ, Headers
 from recommendations.errors import problem
-from songs_ai.request_bodies import BodyRefused, WholeBodies, may_be_large
+from songs_ai.server.request_bodies import BodyRefused, WholeBodies, may_be_large
 
 log = logging.getLogger(__name__)
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
