@@ -9,7 +9,16 @@ import factory
 from django.utils import timezone
 from factory.django import DjangoModelFactory
 
-from catalog.models import Anime, Member, MemberRole, Playlist, PlaylistSong, Role, Song, SongLike
+from catalog.models import (
+    Anime,
+    Member,
+    MemberRole,
+    Playlist,
+    PlaylistSong,
+    Role,
+    Song,
+    SongLike,
+)
 
 
 class AnimeFactory(DjangoModelFactory):

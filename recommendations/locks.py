@@ -13,10 +13,7 @@ import redis
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from infrastructure.database import (
-    DATABASE_FAULTS,
-    guard,
-)
+from infrastructure.database import DATABASE_FAULTS, guard
 from infrastructure.redis import gate
 
 from .models import Lease

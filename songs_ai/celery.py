@@ -34,7 +34,7 @@ app.autodiscover_tasks()
 
 @worker_init.connect
 def _take_backend_jobs(**_: Any) -> None:
-    from recommendations.jobs import bootstep  # noqa: PLC0415 - needs settings
+    from recommendations.jobs.backend_queue import bootstep  # noqa: PLC0415 - needs settings
 
     bootstep.install(app)
 

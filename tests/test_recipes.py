@@ -13,10 +13,10 @@ from engine.settings import ShapingSettings, SignalWeights
 from prompts.defaults import default_texts
 from prompts.evaluation import input_providers
 from prompts.versions.contracts import known_contracts
-from recommendations import tasks  # noqa: F401 - fills KINDS
+from recommendations import tasks  # noqa: F401 - fills WORK
 from recommendations.admin.engine_settings_form import SHAPING, SIGNALS
 from recommendations.api.urls import urlpatterns
-from recommendations.jobs.kinds import KINDS, JobKind
+from recommendations.jobs.kinds import WORK, JobKind
 from recommendations.schedules.defaults import SCHEDULES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,7 +27,7 @@ def text(name: str) -> str:
 
 
 def test_every_kind_of_job_has_a_task() -> None:
-    assert set(KINDS) == set(JobKind), "declare it in recommendations/tasks.py"
+    assert set(WORK) == set(JobKind), "declare it in recommendations/tasks.py"
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda schedule: schedule.task.value)

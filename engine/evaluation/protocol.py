@@ -23,7 +23,13 @@ from engine.evaluation.questions import (
     session_questions,
     without_past,
 )
-from engine.evaluation.report import EvaluationReport, ask, figures_of, mean_accuracy, rankings_of
+from engine.evaluation.report import (
+    EvaluationReport,
+    ask,
+    figures_of,
+    mean_accuracy,
+    rankings_of,
+)
 from engine.evaluation.world import Dataset, World, build_world, is_positive
 from engine.training.train_test_split import (
     MIN_SITTING_SONGS,

@@ -16,7 +16,16 @@ from scipy.sparse import csr_matrix
 
 from engine.arrays import Floats, Rows
 from engine.catalog.corpus import Corpus
-from engine.scoring.scorers import Content, Dislike, Factors, Neighbours, Repeat, Same, Scorer, Walk
+from engine.scoring.scorers import (
+    Content,
+    Dislike,
+    Factors,
+    Neighbours,
+    Repeat,
+    Same,
+    Scorer,
+    Walk,
+)
 from engine.training import fitting, session_ranker, tuning
 from engine.training.boosted_trees import Forest
 from engine.training.fitting import EaseSettings

@@ -10,10 +10,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from infrastructure.admin import (
-    ReadOnlyAdmin,
-    pretty_json,
-)
+from infrastructure.admin import ReadOnlyAdmin, pretty_json
 from infrastructure.audit import verb_label
 from prompts.audit_verbs import ALARMING_VERBS
 from prompts.models import AuditEvent

@@ -14,11 +14,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from prompts.admin.base import (
-    StudioAdmin,
-    actor_of,
-    attempt,
-)
+from prompts.admin.base import StudioAdmin, actor_of, attempt
 from prompts.admin.forms import FreezeForm
 from prompts.audit_verbs import PromptVerb
 from prompts.errors import NotAllowed

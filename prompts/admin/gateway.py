@@ -15,13 +15,8 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 
-from infrastructure.admin import (
-    ReadOnlyAdmin,
-    known_values_filter,
-)
-from prompts.admin.base import (
-    actor_of,
-)
+from infrastructure.admin import ReadOnlyAdmin, known_values_filter
+from prompts.admin.base import actor_of
 from prompts.audit_verbs import PromptVerb
 from prompts.llm import budget, ceilings, model_profiles
 from prompts.llm.breaker import breaker

@@ -13,11 +13,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from prompts.admin.base import (
-    StudioAdmin,
-    actor_of,
-    attempt,
-)
+from prompts.admin.base import StudioAdmin, actor_of, attempt
 from prompts.models import Release, Rollout, RolloutState
 from prompts.versions import rollout_moves, rollouts
 

@@ -13,11 +13,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from prompts.admin.base import (
-    StudioAdmin,
-    actor_of,
-    attempt,
-)
+from prompts.admin.base import StudioAdmin, actor_of, attempt
 from prompts.admin.forms import ReasonForm
 from prompts.evaluation import playground
 from prompts.evaluation.call_stats import Figures, figures_of

@@ -20,10 +20,7 @@ from django.conf import settings
 from django.db import DataError, IntegrityError, transaction
 from django.db.models import F
 
-from infrastructure.database import (
-    DATABASE_FAULTS,
-    guard,
-)
+from infrastructure.database import DATABASE_FAULTS, guard
 from infrastructure.redis import gate
 from prompts.llm import ceilings
 from prompts.llm.exchange import Attempt, Exchange, ModelRequest

@@ -15,10 +15,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.utils import timezone
 
-from infrastructure.database import (
-    DATABASE_FAULTS,
-    guard,
-)
+from infrastructure.database import DATABASE_FAULTS, guard
 from prompts.models import Api, ModelProfile
 from prompts.models.calls import KEY_VARIABLE, allowed_hosts
 

@@ -21,9 +21,9 @@ from infrastructure.admin import (
     report_results,
 )
 
-from ..jobs import dead_letters
+from ..jobs.backend_queue import dead_letters
+from ..jobs.backend_queue.rabbitmq_messages import InvalidMessage
 from ..jobs.broker import BrokerUnavailable
-from ..jobs.rabbitmq_messages import InvalidMessage
 from ..models import DeadLetter
 from .labels import ERROR_CODES, error_label
 from .member_data import HIDDEN, may_see_member_data, shows_member_data, with_member_data

@@ -25,7 +25,8 @@ from infrastructure.admin import (
     table,
 )
 
-from ..jobs import dead_letters, execution, queue, status_store
+from ..jobs import execution, queue, status_store
+from ..jobs.backend_queue import dead_letters
 from ..jobs.kinds import JobKind
 from ..models import Job, JobRun
 from .labels import ATTEMPT_OUTCOMES, ERROR_CODES, JOB_KINDS, error_label, label

@@ -13,9 +13,7 @@ from rest_framework import exceptions
 from rest_framework.views import set_rollback
 
 from catalog.snapshot import CatalogUnavailable
-from infrastructure.database import (
-    DATABASE_FAULTS,
-)
+from infrastructure.database import DATABASE_FAULTS
 
 from ..errors import FieldError, Problem, SongsError, problem
 from .json_content import BodyTooLarge

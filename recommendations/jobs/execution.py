@@ -32,10 +32,11 @@ from .. import services
 from ..models import Job, JobAnswer
 from ..models.jobs import LEASE_S, Claim, Failure, JobSource, State
 from ..models.runs import Trigger
+from ..serving.parsing.stored_requests import read_request
 from ..serving.request import Request
-from . import rabbitmq_messages, rush, status_store, workers
+from . import rush, status_store, workers
+from .backend_queue import rabbitmq_messages
 from .kinds import Done, JobKind, WorkOf
-from .stored_requests import read_request
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

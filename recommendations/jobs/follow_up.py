@@ -16,11 +16,11 @@ from .. import services
 from ..models import Job
 from ..models.jobs import State
 from ..models.runs import Degraded, Trigger
+from ..serving.parsing.stored_requests import read_request
 from . import queue, status_store
 from .execution import StoreAway
 from .kinds import Done, JobKind
 from .member_refresh import BATCH, CALLS_PER_MEMBER
-from .stored_requests import read_request
 
 #: Share of the places at the model that one worker process takes: two of them leave a quarter to members who wait.
 SHARE_OF_PLACES = 3 / 8

@@ -20,7 +20,7 @@ from kombu.exceptions import KombuError
 
 from ..models import Job
 from ..models.jobs import JobSource, State
-from . import rabbitmq_topology
+from .backend_queue import rabbitmq_topology
 from .kinds import NIGHTLY_QUEUE, JobKind
 
 log = logging.getLogger(__name__)

@@ -7,13 +7,16 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 
+class DeadLetterState(models.TextChoices):
+    OPEN = "open", _("미처리")
+    RETRIED = "retried", _("재시도함")
+    DISCARDED = "discarded", _("폐기함")
+
+
 class DeadLetter(models.Model):
     """A message that ended in the dead-letter queue, kept here because songs_be empties that queue at once."""
 
-    class State(models.TextChoices):
-        OPEN = "open", _("미처리")
-        RETRIED = "retried", _("재시도함")
-        DISCARDED = "discarded", _("폐기함")
+    State = DeadLetterState
 
     job_uuid = models.CharField(_("작업 ID"), max_length=64, blank=True, db_index=True)
     member_key = models.CharField(_("회원"), max_length=64, blank=True)

@@ -9,20 +9,25 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 
+class ScheduleRunState(models.TextChoices):
+    QUEUED = "queued", _("대기")
+    RUNNING = "running", _("실행 중")
+    SUCCEEDED = "succeeded", _("성공")
+    FAILED = "failed", _("실패")
+    SKIPPED = "skipped", _("건너뜀")
+    MISSED = "missed", _("놓침")
+
+
+class ScheduleRunTrigger(models.TextChoices):
+    CLOCK = "clock", _("예약 시각")
+    STAFF = "staff", _("지금 실행")
+
+
 class ScheduleRun(models.Model):
     """One run of a schedule, or the note that one was missed."""
 
-    class State(models.TextChoices):
-        QUEUED = "queued", _("대기")
-        RUNNING = "running", _("실행 중")
-        SUCCEEDED = "succeeded", _("성공")
-        FAILED = "failed", _("실패")
-        SKIPPED = "skipped", _("건너뜀")
-        MISSED = "missed", _("놓침")
-
-    class Trigger(models.TextChoices):
-        CLOCK = "clock", _("예약 시각")
-        STAFF = "staff", _("지금 실행")
+    State = ScheduleRunState
+    Trigger = ScheduleRunTrigger
 
     schedule = models.CharField(_("예약"), max_length=200)
     #: The moment the schedule named; two beats that both see it make one run.
@@ -53,7 +58,7 @@ class ScheduleRun(models.Model):
         self.log += f"{now:%H:%M:%S} {text}\n"
         self.save(update_fields=["log"])
 
-    def end(self, state: ScheduleRun.State, *, now: datetime, **summary: Any) -> bool:
+    def end(self, state: ScheduleRunState, *, now: datetime, **summary: Any) -> bool:
         """Close an open run; False when it was closed already."""
         open_ = ScheduleRun.objects.filter(
             pk=self.pk, state__in=(self.State.QUEUED, self.State.RUNNING)

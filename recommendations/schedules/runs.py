@@ -16,6 +16,7 @@ from ..jobs import queue, schedule_progress
 from ..jobs.kinds import TASK_PREFIX
 from ..models import ScheduleRun
 from ..models.jobs import JobSource
+from ..models.schedule_runs import ScheduleRunTrigger
 from . import timing
 
 #: A run that did not start within this of its time was missed.
@@ -29,7 +30,7 @@ def open_run(
     *,
     slot: datetime,
     now: datetime,
-    trigger: ScheduleRun.Trigger,
+    trigger: ScheduleRunTrigger,
     requested_by: str = "",
 ) -> ScheduleRun | None:
     """Open the run for a slot; None when it is open already. An older run that has not ended makes it `skipped`."""
@@ -67,7 +68,7 @@ def start(
     *,
     slot: datetime,
     now: datetime,
-    trigger: ScheduleRun.Trigger,
+    trigger: ScheduleRunTrigger,
     requested_by: str = "",
 ) -> ScheduleRun | None:
     """Open a run and ask for its work; both or neither."""

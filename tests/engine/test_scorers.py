@@ -11,7 +11,16 @@ from scipy.sparse import csr_matrix
 from engine.arrays import Floats
 from engine.catalog.corpus import Corpus
 from engine.scoring.known import KnownSongs
-from engine.scoring.scorers import Content, Dislike, Factors, Neighbours, Repeat, Same, Scorer, Walk
+from engine.scoring.scorers import (
+    Content,
+    Dislike,
+    Factors,
+    Neighbours,
+    Repeat,
+    Same,
+    Scorer,
+    Walk,
+)
 from engine.training import fitting
 from engine.training.fitting import EaseSettings
 

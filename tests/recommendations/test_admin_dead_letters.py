@@ -12,10 +12,10 @@ from django.utils import timezone
 
 from bench.installation import spring_body
 from prompts.models import AuditEvent
-from recommendations.jobs import rabbitmq_publisher, rabbitmq_topology
+from recommendations.jobs.backend_queue import rabbitmq_publisher, rabbitmq_topology
+from recommendations.jobs.backend_queue.rabbitmq_consumer import attend
+from recommendations.jobs.backend_queue.rabbitmq_messages import Delivery
 from recommendations.jobs.broker import BrokerUnavailable
-from recommendations.jobs.rabbitmq_consumer import attend
-from recommendations.jobs.rabbitmq_messages import Delivery
 from recommendations.models import DeadLetter, Job
 from recommendations.models.jobs import State
 from tests.recommendations.staff import act

@@ -10,8 +10,8 @@ from prompts.models import AuditEvent
 from recommendations.admin.jobs import JobAdmin
 from recommendations.admin.member_data import HIDDEN
 from recommendations.jobs import queue
-from recommendations.jobs.rabbitmq_consumer import attend
-from recommendations.jobs.rabbitmq_messages import Delivery
+from recommendations.jobs.backend_queue.rabbitmq_consumer import attend
+from recommendations.jobs.backend_queue.rabbitmq_messages import Delivery
 from recommendations.models import Job
 from recommendations.models.jobs import State
 from tests.recommendations.staff import act

@@ -10,9 +10,7 @@ from django.test import Client
 
 from bench.fake_model import FakeModel
 from catalog.factories import SongFactory
-from infrastructure.database import (
-    DatabaseUnavailable,
-)
+from infrastructure.database import DatabaseUnavailable
 from recommendations.jobs import queue
 from recommendations.models import Job
 

@@ -10,7 +10,12 @@ from django.db import connection
 
 from bench.fake_model import FakeModel, Seen, good_answer
 from recommendations import services
-from recommendations.serving.compute_slots import SLOTS, ComputeSlots, ConnectionLimit, compute_slot
+from recommendations.serving.compute_slots import (
+    SLOTS,
+    ComputeSlots,
+    ConnectionLimit,
+    compute_slot,
+)
 from recommendations.serving.request import Request
 
 from .conftest import World

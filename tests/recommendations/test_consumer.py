@@ -19,19 +19,18 @@ from kombu.message import Message
 from kombu.utils.json import loads
 
 from bench.installation import spring_body
-from recommendations.jobs import (
+from recommendations.jobs import execution, queue
+from recommendations.jobs.backend_queue import (
     bootstep,
     dead_letters,
-    execution,
-    queue,
     rabbitmq_consumer,
     rabbitmq_messages,
     rabbitmq_publisher,
     rabbitmq_topology,
 )
+from recommendations.jobs.backend_queue.rabbitmq_consumer import Verdict, attend
+from recommendations.jobs.backend_queue.rabbitmq_messages import Delivery
 from recommendations.jobs.broker import BrokerUnavailable
-from recommendations.jobs.rabbitmq_consumer import Verdict, attend
-from recommendations.jobs.rabbitmq_messages import Delivery
 from recommendations.models import DeadLetter, Job, JobAnswer, StoredAnswer
 from recommendations.models.jobs import Failure, State
 

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from kombu.message import Message
 from kombu.utils.json import loads
 
-from recommendations.jobs import bootstep, rabbitmq_messages
+from recommendations.jobs.backend_queue import bootstep, rabbitmq_messages
+from recommendations.jobs.backend_queue.rabbitmq_consumer import attend
+from recommendations.jobs.backend_queue.rabbitmq_messages import Delivery, InvalidMessage
 from recommendations.jobs.kinds import Done
-from recommendations.jobs.rabbitmq_consumer import attend
-from recommendations.jobs.rabbitmq_messages import Delivery, InvalidMessage
 from recommendations.models import DeadLetter, Job
 
 JOB = "8f14e45f-ceea-467f-a9a8-7d8f0c1d2e3f"

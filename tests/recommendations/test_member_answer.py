@@ -10,8 +10,8 @@ import pytest
 from bench.installation import spring_body
 from recommendations import services
 from recommendations.jobs import member_refresh
-from recommendations.jobs.rabbitmq_consumer import attend
-from recommendations.jobs.rabbitmq_messages import Delivery
+from recommendations.jobs.backend_queue.rabbitmq_consumer import attend
+from recommendations.jobs.backend_queue.rabbitmq_messages import Delivery
 from recommendations.models import StoredAnswer, Trigger
 
 from .conftest import World

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from engine.types import Locale, Strategy
-from recommendations.jobs import rabbitmq_messages, rabbitmq_topology
+from recommendations.jobs.backend_queue import rabbitmq_messages, rabbitmq_topology
 
 JOB = "8f14e45f-ceea-467f-a9a8-7d8f0c1d2e3f"
 

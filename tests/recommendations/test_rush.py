@@ -21,20 +21,14 @@ from bench.fake_model import FakeModel
 from bench.installation import spring_body
 from infrastructure.redis import gate
 from recommendations import services
-from recommendations.jobs import (
-    execution,
-    queue,
-    rabbitmq_topology,
-    redis_restore,
-    rush,
-    sweep,
-)
+from recommendations.jobs import execution, queue, redis_restore, rush, sweep
+from recommendations.jobs.backend_queue import rabbitmq_topology
+from recommendations.jobs.backend_queue.rabbitmq_consumer import Verdict, attend
+from recommendations.jobs.backend_queue.rabbitmq_messages import Delivery
 from recommendations.jobs.kinds import NIGHTLY_QUEUE, JobKind
-from recommendations.jobs.rabbitmq_consumer import Verdict, attend
-from recommendations.jobs.rabbitmq_messages import Delivery
-from recommendations.jobs.stored_requests import read_request
 from recommendations.models import Job, JobAnswer, StoredAnswer
 from recommendations.models.jobs import JobSource, State
+from recommendations.serving.parsing.stored_requests import read_request
 
 
 class Clock:

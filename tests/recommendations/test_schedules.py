@@ -13,10 +13,11 @@ from django.utils import timezone
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 
 from catalog.models import Member
-from recommendations.jobs import dead_letters, member_refresh, queue, retention, schedule_progress
+from recommendations.jobs import member_refresh, queue, retention, schedule_progress
+from recommendations.jobs.backend_queue import dead_letters
+from recommendations.jobs.backend_queue.rabbitmq_consumer import attend
+from recommendations.jobs.backend_queue.rabbitmq_messages import Delivery
 from recommendations.jobs.kinds import TASK_PREFIX, WORK
-from recommendations.jobs.rabbitmq_consumer import attend
-from recommendations.jobs.rabbitmq_messages import Delivery
 from recommendations.models import Job, ScheduleRun, StoredAnswer
 from recommendations.models.jobs import State
 from recommendations.schedules import defaults, runs, timing

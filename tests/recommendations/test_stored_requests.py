@@ -9,8 +9,8 @@ import pytest
 
 from engine.types import Activity, Locale, Strategy, TimeOfDay
 from recommendations.api.recommend_serializers import RecommendInput
-from recommendations.jobs.stored_requests import read_request
 from recommendations.serving.parsing.request_json import request_from_json, request_to_json
+from recommendations.serving.parsing.stored_requests import read_request
 from recommendations.serving.request import Request, Unresolved
 
 BODIES: dict[str, dict[str, Any]] = {

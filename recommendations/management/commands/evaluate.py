@@ -15,9 +15,7 @@ from engine.evaluation.protocol import evaluate, split_of
 from engine.evaluation.questions import KNOWN_COUNTS, EvaluationPlan
 from engine.evaluation.world import Dataset
 from engine.training.train_test_split import Interactions, TrainTestSplit
-from infrastructure.time import (
-    SEOUL,
-)
+from infrastructure.time import SEOUL
 from recommendations.learning.evaluation_files import (
     DatasetInvalid,
     Reader,

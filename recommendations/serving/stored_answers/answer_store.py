@@ -18,14 +18,10 @@ from django.conf import settings
 from django.db import close_old_connections
 from django.utils import timezone
 
-from infrastructure.database import (
-    DATABASE_FAULTS,
-    guard,
-    upsert,
-)
+from infrastructure.database import DATABASE_FAULTS, guard, upsert
 from infrastructure.redis import gate
+from recommendations.models import StoredAnswer
 
-from ...models import StoredAnswer
 from . import memory_cache
 from .memory_cache import CachedAnswer
 

@@ -14,17 +14,14 @@ from django.utils.translation import gettext as _
 
 from infrastructure import audit
 from infrastructure.email import notify_operators
+from recommendations.errors import SongsError
+from recommendations.models import DeadLetter, Job
+from recommendations.models.dead_letters import DeadLetterState
+from recommendations.models.jobs import Failure
 
-from ..errors import SongsError
-from ..models import DeadLetter, Job
-from ..models.jobs import Failure
-from . import (
-    rabbitmq_messages,
-    rabbitmq_publisher,
-    rabbitmq_topology,
-    status_store,
-)
-from .broker import BrokerUnavailable
+from .. import status_store
+from ..broker import BrokerUnavailable
+from . import rabbitmq_messages, rabbitmq_publisher, rabbitmq_topology
 from .rabbitmq_messages import Delivery
 
 #: More at once would let one click flood the backend's queue.
@@ -60,7 +57,7 @@ def keep(delivery: Delivery, failure: Failure, *, job_id: str, member_key: str =
             "headers": rabbitmq_messages.plain_headers(
                 rabbitmq_messages.headers_to_send(delivery.headers)
             ),
-            "state": DeadLetter.State.OPEN,
+            "state": DeadLetterState.OPEN,
             "arrived_at": timezone.now(),
             "told_at": None,
         },
@@ -128,7 +125,7 @@ def discard(letter_id: int, *, by: Any, reason: str) -> None:
         audit.record(actor=by, verb="deadletter.discard", object=letter, reason=reason)
 
 
-def _taken(letter_id: int, state: DeadLetter.State, *, by: Any, reason: str) -> DeadLetter:
+def _taken(letter_id: int, state: DeadLetterState, *, by: Any, reason: str) -> DeadLetter:
     """Mark the letter as handled; of two people who click at once, one succeeds."""
     taken = DeadLetter.objects.filter(pk=letter_id, state=DeadLetter.State.OPEN).update(
         state=state, handled_by=by, handled_reason=reason[:300], handled_at=timezone.now()

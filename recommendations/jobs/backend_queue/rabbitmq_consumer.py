@@ -17,23 +17,16 @@ from django.utils import timezone
 
 from infrastructure import outages
 from infrastructure.database import release_connections
+from recommendations.models import Job
+from recommendations.models.jobs import Claim, Failure, JobSource, State
 
-from ..models import Job
-from ..models.jobs import Claim, Failure, JobSource, State
-from . import (
-    dead_letters,
-    execution,
-    queue,
-    rabbitmq_messages,
-    rabbitmq_publisher,
-    rabbitmq_topology,
-    status_store,
-)
-from .broker import BrokerUnavailable
-from .execution import Outcome, StoreAway
-from .kinds import WorkOf
+from .. import execution, queue, status_store
+from ..broker import BrokerUnavailable
+from ..execution import Outcome, StoreAway
+from ..kinds import WorkOf
+from ..requests import RequeuedOnFault
+from . import dead_letters, rabbitmq_messages, rabbitmq_publisher, rabbitmq_topology
 from .rabbitmq_messages import Delivery, InvalidMessage, JobMessage
-from .requests import RequeuedOnFault
 
 log = logging.getLogger(__name__)
 TASK = "recommendations.consumer.take"

@@ -15,8 +15,7 @@ from uuid import UUID
 
 from catalog.queries import MOST_FAVORITES
 from engine.types import Locale, Strategy
-
-from ..serving.request import COUNT_OF_MEMBERS
+from recommendations.serving.request import COUNT_OF_MEMBERS
 
 MOST_CANDIDATES = 100
 #: Larger bodies than this are refused; a database does not take rows of any size.

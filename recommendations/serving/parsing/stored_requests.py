@@ -7,9 +7,9 @@ from typing import Any
 
 from engine.types import Locale, Strategy
 
-from ..serving.parsing.request_json import request_from_json
-from ..serving.parsing.request_parsing import request_from_body
-from ..serving.request import Request
+from ..request import Request
+from .request_json import request_from_json
+from .request_parsing import request_from_body
 
 
 def read_request(arguments: Mapping[str, Any]) -> Request:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from kombu import Producer
 
+from ..broker import broker
 from . import rabbitmq_messages
-from .broker import broker
 from .rabbitmq_messages import Delivery
 
 CONFIRM_S = 5.0
