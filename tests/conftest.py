@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
+from django.utils import translation
 
 from catalog import snapshot
 from infrastructure import database
@@ -54,6 +56,7 @@ def _process_forgets() -> Iterator[None]:
     snapshot.clear_cache()
     database.guard.reset()
     profiles.clear_cache()
+    translation.activate(settings.LANGUAGE_CODE)  # a page in English leaves English behind
 
 
 def missing_service(name: str) -> None:

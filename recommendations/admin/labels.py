@@ -22,6 +22,7 @@ JOB_KINDS: Mapping[str, Any] = {
     JobKind.REFRESH_MEMBER: _("회원 추천 갱신"),
     JobKind.ANALYSE: _("취향 다시 분석"),
     JobKind.REFRESH_MEMBERS: _("여러 회원 추천 갱신"),
+    JobKind.FOLLOW_UP: _("모델 추천 뒤따르기"),
     JobKind.NIGHTLY_REGENERATION: _("야간 재생성"),
     JobKind.WARM_ACTIVE: _("캐시 예열"),
     JobKind.SYNC_LIKES: _("좋아요 변경 감지"),
@@ -32,6 +33,7 @@ JOB_KINDS: Mapping[str, Any] = {
     JobKind.KEEP_PROMPTS: _("프롬프트 예약 배포"),
     JobKind.COUNT_LATER_LIKES: _("추천 성과 집계"),
     JobKind.WATCH_DEAD_LETTERS: _("DLQ 감시"),
+    JobKind.RUN_EVALUATION: _("프롬프트 평가"),
 }
 #: Keys of `ScheduleRun.summary` and of a job's result.
 FIGURES: Mapping[str, Any] = {
