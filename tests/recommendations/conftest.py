@@ -21,7 +21,10 @@ from infrastructure.redis import gate
 from prompts import services as prompts
 from prompts.llm import budget, model_profiles
 from prompts.llm.breaker import breaker
-from recommendations import services
+from recommendations import (
+    services,
+    tasks,  # noqa: F401 - the work of the jobs, as in a worker
+)
 from recommendations.serving import active_engine, impressions
 from recommendations.serving.stored_answers import memory_cache
 

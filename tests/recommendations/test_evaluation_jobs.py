@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth import get_user_model
 
 from prompts.evaluation import pending
-from prompts.models import EvalRun, EvalSet, PromptTemplate, PromptVersion, Verdict
+from prompts.models import EvalRun, EvalSet, EvalVerdict, PromptTemplate, PromptVersion
 from recommendations.jobs import evaluations, queue
 from recommendations.jobs.kinds import WORK, JobKind
 from recommendations.models import Job
@@ -44,7 +44,7 @@ def test_the_job_leaves_the_verdict(started) -> None:
     evaluations.follow()
     queue.run(Job.objects.get().pk)
     started.refresh_from_db()
-    assert started.verdict != Verdict.RUNNING
+    assert started.verdict != EvalVerdict.RUNNING
     assert Job.objects.get().result == {"verdict": started.verdict}
     evaluations.follow()
     assert Job.objects.count() == 1
@@ -60,13 +60,13 @@ def test_an_evaluation_whose_job_failed_is_closed_and_says_why(started, monkeypa
     assert Job.objects.get().state == State.FAILED
     evaluations.follow()
     started.refresh_from_db()
-    assert started.verdict == Verdict.ERROR
+    assert started.verdict == EvalVerdict.ERROR
     assert "ZeroDivisionError" in started.findings[0]["text"]
     assert pending.ids() == []
 
 
 def test_an_evaluation_that_has_a_verdict_is_not_run_again(started) -> None:
-    EvalRun.objects.update(verdict=Verdict.PASS)
-    assert pending.perform(started.pk) == Verdict.PASS
+    EvalRun.objects.update(verdict=EvalVerdict.PASS)
+    assert pending.perform(started.pk) == EvalVerdict.PASS
     assert not started.results.exists()
     assert PromptTemplate.objects.exists()
