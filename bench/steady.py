@@ -36,6 +36,16 @@ MIX = (
 )
 
 
+def event(rng: random.Random, member: str) -> dict[str, Any]:
+    song_id, kind = rng.randint(1, 600), rng.choice(("play", "skip", "sang"))
+    return {
+        "event_id": f"{rng.getrandbits(60)}",
+        "memberId": member,
+        "song_id": song_id,
+        "type": kind,
+    }
+
+
 def request(rng: random.Random, members: list[int]) -> tuple[str, str, bytes]:
     """One request: method, path, body."""
     member = str(rng.choice(members))
@@ -49,10 +59,7 @@ def request(rng: random.Random, members: list[int]) -> tuple[str, str, bytes]:
             "/favorites/updated",
             {"user_id": f"f{rng.randint(1, 50)}", "favorite_song_ids": [rng.randint(1, 600)]},
         ),
-        "feedback": (
-            "/feedback",
-            {"memberId": member, "type": "play", "song_id": rng.randint(1, 600)},
-        ),
+        "feedback": ("/feedback", {"events": [event(rng, member)]}),
     }
     if kind == "search":
         return "GET", f"/songs/search?q={rng.choice(('lemon', 'yoasobi', 'aimyon', 'xyz'))}", b""

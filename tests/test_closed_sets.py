@@ -15,6 +15,7 @@ from infrastructure.audit import declared_verbs, verb_label
 from prompts.admin import versions  # noqa: F401 - loads every module of the studio that holds an enum
 from prompts.models import Api
 from prompts.versions import rollouts  # noqa: F401
+from recommendations.models.jobs import JobSource
 
 ROOT = Path(__file__).resolve().parent.parent
 HANGUL = re.compile("[가-힣]")
@@ -22,16 +23,22 @@ HANGUL = re.compile("[가-힣]")
 TECHNICAL = {Api}
 
 
-def enums_of_prompts() -> Iterator[type[models.TextChoices]]:
+#: Labels that are the same word in Korean.
+INTERNATIONAL = {JobSource.API}
+PACKAGES = ("infrastructure.", "catalog.", "prompts.", "profiles.", "recommendations.")
+
+
+def our_enums() -> Iterator[type[models.TextChoices]]:
     for enum in models.TextChoices.__subclasses__():
-        if enum.__module__.startswith("prompts.") and enum not in TECHNICAL:
+        if enum.__module__.startswith(PACKAGES) and enum not in TECHNICAL:
             yield enum
 
 
 MEMBERS = [
     pytest.param(member, id=f"{enum.__name__}.{member.name}")
-    for enum in dict.fromkeys((*declared_verbs(), *enums_of_prompts()))
+    for enum in dict.fromkeys((*declared_verbs(), *our_enums()))
     for member in enum
+    if member not in INTERNATIONAL
 ]
 
 

@@ -68,6 +68,8 @@ def message_arguments(tree: ast.AST) -> Iterator[ast.expr]:
         if isinstance(node, ast.Call):
             name = getattr(node.func, "id", getattr(node.func, "attr", ""))
             yield from node.args[: MESSAGES.get(name, 0)]
+            if name in {"pgettext", "pgettext_lazy"}:  # the first argument tells meanings apart
+                yield node.args[1]
 
 
 def messages_of(source: str) -> set[str]:
@@ -94,7 +96,8 @@ def template_messages(path: Path) -> set[str]:
 def english() -> set[str]:
     with (ROOT / "locale/en/LC_MESSAGES/django.mo").open("rb") as file:
         catalog = gettext.GNUTranslations(file)._catalog  # type: ignore[attr-defined]
-    return {key[0] if isinstance(key, tuple) else key for key, text in catalog.items() if text}
+    ids = (key[0] if isinstance(key, tuple) else key for key, text in catalog.items() if text)
+    return {message.rpartition("\x04")[2] for message in ids}
 
 
 def korean(messages: set[str]) -> set[str]:

@@ -190,7 +190,9 @@ class ModelCallAdmin(ReadOnlyAdmin):
         known_values_filter(
             "purpose", _("용도"), lambda: [contract.key for contract in known_contracts()]
         ),
-        known_values_filter("trigger", _("계기"), lambda: CallTrigger.values),
+        known_values_filter(
+            "trigger", _("계기"), lambda: CallTrigger.values, labels=dict(CallTrigger.choices)
+        ),
         "created_at",
     )
     search_fields = ("=uuid", "=run_uuid", "=version_label")

@@ -22,6 +22,7 @@ from engine.types import Activity, TimeOfDay
 from engine.weights import BUCKETS, SCORERS
 
 from ..models import EngineSettingsVersion
+from . import trace_labels
 
 SIGNALS = {
     "like": _("좋아요"),
@@ -127,7 +128,12 @@ def settings_fields(payload: dict[str, Any]) -> Iterator[tuple[str, forms.Field]
             value = payload["blend"].get(bucket, {}).get(scorer, 0)
             yield (
                 f"blend.{bucket}.{scorer}",
-                forms.FloatField(label=scorer, initial=value, min_value=0, max_value=10),
+                forms.FloatField(
+                    label=trace_labels.SCORE_PARTS.get(scorer, scorer),
+                    initial=value,
+                    min_value=0,
+                    max_value=10,
+                ),
             )
     yield from _table_fields("situations", SituationTable, SITUATION_NUMBERS, payload["situations"])
     for situation in (*TimeOfDay, *Activity):

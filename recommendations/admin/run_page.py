@@ -1,4 +1,4 @@
-"""Prepares the page of one run: the funnel, the candidates with their ranks, the shelves, the calls."""
+"""Prepares the page of one run: the funnel, the candidates with their ranks, the groups, the calls."""
 
 from __future__ import annotations
 
@@ -122,11 +122,17 @@ def _notes(step: dict[str, Any]) -> list[str]:
     """What the step noted, in the reader's language."""
     stored = step.get("notes")
     notes: list[Note | str] = (
-        legacy_notes.notes_of(step["note"])
-        if stored is None
-        else [Note.from_json(note) for note in stored]
+        legacy_notes.notes_of(step["note"]) if stored is None else [_note(note) for note in stored]
     )
     return [note if isinstance(note, str) else trace_labels.render_note(note) for note in notes]
+
+
+def _note(stored: dict[str, Any]) -> Note | str:
+    """A stored note; one that a newer release wrote is shown by its code."""
+    try:
+        return Note.from_json(stored)
+    except (TypeError, ValueError):
+        return str(stored.get("code", stored))
 
 
 def _timings(timings: dict[str, float]) -> list[dict[str, Any]]:

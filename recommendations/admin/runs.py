@@ -17,6 +17,7 @@ from engine.types import Strategy
 from infrastructure.admin import ReadOnlyAdmin, known_values_filter
 
 from ..models import Degraded, Run, Source
+from ..models.runs import STRATEGY_LABELS
 from . import run_page
 from .member_data import may_see_member_data
 
@@ -28,7 +29,7 @@ class RunAdmin(ReadOnlyAdmin):
         "short_uuid",
         "member_link",
         "source_badge",
-        "strategy",
+        "strategy_label",
         "trigger",
         "favorites",
         "took",
@@ -38,7 +39,7 @@ class RunAdmin(ReadOnlyAdmin):
     list_filter = (
         "source",
         ("degraded", admin.EmptyFieldListFilter),
-        known_values_filter("strategy", _("전략"), lambda: list(Strategy)),
+        known_values_filter("strategy", _("전략"), lambda: list(Strategy), labels=STRATEGY_LABELS),
         "trigger",
         "created_at",
     )
@@ -82,6 +83,10 @@ class RunAdmin(ReadOnlyAdmin):
     def member_link(self, run: Run) -> str:
         url = reverse("admin:recommendations_run_changelist")
         return format_html('<a href="{}?q={}">{}</a>', url, run.member_key, run.member_key)
+
+    @admin.display(description=_("전략"), ordering="strategy")
+    def strategy_label(self, run: Run) -> str:
+        return str(STRATEGY_LABELS.get(run.strategy, run.strategy))
 
     @admin.display(description=_("생성 방식"), ordering="source")
     def source_badge(self, run: Run) -> str:

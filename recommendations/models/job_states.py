@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 
 class State(models.TextChoices):
@@ -27,7 +28,7 @@ class JobSource(models.TextChoices):
 
     QUEUE = "queue", _("백엔드 대기열")
     API = "api", _("API")
-    SCHEDULE = "schedule", _("예약")
+    SCHEDULE = "schedule", pgettext_lazy("schedule", "예약")
     STAFF = "staff", _("관리자")
     INTERNAL = "internal", _("내부")
 

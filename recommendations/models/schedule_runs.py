@@ -7,6 +7,9 @@ from typing import Any
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+
+from infrastructure.time import SEOUL
 
 
 class ScheduleRunState(models.TextChoices):
@@ -19,7 +22,7 @@ class ScheduleRunState(models.TextChoices):
 
 
 class ScheduleRunTrigger(models.TextChoices):
-    CLOCK = "clock", _("예약 시각")
+    CLOCK = "clock", pgettext_lazy("schedule", "예약 시각")
     STAFF = "staff", _("지금 실행")
 
 
@@ -29,7 +32,7 @@ class ScheduleRun(models.Model):
     State = ScheduleRunState
     Trigger = ScheduleRunTrigger
 
-    schedule = models.CharField(_("예약"), max_length=200)
+    schedule = models.CharField(pgettext_lazy("schedule", "예약"), max_length=200)
     #: The moment the schedule named; two beats that both see it make one run.
     slot = models.DateTimeField(_("예정 시각"))
     trigger = models.CharField(_("계기"), max_length=5, choices=Trigger.choices)
@@ -51,7 +54,7 @@ class ScheduleRun(models.Model):
         permissions = (("run_schedule", _("예약을 지금 실행할 수 있음")),)
 
     def __str__(self) -> str:
-        return f"{self.schedule} {self.slot:%Y-%m-%d %H:%M}"
+        return f"{self.schedule} {self.slot.astimezone(SEOUL):%Y-%m-%d %H:%M}"
 
     def say(self, text: str, *, now: datetime) -> None:
         """Add a line to the log, shown in the admin."""

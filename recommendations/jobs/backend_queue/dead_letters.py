@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from infrastructure import audit
 from infrastructure.email import notify_operators
+from infrastructure.time import SEOUL
 from recommendations.errors import SongsError
 from recommendations.models import DeadLetter, Job
 from recommendations.models.dead_letters import DeadLetterState
@@ -71,7 +72,8 @@ def watch(*, now: datetime) -> dict[str, int]:
     new = list(open_.filter(told_at__isnull=True).order_by("arrived_at")[:100])
     if new:
         lines = [
-            f"{letter.arrived_at:%m-%d %H:%M} {letter.code} {letter.job_uuid}" for letter in new
+            f"{letter.arrived_at.astimezone(SEOUL):%m-%d %H:%M} {letter.code} {letter.job_uuid}"
+            for letter in new
         ]
         subject = _("처리하지 못한 메시지 %(count)d건") % {"count": len(new)}
         notify_operators(subject, "\n".join(lines))
