@@ -145,7 +145,7 @@ def over_callers(sizes: Sequence[int], quick: bool) -> Iterator[Point]:
 
 
 def _calls(port: int, *, callers: int, first: int, count: int) -> list[float]:
-    """Seconds of each answer; every call is for another member with favourites of his own."""
+    """Seconds of each answer; every call is for another member with favourites of their own."""
 
     def one(number: int) -> float:
         liked = [n * 13 % SONGS_OF_SERVER + 1 for n in range(number, number + LIKES_PER_MEMBER)]

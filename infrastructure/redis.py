@@ -41,12 +41,9 @@ class RedisGate:
 
     @property
     def up(self) -> bool:
-        return self.configured and not self._is_down()
-
-    def _is_down(self) -> bool:
         if self._pid != os.getpid():  # after a fork the probing thread is gone
             self._pid, self._down, self._probing = os.getpid(), threading.Event(), False
-        return self._down.is_set()
+        return self.configured and not self._down.is_set()
 
     def client(self) -> redis.Redis:
         client: redis.Redis = get_redis_connection("default")

@@ -63,13 +63,9 @@ def _counted() -> CollectorRegistry:
 def _bury_the_dead(folder: Path) -> None:
     """Drop the live gauges of processes that are gone: granian does not tell us of an end."""
     found = (_OWNER_OF_GAUGE.fullmatch(path.name) for path in folder.iterdir())
-    for owner in {match[1]: int(match[2]) for match in found if match}.items():
-        _forget_unless_alive(*owner)
-
-
-def _forget_unless_alive(owner: str, pid: int) -> None:
-    if not psutil.pid_exists(pid):
-        mark_process_dead(owner)
+    for owner, pid in {match[1]: int(match[2]) for match in found if match}.items():
+        if not psutil.pid_exists(pid):
+            mark_process_dead(owner)
 
 
 class _Given(Collector):

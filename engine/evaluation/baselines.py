@@ -98,7 +98,12 @@ def fit_models(world: World, plan: EvaluationPlan, clock: Clock, tell: Tell) -> 
 def baselines(world: World, plan: EvaluationPlan, clock: Clock) -> list[Ranker]:
     """Popularity, item-kNN, RP3β, ALS, EASE; fitted on sittings in the session protocol."""
     in_sittings = plan.protocol == "session"
-    data = _by_sitting(world) if in_sittings else _by_member(world)
+    if in_sittings:  # rows without a session are left out
+        inside = world.train.session >= 0
+        _, sitting = np.unique(world.train.session[inside], return_inverse=True)
+        data = _marked(sitting, world.row_of[world.train.song[inside]], world.catalog.n)
+    else:
+        data = _by_member(world)
     likes = np.asarray(data.sum(axis=0), np.float32).ravel()
     # λ = 100: the baseline of the papers. 2 000 neighbours a song lose nothing and fit into memory.
     plain = fitting.EaseSettings(regularization=100.0)
@@ -143,13 +148,6 @@ def _by_member(world: World) -> csr_matrix:
     """(members, n) 1 where there is any row, of any type: the input of the papers' baselines."""
     _, member = np.unique(world.train.member, return_inverse=True)
     return _marked(member, world.row_of[world.train.song], world.catalog.n)
-
-
-def _by_sitting(world: World) -> csr_matrix:
-    """(sittings, n) 1 where a song was sung; rows without a session are left out."""
-    inside = world.train.session >= 0
-    _, sitting = np.unique(world.train.session[inside], return_inverse=True)
-    return _marked(sitting, world.row_of[world.train.song[inside]], world.catalog.n)
 
 
 def _marked(group: npt.NDArray[np.intp], rows: npt.NDArray[np.int64], size: int) -> csr_matrix:

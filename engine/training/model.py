@@ -217,7 +217,10 @@ class Model:
     @classmethod
     def _from_manifest(cls, manifest: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> Model:
         song_ids = arrays.pop("song_ids")
-        matrices = {name: _csr(arrays, name, len(song_ids)) for name in manifest["matrices"]}
+        matrices = {}
+        for name in manifest["matrices"]:
+            parts = tuple(arrays.pop(f"{name}_{part}") for part in ("data", "indices", "indptr"))
+            matrices[name] = csr_matrix(parts, shape=(len(song_ids), len(song_ids)), copy=False)
         per_song = {name: arrays.pop(name) for name in manifest["per_song"]}
         ease = EaseSettings(**manifest["settings"].pop("ease"))
         learned = manifest["weights"]
@@ -342,12 +345,6 @@ def _moved_rows(factors: Floats, new_row: Rows, size: int) -> Floats:
     stays = new_row >= 0
     moved[new_row[stays]] = factors[stays]
     return moved
-
-
-def _csr(arrays: dict[str, npt.NDArray[Any]], name: str, size: int) -> csr_matrix:
-    """Takes the three arrays of a matrix out of `arrays`."""
-    parts = tuple(arrays.pop(f"{name}_{part}") for part in ("data", "indices", "indptr"))
-    return csr_matrix(parts, shape=(size, size), copy=False)
 
 
 def _digest(arrays: Mapping[str, npt.NDArray[Any]], weights: BlendWeights | None) -> str:

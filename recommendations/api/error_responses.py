@@ -97,17 +97,12 @@ def _from_rest_framework(error: exceptions.APIException) -> HttpResponse:
     return _response(error.status_code, body, headers)
 
 
-def _below(path: str, name: str) -> str:
-    if name.isdecimal():
-        return f"{path}[{name}]"
-    return path if name == "non_field_errors" else f"{path}.{name}".strip(".")
-
-
 def _flattened(detail: Any, path: str) -> Iterator[tuple[str, str]]:
     """`{"a": [{}, {"b": ["no"]}]}` as `a[1].b: no`."""
     if isinstance(detail, Mapping):
         for name, inner in detail.items():
-            yield from _flattened(inner, _below(path, str(name)))
+            at = f"{path}[{name}]" if str(name).isdecimal() else f"{path}.{name}".strip(".")
+            yield from _flattened(inner, path if name == "non_field_errors" else at)
     elif isinstance(detail, Sequence) and not isinstance(detail, str):
         for index, inner in enumerate(detail):
             at = path if isinstance(inner, str) else f"{path}[{index}]"

@@ -71,25 +71,22 @@ def _record_events(events: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
     valid = [event.feedback() for event in inputs if event.is_valid()]
     judged = iter(profiles.record_feedback(valid, now=timezone.now()))
     _recompute(event.member_key for event in valid if event.type in _UNWANTED)
-    return [
-        _verdict(event.validated_data["event_id"], *next(judged))
-        if event.is_valid()
-        else _verdict(
-            str(raw.get("event_id", ""))[:64], profiles.FeedbackVerdict.REJECTED, _errors(event)
+    verdicts = []
+    for raw, event in zip(events, inputs, strict=True):
+        if event.is_valid():
+            verdicts.append(_verdict(event.validated_data["event_id"], *next(judged)))
+            continue
+        # In one line: "song_id: A valid integer is required."
+        errors = " ".join(
+            f"{name}: {' '.join(map(str, problems))}" for name, problems in event.errors.items()
         )
-        for raw, event in zip(events, inputs, strict=True)
-    ]
+        event_id = str(raw.get("event_id", ""))[:64]
+        verdicts.append(_verdict(event_id, profiles.FeedbackVerdict.REJECTED, errors))
+    return verdicts
 
 
 def _verdict(event_id: str, verdict: profiles.FeedbackVerdict, detail: str) -> dict[str, str]:
     return {"event_id": event_id, "verdict": verdict.value, "detail": detail}
-
-
-def _errors(event: FeedbackEventInput) -> str:
-    """The errors of one event in one line: "song_id: A valid integer is required."."""
-    return " ".join(
-        f"{name}: {' '.join(map(str, problems))}" for name, problems in event.errors.items()
-    )
 
 
 def _recompute(member_keys: Iterable[str]) -> None:

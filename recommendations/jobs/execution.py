@@ -114,7 +114,10 @@ def held(job: Job) -> Iterator[None]:
     def extend() -> None:
         try:
             while not done.wait(LEASE_S / 4):
-                _extend_once(job)
+                try:
+                    job.hold(now=timezone.now())
+                except DatabaseError:
+                    connection.close()  # the next try gets a new one; until then the lease runs
         finally:
             connection.close()
 
@@ -129,13 +132,6 @@ def held(job: Job) -> Iterator[None]:
         raise
     finally:
         done.set()
-
-
-def _extend_once(job: Job) -> None:
-    try:
-        job.hold(now=timezone.now())
-    except DatabaseError:
-        connection.close()  # the next try gets a new one; until then the lease runs
 
 
 def patiently(step: Callable[[], T]) -> T:
@@ -203,7 +199,9 @@ def outcome_of(job: Job, work: WorkOf) -> Outcome:
         # The worker loop's boundary: whatever a job raises becomes its outcome.
         release_connections()  # one that was interrupted in a query can't be used again
         if is_transient(error):
-            return _try_again(job, error)
+            log.warning("Job %s will be tried again: %r", job.pk, error)
+            reason = str(error) or "the work took too long"
+            return Outcome(state=None, failure=Failure(code="GENERATION_TIMEOUT", message=reason))
         log.exception("Job %s failed", job.pk)
         # The wire tells the kind of error only; its text may name hosts or SQL.
         reason = f"internal error ({type(error).__name__})"
@@ -227,12 +225,6 @@ def was_interrupted(error: BaseException | None) -> bool:
         seen.add(id(error))
         error = error.__cause__ or error.__context__
     return False
-
-
-def _try_again(job: Job, error: Exception) -> Outcome:
-    log.warning("Job %s will be tried again: %r", job.pk, error)
-    reason = str(error) or "the work took too long"
-    return Outcome(state=None, failure=Failure(code="GENERATION_TIMEOUT", message=reason))
 
 
 def store_outcome(job: Job, outcome: Outcome) -> bool:
@@ -283,16 +275,13 @@ def announce(job: Job, *, answer: bytes | None = None) -> None:
     job_id = str(job.pk)
     sent = True
     if job.state == State.SUCCEEDED:
-        body = answer if answer is not None else _kept_answer(job)
-        sent = body is None or status_store.write_result(job_id, job.member_key, body)
+        if answer is None:
+            kept = JobAnswer.objects.filter(pk=job.pk).first()
+            answer = None if kept is None else kept.json
+        sent = answer is None or status_store.write_result(job_id, job.member_key, answer)
     sent = sent and status_store.write_status(job_id, status_fields(job))
     if not sent:
         Job.objects.filter(pk=job.pk).update(redis_pending=True)
-
-
-def _kept_answer(job: Job) -> bytes | None:
-    kept = JobAnswer.objects.filter(pk=job.pk).first()
-    return None if kept is None else kept.json
 
 
 def status_fields(job: Job, *, submitted: bool = False) -> dict[str, str | int]:
@@ -300,7 +289,9 @@ def status_fields(job: Job, *, submitted: bool = False) -> dict[str, str | int]:
     fields: dict[str, str | int] = {"status": job.state, "progress": job.progress}
     moments = {"startedAt": job.started_at, "finishedAt": job.finished_at}
     if submitted or job.source == JobSource.API:
-        moments["submittedAt"] = _submitted_at(job)
+        # When the backend says it queued the job, else when we heard of it.
+        asked_at = job.arguments.get("requested_at")
+        moments["submittedAt"] = datetime.fromisoformat(asked_at) if asked_at else job.submitted_at
     fields |= {name: instant(moment) for name, moment in moments.items() if moment is not None}
     if job.state == State.FAILED:
         fields |= {
@@ -310,12 +301,6 @@ def status_fields(job: Job, *, submitted: bool = False) -> dict[str, str | int]:
     if job.note:
         fields["note"] = job.note
     return fields
-
-
-def _submitted_at(job: Job) -> datetime:
-    """When the backend says it queued the job, else when we heard of it."""
-    asked_at = job.arguments.get("requested_at")
-    return datetime.fromisoformat(asked_at) if asked_at else job.submitted_at
 
 
 def instant(moment: datetime) -> str:

@@ -37,7 +37,11 @@ def follow_up(job: Job) -> Done:
 
     Each is a job of its own with a lease and an outcome; their messages find them ended.
     """
-    others, threads = _waiting_behind(job), _at_a_time() - 1
+    due = Q(not_before__isnull=True) | Q(not_before__lte=timezone.now())
+    waiting = Job.objects.filter(due, name=JobKind.FOLLOW_UP, state=State.QUEUED)
+    others = list(waiting.order_by("submitted_at").values_list("pk", flat=True)[:BATCH])
+    calls = min(settings.MODEL_CALLS_IN_FLIGHT, int(settings.LLM_CONCURRENCY * SHARE_OF_PLACES))
+    threads = calls // CALLS_PER_MEMBER - 1  # this thread works as well
     if threads < 1:
         for other in others:
             queue.run(other, work=_model_version)
@@ -48,17 +52,6 @@ def follow_up(job: Job) -> Done:
         for future in running:
             future.result()
     return done
-
-
-def _at_a_time() -> int:
-    calls = min(settings.MODEL_CALLS_IN_FLIGHT, int(settings.LLM_CONCURRENCY * SHARE_OF_PLACES))
-    return max(1, calls // CALLS_PER_MEMBER)
-
-
-def _waiting_behind(job: Job) -> list[UUID]:
-    due = Q(not_before__isnull=True) | Q(not_before__lte=timezone.now())
-    waiting = Job.objects.filter(due, name=JobKind.FOLLOW_UP, state=State.QUEUED)
-    return list(waiting.order_by("submitted_at").values_list("pk", flat=True)[:BATCH])
 
 
 def _run_in_thread(job_uuid: UUID) -> None:

@@ -25,10 +25,13 @@ def purge(*, now: datetime) -> dict[str, int]:
     """Delete in small batches what is older than its setting says; returns how many rows of what."""
     jobs_until = now - timedelta(days=settings.RETENTION_JOBS_DAYS)
     runs_until = now - timedelta(days=settings.RETENTION_RUNS_DAYS)
+    names = [task.removeprefix(TASK_PREFIX) for task in _frequent().values_list("task", flat=True)]
+    succeeded = Job.objects.filter(state=State.SUCCEEDED, finished_at__lt=now - timedelta(days=1))
+    frequent_jobs = succeeded.filter(name__in=names, source=JobSource.SCHEDULE)
     handled = DeadLetter.objects.exclude(state=DeadLetter.State.OPEN)
     return {
         "jobs": _delete(Job.objects.filter(state__in=ENDED, finished_at__lt=jobs_until))
-        + _delete(_frequent_jobs(now)),
+        + _delete(frequent_jobs),
         "answers": _delete(StoredAnswer.objects.filter(expires_at__lt=now)),
         "runs": _delete(Run.objects.older_than(runs_until)),
         "schedule_runs": _delete(_old_schedule_runs(now)),
@@ -47,12 +50,6 @@ def purge(*, now: datetime) -> dict[str, int]:
 def _frequent() -> QuerySet[PeriodicTask]:
     """Schedules that run every few minutes; one day of their runs is kept."""
     return PeriodicTask.objects.filter(interval__isnull=False)
-
-
-def _frequent_jobs(now: datetime) -> QuerySet[Job]:
-    names = [task.removeprefix(TASK_PREFIX) for task in _frequent().values_list("task", flat=True)]
-    succeeded = Job.objects.filter(state=State.SUCCEEDED, finished_at__lt=now - timedelta(days=1))
-    return succeeded.filter(name__in=names, source=JobSource.SCHEDULE)
 
 
 def _old_schedule_runs(now: datetime) -> QuerySet[ScheduleRun]:

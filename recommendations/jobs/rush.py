@@ -87,7 +87,15 @@ class BackendQueue:
         """Messages that wait; 0 when the broker does not say in time."""
         if time.monotonic() < self._away_until:
             return 0
-        self._connection = self._connection or _impatient(self._connect())
+        if self._connection is None:
+            self._connection = self._connect()
+            waits = {
+                "read_timeout": BROKER_TIMEOUT_S,
+                "write_timeout": BROKER_TIMEOUT_S,
+                "max_retries": 0,
+            }
+            options = self._connection.transport_options or {}
+            self._connection.transport_options = dict(options) | waits
         try:
             channel = self._connection.default_channel
             return int(channel.queue_declare(rabbitmq_topology.QUEUE, passive=True).message_count)
@@ -102,13 +110,6 @@ class BackendQueue:
             self._connection.collect(socket_timeout=BROKER_TIMEOUT_S)
             self._connection = None
             return 0
-
-
-def _impatient(connection: Connection) -> Connection:
-    """The same connection, on which no answer is waited for longer than BROKER_TIMEOUT_S."""
-    waits = {"read_timeout": BROKER_TIMEOUT_S, "write_timeout": BROKER_TIMEOUT_S, "max_retries": 0}
-    connection.transport_options = dict(connection.transport_options or {}) | waits
-    return connection
 
 
 backend_queue = BackendQueue()

@@ -38,7 +38,10 @@ SWEEP_BATCH = 500
 
 def sweep(*, now: datetime) -> int:
     """Send what was never sent or got lost; free what dead workers held. Returns how many jobs it moved."""
-    freed = sum(_free(job, now=now) for job in _abandoned(now=now)[:SWEEP_BATCH])
+    # Jobs whose worker died. The broker delivers the backend's own again, unless it lost them.
+    ours = Job.objects.abandoned(now=now).exclude(source=JobSource.QUEUE)
+    theirs = Job.objects.abandoned(now=now - BACKEND_LOST_AFTER).filter(source=JobSource.QUEUE)
+    freed = sum(_free(job, now=now) for job in (ours | theirs)[:SWEEP_BATCH])
     return freed + _publish_all(_unsent(now=now))
 
 
@@ -95,13 +98,6 @@ def _unsent(*, now: datetime) -> QuerySet[Job]:
     fresh = Q(published_at__isnull=True, started_at__isnull=True)
     being_sent = fresh & Q(submitted_at__gt=now - JUST_ADDED)
     return both.filter(name__in=list(JobKind)).exclude(being_sent)
-
-
-def _abandoned(*, now: datetime) -> QuerySet[Job]:
-    """Jobs whose worker died. The broker delivers the backend's own again, unless it lost them."""
-    ours = Job.objects.abandoned(now=now).exclude(source=JobSource.QUEUE)
-    theirs = Job.objects.abandoned(now=now - BACKEND_LOST_AFTER).filter(source=JobSource.QUEUE)
-    return ours | theirs
 
 
 def _free(job: Job, *, now: datetime) -> int:

@@ -142,11 +142,11 @@ class Supervisor:
         self._checked_at = time.monotonic()
 
     def catch_signals(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._on_signal)
+        def stop(*_: object) -> None:
+            self.stopping = True
 
-    def _on_signal(self, *_: object) -> None:
-        self.stopping = True
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, stop)
 
     def start(self) -> None:
         for child in self.children:

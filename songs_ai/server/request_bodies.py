@@ -65,7 +65,9 @@ class WholeBodies:
         large: what `may_be_large` says; the caller then calls `release_large` when done with the body.
         """
         length, chunked = _length(environ), _is_chunked(environ)
-        if not (length or chunked) and _has_none(environ):
+        # Without a length a body is still possible (HTTP/2), but not for these.
+        has_none = "CONTENT_LENGTH" in environ or environ["REQUEST_METHOD"] in {"GET", "HEAD"}
+        if has_none and not (length or chunked):
             return b""
         most = MOST_STAFF_BYTES if environ["PATH_INFO"].startswith(STAFF_PREFIX) else MAX_BODY_BYTES
         task = asyncio.current_task()
@@ -114,11 +116,6 @@ class WholeBodies:
         self._looks = bool(self._began)
         if self._looks:
             loop.call_later(LOOK_EVERY_S, self._end_late_ones, loop)
-
-
-def _has_none(environ: Environ) -> bool:
-    """Without a length a body is still possible (HTTP/2), but not for these."""
-    return "CONTENT_LENGTH" in environ or environ["REQUEST_METHOD"] in {"GET", "HEAD"}
 
 
 def _is_chunked(environ: Environ) -> bool:

@@ -255,7 +255,7 @@ def test_requested_changes_leave_the_author_a_draft_copy(
     assert version.state == VersionState.CHANGES_REQUESTED
     assert version.decision_note == "너무 김"
     assert (copy.parent, copy.state) == (version, VersionState.DRAFT)
-    assert copy.created_by == editor  # and so not approved by him
+    assert copy.created_by == editor  # and so not approved by the editor
 
 
 # --- live ----------------------------------------------------------------------------------------

@@ -90,7 +90,7 @@ def nobody_serves(made: Installation, member: str, song_id: int) -> bool:
 
 
 def liked_after_everybody_remembers(made: Installation, member: str) -> int:
-    """Let every process hold the member's answer, then say that he likes its first song."""
+    """Let every process hold the member's answer, then say that the member likes its first song."""
     recommended(made, memberId=member)
     answers = [cached(made, member) for _ in range(READS)]
     liked = answers[0]["candidates"][0]["song_id"]

@@ -102,7 +102,10 @@ def _serve(message: JobMessage, delivery: Delivery, work: WorkOf) -> Verdict:
     if claim is Claim.STALE:
         return Verdict.ACK
     if claim is Claim.ENDED:
-        return _acknowledge_again(job, delivery)
+        # Only the acknowledgement was lost, or the message was sent twice.
+        execution.patiently(lambda: execution.announce(job))
+        lost_on_its_way_to_the_dlq = job.state == State.FAILED and delivery.redelivered
+        return Verdict.DROP if lost_on_its_way_to_the_dlq else Verdict.ACK
     if claim is Claim.DEADLY:
         execution.patiently(lambda: _end_deadly(job, delivery))
         return Verdict.DROP
@@ -141,13 +144,6 @@ def _row(message: JobMessage, delivery: Delivery) -> dict[str, Any]:
         "submitted_at": now,
         "published_at": now,
     }
-
-
-def _acknowledge_again(job: Job, delivery: Delivery) -> Verdict:
-    """The job has ended and only the acknowledgement was lost, or the message was sent twice."""
-    execution.patiently(lambda: execution.announce(job))
-    lost_on_its_way_to_the_dlq = job.state == State.FAILED and delivery.redelivered
-    return Verdict.DROP if lost_on_its_way_to_the_dlq else Verdict.ACK
 
 
 def _conclude(job: Job, delivery: Delivery, outcome: Outcome) -> Verdict:

@@ -17,8 +17,12 @@ class Command(BaseCommand):
         parser.add_argument("--seed", type=int, default=0, help="Same data, same seed: same model.")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        def report(stage: str, done: float) -> None:
+            self.stdout.write(f"{done:4.0%} {stage}")
+            self.stdout.flush()
+
         try:
-            row = training.train(by="manage.py", seed=options["seed"], report=self._report)
+            row = training.train(by="manage.py", seed=options["seed"], report=report)
         except training.TrainingInProgress as error:
             raise CommandError(str(error)) from error
         self.stdout.write(
@@ -32,7 +36,3 @@ class Command(BaseCommand):
             self.stdout.write(row.note)
         if row.state == ModelArtifact.State.REFUSED:
             raise CommandError("The model was refused; the one in use stays.")
-
-    def _report(self, stage: str, done: float) -> None:
-        self.stdout.write(f"{done:4.0%} {stage}")
-        self.stdout.flush()
