@@ -13,16 +13,15 @@ ROOT = Path(__file__).resolve().parent.parent
 CATALOGS = sorted(ROOT.glob("**/locale/*/LC_MESSAGES/django.po"))
 CATALOGS = [path for path in CATALOGS if ".venv" not in path.parts]
 _ENTRY = re.compile(
-    r'^msgid ((?:".*"\n)+)(?:msgid_plural.*\n)?msgstr(?:\[0\])? ((?:".*"\n?)+)', re.M
+    r'^(?:msgctxt "(.*)"\n)?msgid ((?:".*"\n)+)(?:msgid_plural.*\n)?msgstr(?:\[0\])? ((?:".*"\n?)+)',
+    re.M,
 )
 
 
-def entries(path: Path) -> dict[str, str]:
-    """msgid → msgstr of a catalog, the header left out."""
-    found = {
-        _text(key): _text(said) for key, said in _ENTRY.findall(path.read_text("utf-8") + "\n")
-    }
-    return {key: said for key, said in found.items() if key}
+def entries(path: Path) -> dict[tuple[str, str], str]:
+    """(context, msgid) → msgstr of a catalog, the header left out."""
+    found = _ENTRY.findall(path.read_text("utf-8") + "\n")
+    return {(context, _text(key)): _text(text) for context, key, text in found if _text(key)}
 
 
 def _text(quoted: str) -> str:
@@ -32,7 +31,7 @@ def _text(quoted: str) -> str:
 
 @pytest.mark.parametrize("path", CATALOGS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_string_has_its_translation(path: Path) -> None:
-    missing = [key for key, said in entries(path).items() if not said]
+    missing = [key for key, text in entries(path).items() if not text]
     assert not missing, f"translate these and run `make messages`: {missing[:10]}"
     assert "#, fuzzy" not in path.read_text("utf-8")
 
@@ -41,5 +40,9 @@ def test_every_string_has_its_translation(path: Path) -> None:
 def test_the_compiled_catalog_is_the_written_one(path: Path) -> None:
     with path.with_suffix(".mo").open("rb") as file:
         compiled = gettext.GNUTranslations(file)
-    wrong = [key for key, said in entries(path).items() if compiled.gettext(key) != said]
+    wrong = [
+        key
+        for (context, key), text in entries(path).items()
+        if (compiled.pgettext(context, key) if context else compiled.gettext(key)) != text
+    ]
     assert not wrong, f"run `make messages`: {wrong[:10]}"

@@ -151,3 +151,17 @@ def docstrings(tree: ast.AST) -> Iterator[ast.expr]:
             first = node.body[0] if node.body else None
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
                 yield first.value
+
+
+def test_a_message_has_one_english() -> None:
+    """The project's catalog overrides an app's: an entry that stands in both would never be seen in the app's."""
+    seen: dict[str, Path] = {}
+    for path in sorted(ROOT.glob("**/locale/en/LC_MESSAGES/django.po")):
+        if ".venv" in path.parts:
+            continue
+        for entry in re.split(r"\n\s*\n", path.read_text("utf-8")):
+            found = re.search(r'^(msgctxt ".*"\n)?msgid ((?:".*"\n?)+)', entry, flags=re.M)
+            if found is None or found[2].strip() == '""':
+                continue
+            assert found[0] not in seen, f"{found[0]} stands in {seen[found[0]]} and {path}"
+            seen[found[0]] = path
