@@ -124,3 +124,14 @@ def test_a_run_of_0_2_0_reads_in_the_language_of_staff(world: World, admin_clien
     assert "좋아하는 곡 18곡; 직원 설정: 록 +0.90; something new: 3" in html
     html = admin_client.get(page(run), headers={"Accept-Language": "en"}).content.decode()
     assert "18 favourites; Staff: 록 +0.90; something new: 3" in html
+
+
+def test_a_note_of_a_newer_release_is_shown_by_its_code(world: World, admin_client: Client) -> None:
+    """Two releases run side by side while one is rolled out, and after going back."""
+    services.recommend(Request(member_key=world.alice))
+    run = Run.objects.get()
+    run.trace[0]["notes"] = [{"code": "of_the_future", "count": 3}, {"code": 7, "odd": {}}]
+    run.save(update_fields=["trace"])
+    page = admin_client.get(reverse("admin:recommendations_run_change", args=[run.pk]))
+    assert page.status_code == 200
+    assert "of_the_future" in page.content.decode()
