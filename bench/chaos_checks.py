@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Sequence
@@ -194,11 +195,17 @@ def _redis_problem(client: redis.Redis, message: Sent) -> str:
         lacking.append(f"job:status {status.get(b'status')!r}")
     if result is None:
         lacking.append("job:result")
-    if client.get(f"latest:recommendation:{message.member}") != result:
+    latest = client.get(f"latest:recommendation:{message.member}")
+    if latest is None or (latest != result and not _was_followed(result)):
         lacking.append("latest:recommendation")
-    if message.plain and not client.exists(f"recommend:{message.member}"):
+    if not client.exists(f"recommend:{message.member}"):
         lacking.append("recommend")
     return f"{message.job_id}: {', '.join(lacking)}" if lacking else ""
+
+
+def _was_followed(result: bytes | None) -> bool:
+    """Whether the job answered locally in a rush; then the model's version replaces the member's latest answer."""
+    return result is not None and json.loads(result)["degraded"] == "busy"
 
 
 def _redis_problems(client: redis.Redis, messages: Sequence[Sent]) -> list[str]:

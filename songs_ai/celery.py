@@ -51,8 +51,14 @@ def _note_alive(**_: Any) -> None:
 
 @celeryd_after_setup.connect
 def _beat_as_worker(sender: str, **_: Any) -> None:
-    """`sender` is the worker's name: worker@host, nightly@host, consumer@host."""
-    _start_heartbeat(sender.partition("@")[0])
+    """`sender` is the worker's name: worker@host, nightly@host, or backend-<pid>@host of `manage.py consume`."""
+    _start_heartbeat(worker_role(sender))
+
+
+def worker_role(name: str) -> str:
+    """The role that heartbeats name: the same after every restart, or a successor could not take the place."""
+    own = name.partition("@")[0]
+    return "consumer" if own.startswith("backend-") else own
 
 
 @beat_init.connect

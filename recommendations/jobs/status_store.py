@@ -8,7 +8,9 @@ from typing import Any
 
 import orjson
 import redis
+from django.conf import settings
 
+from catalog.keys import member_id_of
 from infrastructure.redis import gate
 
 #: Present once Redis holds the keys of all recent jobs. Gone after a restart of Redis.
@@ -35,13 +37,18 @@ def read_status(job_id: str) -> dict[str, str]:
     return {name.decode(): value.decode("utf-8", "replace") for name, value in raw.items()}
 
 
+def latest_ttl_s(member_key: str) -> int | None:
+    """Life of `latest:recommendation`: none for members (contract §2), a result's for users that callers name as they like."""
+    return None if member_id_of(member_key) is not None else settings.RESULT_TTL_S
+
+
 def write_result(job_id: str, member_key: str, answer: bytes) -> bool:
     """Write `job:result:{job}` and `latest:recommendation:{member}`: the JSON of the /recommend answer."""
 
     def write(client: redis.Redis) -> None:
         pipe = client.pipeline(transaction=False)
         pipe.set(f"job:result:{job_id}", answer, ex=JOB_TTL_S)
-        pipe.set(f"latest:recommendation:{member_key}", answer)
+        pipe.set(f"latest:recommendation:{member_key}", answer, ex=latest_ttl_s(member_key))
         pipe.execute()
 
     return gate.attempt(write)
@@ -56,7 +63,7 @@ def follow_latest(member_key: str, answer: bytes, *, instead_of: str) -> bool:
         ours = standing is None or _run_id(standing) == instead_of  # type: ignore[arg-type]  # bytes
         pipe.multi()
         if ours:
-            pipe.set(key, answer)
+            pipe.set(key, answer, ex=latest_ttl_s(member_key))
         return ours
 
     return gate.call(
@@ -106,7 +113,12 @@ def restore(
         pipe = client.pipeline(transaction=True)
         if answer is not None:
             pipe.set(f"job:result:{job_id}", answer, ex=JOB_TTL_S)
-            pipe.set(f"latest:recommendation:{member_key}", answer, nx=True)
+            pipe.set(
+                f"latest:recommendation:{member_key}",
+                answer,
+                nx=True,
+                ex=latest_ttl_s(member_key),
+            )
         for name, value in values.items():
             (pipe.hset if ended else pipe.hsetnx)(key, name, value)
         pipe.expire(key, JOB_TTL_S)
@@ -118,7 +130,8 @@ def restore(
 def restore_latest(member_key: str, answer: bytes) -> bool:
     """Write a follow-up's answer where no newer one stands."""
     key = f"latest:recommendation:{member_key}"
-    return gate.attempt(lambda client: client.set(key, answer, nx=True))
+    life_s = latest_ttl_s(member_key)
+    return gate.attempt(lambda client: client.set(key, answer, nx=True, ex=life_s))
 
 
 def delete(job_id: str) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from infrastructure import heartbeats
 from infrastructure.heartbeats import HOST, MISSING_AFTER_S, Heartbeat
+from songs_ai.celery import worker_role
 
 LATER = MISSING_AFTER_S + 5
 
@@ -119,3 +120,12 @@ def test_a_turning_loop_touches_the_file_of_a_health_check(tmp_path: Path, setti
     heartbeats._last_touch = float("-inf")
     heartbeats.note_alive()
     assert (tmp_path / "alive").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "role"),
+    [("worker@h", "worker"), ("nightly@h", "nightly"), ("backend-4711@h", "consumer")],
+)
+def test_a_role_is_the_same_after_a_restart(name: str, role: str) -> None:
+    """`manage.py consume` names its worker by its process id."""
+    assert worker_role(name) == role

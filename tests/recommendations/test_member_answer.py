@@ -6,10 +6,11 @@ import json
 from typing import Any
 
 import pytest
+import redis
 
 from bench.installation import spring_body
 from recommendations import services
-from recommendations.jobs import member_refresh
+from recommendations.jobs import member_refresh, status_store
 from recommendations.jobs.backend_queue.rabbitmq_consumer import attend
 from recommendations.jobs.backend_queue.rabbitmq_messages import Delivery
 from recommendations.models import StoredAnswer, Trigger
@@ -71,3 +72,14 @@ def test_a_job_after_another_language_computes_anew(world: World) -> None:
     answer = services.recommend(services.member_request(world.alice, trigger=Trigger.SCHEDULE))
     assert stored_locale(world.alice) == "ko"
     assert json.dumps(answer.groups, ensure_ascii=False)
+
+
+def test_the_latest_answer_of_a_callers_own_user_ends_and_a_members_does_not(
+    shared_redis: str,
+) -> None:
+    """A caller may name any user; keys without end would fill the Redis that all services share."""
+    client = redis.from_url(shared_redis)
+    for member_key in ("42", "user123"):
+        status_store.write_result("job", member_key, b"{}")
+    assert client.ttl("latest:recommendation:42") == -1
+    assert client.ttl("latest:recommendation:user123") > 0

@@ -200,6 +200,8 @@ def _resolve(index: SearchIndex, song: Named, budget: FuzzyBudget) -> Resolved:
         return Resolved(row=None)
     artist = text.match_key((text.split_artists(song.artist) or [""])[0])
     rows = index.rows_named(titles)
+    if len(rows) > _MAX_COMPARED and not budget.take([*titles, artist]):
+        rows = rows[:_MAX_COMPARED]  # the name of an artist with many songs, for a title
     if not rows and budget.take([*titles, artist]):
         rows = index.rows_alike(min(titles, key=len), [*titles, artist], _MAX_COMPARED)
     found = _matches(index, rows, titles, artist)
