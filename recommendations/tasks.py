@@ -9,7 +9,14 @@ from prompts.llm import budget
 from prompts.versions import releases, rollouts
 
 from . import prompt_inputs
-from .jobs import execution, follow_up, like_changes, member_refresh, retention
+from .jobs import (
+    execution,
+    follow_up,
+    like_changes,
+    member_refresh,
+    retention,
+    sweep,  # noqa: F401 - sweeps when a worker is ready
+)
 from .jobs.backend_queue import dead_letters
 from .jobs.kinds import Done, JobKind
 from .jobs.queue import job_task

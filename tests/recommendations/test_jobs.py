@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +14,7 @@ import psutil
 import pytest
 from celery import current_app
 from celery.exceptions import Reject, SoftTimeLimitExceeded
+from django.conf import settings
 from django.db import OperationalError, ProgrammingError, transaction
 from django.utils import timezone
 
@@ -395,3 +399,23 @@ def test_a_job_that_the_database_interrupts_is_given_back_at_once(kind, monkeypa
     assert queue.run(job.pk) == {"job": "unfinished"}
     job.refresh_from_db()
     assert (job.state, job.published_at, job.lease_until) == (State.QUEUED, None, None)
+
+
+def test_a_worker_that_loads_the_tasks_sweeps_when_it_is_ready():
+    """In a process of its own: the tests have loaded the sweep already."""
+    code = (
+        "import django; django.setup(); from celery.signals import worker_ready\n"
+        "from recommendations import tasks\n"
+        "print([receiver.__module__ for _, ref in worker_ready.receivers"
+        " if (receiver := ref() if callable(ref) else ref) is not None])"
+    )
+    unset = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME"}}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=unset | {"DJANGO_SETTINGS_MODULE": "songs_ai.settings"},
+        cwd=settings.BASE_DIR,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "recommendations.jobs.sweep" in done.stdout
